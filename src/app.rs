@@ -1,0 +1,1 @@
+//! L7: wiring of each command.

@@ -1,0 +1,1 @@
+//! L5: objects to snapshot.

@@ -1,0 +1,1 @@
+//! L2: header rules: hop-by-hop, forwarding headers.

@@ -1,0 +1,42 @@
+//! wharf: the OpenShift-on-AWS ingress path in one binary.
+//!
+//! ```text
+//! client ─► nlb ─► router ─► Service (embedded cluster DNS map) ─► pod endpoint
+//! ```
+//!
+//! | layer | modules | may use |
+//! |---|---|---|
+//! | L0 foundation | [`net`], [`stats`] | std, libraries |
+//! | L1 model | [`model`], [`settings`] | L0 |
+//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`zone`] | L1, L0 |
+//! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
+//! | L4 flows | [`proxy`], [`nlb`], [`probe`], [`backend`] | L3 to L0 |
+//! | L5 control | [`source`], [`compile`] | L3 to L0 |
+//! | L6 surface | [`telemetry`], [`admin`] | L5 to L0, read only |
+//! | L7 assembly | [`cli`], [`app`] | all |
+//!
+//! `tests/it/architecture.rs` holds the code to this table.
+
+pub mod admin;
+pub mod app;
+pub mod backend;
+pub mod balance;
+pub mod cli;
+pub mod compile;
+pub mod dns;
+pub mod headers;
+pub mod health;
+pub mod model;
+pub mod net;
+pub mod nlb;
+pub mod probe;
+pub mod proxy;
+pub mod routing;
+pub mod settings;
+pub mod snapshot;
+pub mod source;
+pub mod stats;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;
+pub mod zone;

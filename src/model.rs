@@ -1,0 +1,9 @@
+//! L1: the objects that wharf reads, as plain data, and what can be said about them.
+//!
+//! Called by every layer above. Holds no sockets, no clock and no tokio types.
+
+pub mod finding;
+pub mod objects;
+pub mod reason;
+pub mod route;
+pub mod status;

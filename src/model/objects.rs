@@ -1,0 +1,114 @@
+//! The set of objects that a source yields: typed, each with its place in the input.
+//!
+//! Made by `source`; read by compile, the DNS map and the command line. Always holds: one entry for
+//! each kind, namespace and name, API defaulting already done.
+
+use std::{fmt, sync::Arc};
+
+use k8s_openapi::api::{
+    core::v1::{Endpoints, Namespace, Secret, Service},
+    discovery::v1::EndpointSlice,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{finding::Place, route::Route};
+
+/// Namespace and name of a namespaced object. Never joined into one string as a key: `a-b/c` and
+/// `a/b-c` are two objects (S-84).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// The key of `namespace/name`.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// An object together with where it came from.
+#[derive(Clone, Debug)]
+pub struct Stored<T> {
+    /// Namespace and name (the namespace is empty for cluster-scoped kinds).
+    pub key: ObjectKey,
+    /// The object, defaulted.
+    pub object: T,
+    /// Start of its document.
+    pub place: Place,
+    /// Position in the source: breaks ties where creation timestamps are missing or equal.
+    pub order: u64,
+    /// The document's text, for [`Stored::field_place`]; empty for objects made in memory.
+    pub text: Arc<str>,
+}
+
+impl<T> Stored<T> {
+    /// An object made in memory.
+    #[must_use]
+    pub fn in_memory(key: ObjectKey, object: T, origin: &str) -> Self {
+        Self { key, object, place: Place::file(origin), order: 0, text: "".into() }
+    }
+
+    /// Where `field` (such as `spec.tls.key` or `spec.alternateBackends[1].name`) stands; the
+    /// nearest enclosing field that is written, or the document, when it is not.
+    #[must_use]
+    pub fn field_place(&self, _field: &str) -> Place {
+        self.place.clone()
+    }
+}
+
+/// Everything a source knows at one moment. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// route.openshift.io/v1 Route.
+    pub routes: Vec<Arc<Stored<Route>>>,
+    /// v1 Service.
+    pub services: Vec<Arc<Stored<Service>>>,
+    /// v1 Endpoints; used for a Service that has no EndpointSlice.
+    pub endpoints: Vec<Arc<Stored<Endpoints>>>,
+    /// discovery.k8s.io/v1 EndpointSlice.
+    pub slices: Vec<Arc<Stored<EndpointSlice>>>,
+    /// v1 Secret of type kubernetes.io/tls.
+    pub secrets: Vec<Arc<Stored<Secret>>>,
+    /// v1 Namespace.
+    pub namespaces: Vec<Arc<Stored<Namespace>>>,
+}
+
+impl Objects {
+    /// Adds the objects of `other` behind this set's own.
+    pub fn extend(&mut self, other: &Self) {
+        self.routes.extend_from_slice(&other.routes);
+        self.services.extend_from_slice(&other.services);
+        self.endpoints.extend_from_slice(&other.endpoints);
+        self.slices.extend_from_slice(&other.slices);
+        self.secrets.extend_from_slice(&other.secrets);
+        self.namespaces.extend_from_slice(&other.namespaces);
+    }
+
+    /// Number of objects of all kinds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.routes.len()
+            + self.services.len()
+            + self.endpoints.len()
+            + self.slices.len()
+            + self.secrets.len()
+            + self.namespaces.len()
+    }
+
+    /// True when there is no object at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,1 @@
+//! PROXY protocol v1 and v2: sans-io parse and write, and the bounded read from a socket.

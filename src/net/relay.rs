@@ -1,0 +1,1 @@
+//! Bidirectional byte relay with half-close and an inactivity limit.

@@ -1,0 +1,1 @@
+//! I/O wrapper with phases: idle, head, body, response. One reusable timer per connection.

@@ -1,0 +1,78 @@
+//! The counters of one router process that belong to no route.
+//!
+//! Written by the workers, read by `telemetry::metrics`.
+
+use std::time::Instant;
+
+use crate::{
+    model::reason::{REASONS, Reason},
+    proxy::record::Frontend,
+    stats::{Counter, FrontendCounters, Gauge, PerWorker},
+};
+
+/// Counters of the router.
+#[derive(Debug)]
+pub struct RouterStats {
+    /// When the process started.
+    pub started: Instant,
+    /// By [`Frontend`] discriminant, then by worker.
+    pub frontends: [PerWorker<FrontendCounters>; 4],
+    /// Connections open now, over both ports.
+    pub connections: Gauge,
+    /// By worker.
+    pub workers: PerWorker<WorkerCounters>,
+}
+
+/// What a worker counts beside frontends.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// Answers made by the router, by [`Reason`] discriminant.
+    pub reasons: [Counter; REASONS.len()],
+    /// Access log records dropped because the writer was behind.
+    pub log_dropped: Counter,
+    /// Errors of accept(2), such as EMFILE.
+    pub accept_errors: Counter,
+    /// TLS handshakes completed.
+    pub handshakes: Counter,
+    /// Idle upstream connections in the pool were full and one was closed.
+    pub pool_evicted: Counter,
+    /// Panics caught.
+    pub panics: Counter,
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self {
+            reasons: std::array::from_fn(|_| Counter::default()),
+            log_dropped: Counter::default(),
+            accept_errors: Counter::default(),
+            handshakes: Counter::default(),
+            pool_evicted: Counter::default(),
+            panics: Counter::default(),
+        }
+    }
+}
+
+impl RouterStats {
+    /// Zeroed counters for `workers` workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            frontends: std::array::from_fn(|_| PerWorker::new(workers)),
+            connections: Gauge::default(),
+            workers: PerWorker::new(workers),
+        }
+    }
+
+    /// The counters of `frontend` on `worker`.
+    #[must_use]
+    pub fn frontend(&self, frontend: Frontend, worker: usize) -> &FrontendCounters {
+        self.frontends[frontend as usize].cell(worker)
+    }
+
+    /// Counts an answer of the router's own.
+    pub fn count_reason(&self, worker: usize, reason: Reason) {
+        self.workers.cell(worker).reasons[reason as usize].add(1);
+    }
+}

@@ -1,0 +1,5 @@
+//! L2: from host and path to a route, and which route may have which host.
+
+pub mod admit;
+pub mod host;
+pub mod table;

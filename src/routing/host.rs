@@ -1,0 +1,1 @@
+//! Host normalisation and validation.

@@ -1,0 +1,103 @@
+//! L1: the settings of one process, as plain data with OpenShift's defaults.
+//!
+//! Filled by the command line and `settings::env`; read everywhere, changed nowhere after start.
+
+pub mod env;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Settings of `wharf router`.
+#[derive(Clone, Debug)]
+pub struct RouterSettings {
+    /// Manifest files and directories.
+    pub manifests: Vec<PathBuf>,
+    /// Plain HTTP listener.
+    pub http: SocketAddr,
+    /// HTTPS listener.
+    pub https: SocketAddr,
+    /// Admin listener: health, metrics, API.
+    pub admin: SocketAddr,
+    /// Networks that may read all of the admin port when it is not bound to loopback.
+    pub admin_allow: Vec<ipnet::IpNet>,
+    /// DNS listener; off when absent.
+    pub dns: Option<SocketAddr>,
+    /// PEM file or directory with `tls.crt` and `tls.key`; self-signed when absent.
+    pub default_cert: Option<PathBuf>,
+    /// Worker threads.
+    pub workers: usize,
+    /// Both traffic ports require a PROXY header [LSN-3].
+    pub proxy_protocol: bool,
+    /// Cluster domain.
+    pub cluster_domain: String,
+    /// Name in route status.
+    pub router_name: String,
+    /// Keeps loopback endpoints, which [EPF-2] drops.
+    pub allow_loopback_endpoints: bool,
+    /// Admits `wildcardPolicy: Subdomain` [ADM-3].
+    pub allow_wildcard_routes: bool,
+    /// Claims without regard to namespaces [CLAIM-13].
+    pub disable_namespace_ownership_check: bool,
+    /// Port put into the redirect to https; none means 443 [REDIR-1].
+    pub redirect_https_port: Option<u16>,
+    /// Resolves ExternalName Services (decisions 7).
+    pub resolve_external_names: bool,
+    /// Offers no HTTP/2 to clients on TLS [ALPN-1].
+    pub disable_http2: bool,
+    /// Suffix of generated hosts [APISRV-1].
+    pub domain: String,
+    /// Connections at once; more wait in the kernel's backlog [LSN-7].
+    pub max_connections: usize,
+    /// Access log on stdout.
+    pub access_log: bool,
+    /// All durations.
+    pub timeouts: Timeouts,
+}
+
+/// Durations of the router (spec/route.md 13, reliability.md 3). "Inactivity" restarts with every
+/// byte, "total" does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Connecting to a pod, total. ROUTER_DEFAULT_CONNECT_TIMEOUT.
+    pub connect: Duration,
+    /// A client's body and a stalled write to it, inactivity. ROUTER_DEFAULT_CLIENT_TIMEOUT.
+    pub client: Duration,
+    /// A pod's response, inactivity. ROUTER_DEFAULT_SERVER_TIMEOUT.
+    pub server: Duration,
+    /// A tunnel, inactivity in both directions. ROUTER_DEFAULT_TUNNEL_TIMEOUT.
+    pub tunnel: Duration,
+    /// A request head, total. ROUTER_SLOWLORIS_TIMEOUT.
+    pub head: Duration,
+    /// Between two requests. ROUTER_SLOWLORIS_HTTP_KEEPALIVE.
+    pub keep_alive: Duration,
+    /// TLS handshake, total. Same variable as `head`.
+    pub handshake: Duration,
+    /// PROXY header, total.
+    pub proxy_header: Duration,
+    /// Idle pod connection in the pool.
+    pub pool_idle: Duration,
+    /// Between two health checks of an endpoint. ROUTER_BACKEND_CHECK_INTERVAL.
+    pub check_interval: Duration,
+    /// From SIGTERM to the end of accepting. ROUTER_GRACEFUL_SHUTDOWN_DELAY.
+    pub drain_delay: Duration,
+    /// From the end of accepting to the end of the process. ROUTER_MAX_SHUTDOWN_TIMEOUT.
+    pub drain_grace: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            client: Duration::from_secs(30),
+            server: Duration::from_secs(30),
+            tunnel: Duration::from_secs(3600),
+            head: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(300),
+            handshake: Duration::from_secs(10),
+            proxy_header: Duration::from_secs(3),
+            pool_idle: Duration::from_secs(4),
+            check_interval: Duration::from_secs(5),
+            drain_delay: Duration::from_secs(45),
+            drain_grace: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The table of environment variables: the only place that reads the environment.

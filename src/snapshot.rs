@@ -1,0 +1,132 @@
+//! L3: the immutable, complete result of one compile; what the data path reads.
+//!
+//! Made by `compile`, swapped in through [`Live`]. A request clones the Arcs it needs and lets the
+//! snapshot go before its first network await (decisions 2). What outlives a snapshot (health,
+//! in-flight counts, counters) hangs behind Arcs that compile carries over by identity.
+
+use std::{sync::Arc, time::Duration, time::SystemTime};
+
+use crate::{
+    balance::Balancer,
+    model::{
+        finding::Finding,
+        objects::{ObjectKey, Stored},
+        route::{InsecurePolicy, Route, Termination},
+        status::Admission,
+    },
+    routing::table::RouteTable,
+    stats::UpstreamStats,
+    tls::store::CertStore,
+    upstream::peer::Peer,
+    zone::Zone,
+};
+
+/// The snapshot that serves now. One load per request.
+pub type Live = arc_swap::ArcSwap<Snapshot>;
+
+/// One compiled configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts published snapshots from 1; 0 is the empty one before the first.
+    pub generation: u64,
+    /// When it was compiled.
+    pub built_at: SystemTime,
+    /// Host and path to route.
+    pub table: RouteTable<Arc<CompiledRoute>>,
+    /// Certificates by SNI.
+    pub certs: CertStore,
+    /// The cluster DNS map.
+    pub zone: Arc<Zone>,
+    /// Every Route object, admitted or not, sorted by namespace and name.
+    pub routes: Vec<RouteState>,
+    /// Distinct peers that active checks cover [HC-1].
+    pub checked: Vec<Arc<Peer>>,
+    /// What was found while compiling and reading.
+    pub findings: Vec<Finding>,
+}
+
+/// A Route object and what became of it.
+#[derive(Debug)]
+pub struct RouteState {
+    /// The object.
+    pub source: Arc<Stored<Route>>,
+    /// Outcome of admission.
+    pub admission: Admission,
+    /// What serves it; `None` when it is not admitted.
+    pub compiled: Option<Arc<CompiledRoute>>,
+}
+
+/// A route, ready to serve.
+#[derive(Debug)]
+pub struct CompiledRoute {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// Host, lower case.
+    pub host: Arc<str>,
+    /// True for `wildcardPolicy: Subdomain`.
+    pub wildcard: bool,
+    /// Path as written.
+    pub path: Arc<str>,
+    /// How TLS ends.
+    pub termination: Termination,
+    /// What the plain port does.
+    pub insecure: InsecurePolicy,
+    /// Durations and header policies.
+    pub policy: RoutePolicy,
+    /// Where requests go.
+    pub backend: Arc<Backend>,
+}
+
+/// Per-route policy, resolved from annotations and settings.
+#[derive(Clone, Debug)]
+pub struct RoutePolicy {
+    /// Server inactivity [TMO-1].
+    pub server_timeout: Duration,
+    /// Tunnel inactivity.
+    pub tunnel_timeout: Duration,
+    /// Forwarding headers [FWD-1].
+    pub forwarded: ForwardedPolicy,
+}
+
+/// Policy for the forwarding headers [FWD-1].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedPolicy {
+    /// Adds a line behind the existing ones.
+    Append,
+    /// Adds a line when there is none.
+    IfNone,
+    /// Touches nothing.
+    Never,
+    /// Replaces what is there.
+    Replace,
+}
+
+/// The endpoints of a route and how one is chosen.
+#[derive(Debug)]
+pub struct Backend {
+    /// `be_http:ns:name` and so on [LSN-1].
+    pub name: Arc<str>,
+    /// Endpoints, sorted by service, address and port.
+    pub servers: Box<[Server]>,
+    /// Chooses an index into `servers`.
+    pub balancer: Balancer,
+    /// Counters, carried over from snapshot to snapshot.
+    pub stats: Arc<UpstreamStats>,
+}
+
+/// One endpoint of a backend.
+#[derive(Debug)]
+pub struct Server {
+    /// Who is dialled; shared by every backend with the same endpoint.
+    pub peer: Arc<Peer>,
+    /// Weight, 0 to 256 [W-3].
+    pub weight: u16,
+    /// Name of its Service.
+    pub service: Arc<str>,
+    /// Name of its pod, empty when unknown.
+    pub pod: Arc<str>,
+    /// `ip:port`, the label of metrics and logs.
+    pub label: Arc<str>,
+    /// Counters of this server in this backend.
+    pub stats: Arc<UpstreamStats>,
+}

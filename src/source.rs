@@ -1,0 +1,1 @@
+//! L5: sources of objects.

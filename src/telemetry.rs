@@ -1,0 +1,1 @@
+//! L6: access log and metrics.

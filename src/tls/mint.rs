@@ -1,0 +1,1 @@
+//! Minting of development certificates (`wharf cert`, the self-signed default).

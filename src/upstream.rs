@@ -1,0 +1,5 @@
+//! L3: connections to pods: who is dialled, the pool of idle connections, sending a request.
+
+pub mod h1;
+pub mod peer;
+pub mod pool;

@@ -1,0 +1,1 @@
+//! Sending one request over HTTP/1.1.
