@@ -1,5 +1,6 @@
-//! L3: TLS: certificates by SNI, server configurations, minting.
+//! L3: TLS: key material, certificates by SNI, server configurations, minting.
 
+pub mod keys;
 pub mod mint;
 pub mod server;
 pub mod store;

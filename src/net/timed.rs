@@ -1,1 +1,326 @@
-//! I/O wrapper with phases: idle, head, body, response. One reusable timer per connection.
+//! I/O with inactivity and total limits by phase, on one reusable timer per connection.
+//!
+//! Wrapped around every downstream stream by `proxy::entry`. hyper has a single timer for idle and
+//! head and none for bodies and stalled writes (reliability.md 4), so the limits live here. The
+//! request path moves the phase with a store; the timer is only touched when a read or a write would
+//! block, and an armed timer that is early is left to fire and re-armed then.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// The next request; the limit counts from the end of the last one.
+    Idle = 0,
+    /// The rest of a request head; the limit counts from its first byte.
+    Head = 1,
+    /// The rest of a request body; the limit restarts with every byte.
+    Body = 2,
+    /// A response; reads have no limit.
+    Response = 3,
+    /// Both sides of a tunnel; the relay has its own limit.
+    Tunnel = 4,
+}
+
+impl Phase {
+    const fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Idle,
+            1 => Self::Head,
+            2 => Self::Body,
+            3 => Self::Response,
+            _ => Self::Tunnel,
+        }
+    }
+}
+
+/// Limits of the phases.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For [`Phase::Idle`].
+    pub idle: Duration,
+    /// For [`Phase::Head`].
+    pub head: Duration,
+    /// For [`Phase::Body`], and for a write that makes no progress in any phase but a tunnel.
+    pub body: Duration,
+}
+
+/// The phase of one connection, shared by its I/O and its requests.
+#[derive(Debug)]
+pub struct PhaseCell {
+    phase: AtomicU8,
+    /// Counts changes, so that the I/O sees a phase that was left and entered again.
+    changes: AtomicU32,
+    /// Requests in flight: more than one only with HTTP/2.
+    active: AtomicU32,
+    expired: AtomicU8,
+    multiplexed: bool,
+}
+
+const NOT_EXPIRED: u8 = u8::MAX;
+const EXPIRED_WRITE: u8 = u8::MAX - 1;
+
+impl PhaseCell {
+    /// A connection that waits for its first request head.
+    #[must_use]
+    pub fn new(multiplexed: bool) -> Arc<Self> {
+        Arc::new(Self {
+            phase: AtomicU8::new(Phase::Head as u8),
+            changes: AtomicU32::new(0),
+            active: AtomicU32::new(0),
+            expired: AtomicU8::new(NOT_EXPIRED),
+            multiplexed,
+        })
+    }
+
+    /// Enters `phase`. On a multiplexed connection only idle and response exist.
+    pub fn enter(&self, phase: Phase) {
+        let phase = match phase {
+            Phase::Body | Phase::Head if self.multiplexed => Phase::Response,
+            other => other,
+        };
+        self.phase.store(phase as u8, Relaxed);
+        self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// A request begins; `has_body` says whether its body is still to come.
+    pub fn begin(&self, has_body: bool) {
+        self.active.store(self.active.load(Relaxed) + 1, Relaxed);
+        self.enter(if has_body { Phase::Body } else { Phase::Response });
+    }
+
+    /// A request has ended; the last one leaves the connection idle.
+    pub fn end(&self) {
+        let left = self.active.load(Relaxed).saturating_sub(1);
+        self.active.store(left, Relaxed);
+        if left == 0 && self.phase() != Phase::Tunnel {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// The present phase.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        Phase::from_u8(self.phase.load(Relaxed))
+    }
+
+    /// What the connection waited for when a limit ended it.
+    #[must_use]
+    pub fn expired(&self) -> Option<Expired> {
+        match self.expired.load(Relaxed) {
+            NOT_EXPIRED => None,
+            EXPIRED_WRITE => Some(Expired::Write),
+            phase => Some(Expired::Read(Phase::from_u8(phase))),
+        }
+    }
+}
+
+/// Which limit ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// Waiting for the client's bytes.
+    Read(Phase),
+    /// Waiting for the client to take bytes.
+    Write,
+}
+
+/// What a client gets whose head is not complete in time (spec/route.md 10.7).
+const TIMEOUT_ANSWER: &[u8] = b"HTTP/1.1 408 Request Time-out\r\ncontent-length: 110\r\n\
+    cache-control: no-cache\r\nconnection: close\r\ncontent-type: text/html\r\n\r\n\
+    <html><body><h1>408 Request Time-out</h1>\nYour browser didn't send a complete request in time.\n</body></html>\n";
+
+/// A stream with limits.
+#[derive(Debug)]
+pub struct TimedIo<S> {
+    stream: S,
+    /// Bytes read before the protocol was known, given out first.
+    prefix: Bytes,
+    cell: Arc<PhaseCell>,
+    limits: Limits,
+    /// The change that `since` belongs to.
+    seen: u32,
+    /// Start of the present wait.
+    since: Instant,
+    writing_since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    head_started: bool,
+}
+
+impl<S> TimedIo<S> {
+    /// Wraps `stream`, whose first bytes are `prefix`.
+    #[must_use]
+    pub fn new(stream: S, prefix: Bytes, cell: Arc<PhaseCell>, limits: Limits) -> Self {
+        Self {
+            stream,
+            head_started: !prefix.is_empty(),
+            prefix,
+            cell,
+            limits,
+            seen: 0,
+            since: Instant::now(),
+            writing_since: None,
+            timer: None,
+        }
+    }
+
+    /// Ready when `deadline` has passed; arms the timer otherwise.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// Ready when a blocked read has reached the limit of its phase.
+    fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<Phase> {
+        let phase = self.cell.phase();
+        let changes = self.cell.changes.load(Relaxed);
+        if changes != self.seen {
+            self.seen = changes;
+            self.since = Instant::now();
+        }
+        let limit = match phase {
+            Phase::Idle => self.limits.idle,
+            Phase::Head => self.limits.head,
+            Phase::Body => self.limits.body,
+            Phase::Response | Phase::Tunnel => return Poll::Pending,
+        };
+        ready!(self.poll_deadline(cx, self.since + limit));
+        self.cell.expired.store(phase as u8, Relaxed);
+        Poll::Ready(phase)
+    }
+
+    /// Bytes have come: the wait starts anew, and the first byte after idling starts a head.
+    fn read_progress(&mut self) {
+        match self.cell.phase() {
+            Phase::Idle if !self.cell.multiplexed => {
+                self.cell.enter(Phase::Head);
+                self.head_started = true;
+            },
+            Phase::Body => self.since = Instant::now(),
+            Phase::Head => self.head_started = true,
+            Phase::Idle | Phase::Response | Phase::Tunnel => {},
+        }
+    }
+
+    /// Ready with an error when a blocked write has made no progress for too long.
+    fn poll_write_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.cell.phase() == Phase::Tunnel {
+            return Poll::Pending;
+        }
+        let since = *self.writing_since.get_or_insert_with(Instant::now);
+        ready!(self.poll_deadline(cx, since + self.limits.body));
+        self.cell.expired.store(EXPIRED_WRITE, Relaxed);
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.prefix.has_remaining() {
+            let len = this.prefix.len().min(buf.remaining());
+            buf.put_slice(&this.prefix[..len]);
+            this.prefix.advance(len);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(result) => {
+                if buf.filled().len() > before {
+                    this.read_progress();
+                }
+                Poll::Ready(result)
+            },
+            Poll::Pending => {
+                let phase = ready!(this.poll_read_limit(cx));
+                if phase == Phase::Head && this.head_started && !this.cell.multiplexed {
+                    // Best effort: hyper closes without an answer on a read error.
+                    let _written = Pin::new(&mut this.stream).poll_write(cx, TIMEOUT_ANSWER);
+                    let _flushed = Pin::new(&mut this.stream).poll_flush(cx);
+                }
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            },
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> TimedIo<S> {
+    /// Judges the outcome of a write or flush of the inner stream.
+    fn limited<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.writing_since = None;
+            return outcome;
+        }
+        Poll::Ready(Err(ready!(self.poll_write_limit(cx))))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.limited(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.limited(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.limited(cx, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.limited(cx, outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests;

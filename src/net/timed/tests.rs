@@ -1,0 +1,114 @@
+//! Limits on paused time: what ends, and what the client gets.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    idle: Duration::from_secs(300),
+    head: Duration::from_secs(10),
+    body: Duration::from_secs(30),
+};
+
+fn pair(
+    multiplexed: bool,
+) -> (tokio::io::DuplexStream, TimedIo<tokio::io::DuplexStream>, Arc<PhaseCell>) {
+    let (client, server) = tokio::io::duplex(64);
+    let cell = PhaseCell::new(multiplexed);
+    let io = TimedIo::new(server, Bytes::new(), Arc::clone(&cell), LIMITS);
+    (client, io, cell)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_gets_408_when_it_has_begun() {
+    let (mut client, mut io, cell) = pair(false);
+    client.write_all(b"GET / HT").await.unwrap();
+    let mut buf = [0; 16];
+    assert_eq!(io.read(&mut buf).await.unwrap(), 8);
+    let mut answer = Vec::new();
+    let (ended, _) = tokio::join!(io.read(&mut buf), async {
+        let mut chunk = [0; 32];
+        while answer.len() < 24 {
+            let n = client.read(&mut chunk).await.unwrap();
+            answer.extend_from_slice(&chunk[..n]);
+        }
+    });
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert!(answer.starts_with(b"HTTP/1.1 408 "));
+    assert_eq!(cell.expired(), Some(Expired::Read(Phase::Head)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_closed_without_an_answer() {
+    let (mut client, mut io, cell) = pair(false);
+    assert!(io.read(&mut [0; 16]).await.is_err());
+    drop(io);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+    assert_eq!(cell.expired(), Some(Expired::Read(Phase::Head)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_lasts_longer_than_head_and_a_byte_starts_the_head() {
+    let (mut client, mut io, cell) = pair(false);
+    cell.begin(false);
+    cell.end();
+    assert_eq!(cell.phase(), Phase::Idle);
+    let start = Instant::now();
+    let (read, ()) = tokio::join!(async { io.read_u8().await }, async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        client.write_all(b"G").await.unwrap();
+    });
+    assert_eq!(read.unwrap(), b'G');
+    assert_eq!(cell.phase(), Phase::Head);
+    assert!(io.read_u8().await.is_err());
+    assert_eq!(start.elapsed().as_secs(), 110);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_restarts_its_limit_with_every_byte() {
+    let (mut client, mut io, cell) = pair(false);
+    cell.begin(true);
+    let (_, end) = tokio::join!(
+        async {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                client.write_all(b"x").await.unwrap();
+            }
+        },
+        async {
+            let mut count = 0;
+            while io.read_u8().await.is_ok() {
+                count += 1;
+            }
+            count
+        }
+    );
+    assert_eq!(end, 3);
+    assert_eq!(cell.expired(), Some(Expired::Read(Phase::Body)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_waits_for_ever_but_a_stalled_write_ends() {
+    let (_client, mut io, cell) = pair(false);
+    cell.begin(false);
+    let quiet = tokio::time::timeout(Duration::from_secs(3000), io.read_u8()).await;
+    assert!(quiet.is_err());
+    let error = io.write_all(&[0; 100]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(cell.expired(), Some(Expired::Write));
+}
+
+#[tokio::test(start_paused = true)]
+async fn multiplexed_connections_idle_only_without_streams() {
+    let (_client, mut io, cell) = pair(true);
+    cell.begin(true);
+    cell.begin(false);
+    cell.end();
+    assert_eq!(cell.phase(), Phase::Response);
+    cell.end();
+    assert_eq!(cell.phase(), Phase::Idle);
+    assert!(io.read_u8().await.is_err());
+    assert_eq!(cell.expired(), Some(Expired::Read(Phase::Idle)));
+}
