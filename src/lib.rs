@@ -6,7 +6,7 @@
 //!
 //! | layer | modules | may use |
 //! |---|---|---|
-//! | L0 foundation | [`net`], [`stats`] | std, libraries |
+//! | L0 foundation | [`drain`], [`net`], [`stats`] | std, libraries |
 //! | L1 model | [`model`], [`settings`] | L0 |
 //! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`zone`] | L1, L0 |
 //! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
@@ -24,6 +24,7 @@ pub mod balance;
 pub mod cli;
 pub mod compile;
 pub mod dns;
+pub mod drain;
 pub mod headers;
 pub mod health;
 pub mod model;

@@ -1,4 +1,18 @@
 //! L4: the request path, one file per step.
+//!
+//! `entry` (connection) → `serve` (order of the steps) → `request` (gate) → `routing::table` →
+//! `select` → `upstream::pool` / `upstream::h1` by `forward` → `response` or `upgrade`; `reply` makes
+//! the router's own answers; `record` and `stats` are what is left behind. Everything runs on one
+//! worker's thread; a request holds Arcs of its route, never a snapshot.
 
+pub mod entry;
+pub mod forward;
 pub mod record;
+pub mod reply;
+pub mod request;
+pub mod response;
+pub mod select;
+pub mod serve;
 pub mod stats;
+pub mod upgrade;
+pub mod worker;

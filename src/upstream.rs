@@ -1,5 +1,6 @@
 //! L3: connections to pods: who is dialled, the pool of idle connections, sending a request.
 
+pub mod body;
 pub mod h1;
 pub mod peer;
 pub mod pool;

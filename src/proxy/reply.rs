@@ -1,0 +1,210 @@
+//! The router's own answers: error pages and the redirect (spec/route.md 10.5 to 10.7).
+//!
+//! Called by `serve` and `forward`. Bodies are static text: nothing of the request is reflected
+//! (S-80), and no pod address is shown.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode, Uri, Version,
+    header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, PRAGMA},
+    uri::PathAndQuery,
+};
+
+use super::response::ResponseBody;
+use crate::model::reason::Reason;
+
+/// "Application is not available" [NOMATCH-3].
+const UNAVAILABLE: &str = include_str!("reply/503.html");
+
+/// The status that goes with a reason. The only mapping of reasons to HTTP.
+#[must_use]
+pub const fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::NoRoute
+        | Reason::NoPath
+        | Reason::NoEndpoints
+        | Reason::AllUnhealthy
+        | Reason::ConnectFailed
+        | Reason::ConnectTimeout
+        | Reason::TlsVerifyFailed
+        | Reason::QueueTimeout
+        | Reason::QueueFull
+        | Reason::Overload
+        | Reason::Draining
+        | Reason::LocalPorts => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::UpstreamReset | Reason::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+        Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Reason::ClientClosed
+        | Reason::ClientTimeout
+        | Reason::BadRequest
+        | Reason::ProxyHeader
+        | Reason::TlsHandshake => StatusCode::BAD_REQUEST,
+        Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Reason::DeniedAllowlist | Reason::ClientCertDenied => StatusCode::FORBIDDEN,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Reason::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+        Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Reason::Internal | Reason::RewriteOverflow => StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::Redirect => StatusCode::FOUND,
+        Reason::UriTooLong => StatusCode::URI_TOO_LONG,
+        Reason::BadCoding => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+/// HAProxy's termination state for a reason [LOG-7].
+#[must_use]
+pub const fn termination(reason: Reason) -> [u8; 2] {
+    match reason {
+        Reason::NoRoute | Reason::NoPath | Reason::NoEndpoints | Reason::AllUnhealthy => *b"SC",
+        Reason::ConnectFailed | Reason::TlsVerifyFailed | Reason::LocalPorts => *b"SC",
+        Reason::ConnectTimeout => *b"sC",
+        Reason::UpstreamReset => *b"SH",
+        Reason::UpstreamTimeout => *b"sH",
+        Reason::UpstreamInvalid => *b"PH",
+        Reason::QueueTimeout | Reason::QueueFull => *b"sQ",
+        Reason::ClientClosed => *b"CR",
+        Reason::ClientTimeout => *b"cR",
+        Reason::Redirect => *b"LR",
+        _ => *b"PR",
+    }
+}
+
+/// The answer for `reason`.
+#[must_use]
+pub fn error(reason: Reason, version: Version) -> Response<ResponseBody> {
+    let status = status(reason);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return unavailable(version);
+    }
+    let page = page(status);
+    let mut response = Response::new(ResponseBody::fixed(Bytes::from_static(page.as_bytes())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    if status == StatusCode::BAD_REQUEST && version != Version::HTTP_2 {
+        headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The 503 page as OpenShift sends it: on HTTP/1 an HTTP/1.0 answer that ends with the connection
+/// [NOMATCH-3].
+fn unavailable(version: Version) -> Response<ResponseBody> {
+    let body = Bytes::from_static(UNAVAILABLE.as_bytes());
+    let body = if version == Version::HTTP_2 {
+        ResponseBody::fixed(body)
+    } else {
+        ResponseBody::until_close(body)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    if version != Version::HTTP_2 {
+        *response.version_mut() = Version::HTTP_10;
+    }
+    let headers = response.headers_mut();
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("private, max-age=0, no-cache, no-store"),
+    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
+/// The redirect to https [REDIR-1]: the matched host without its port, target byte-exact.
+#[must_use]
+pub fn redirect(
+    host: Option<&HeaderValue>,
+    target: &Uri,
+    port: Option<u16>,
+) -> Option<Response<ResponseBody>> {
+    let host = host?.to_str().ok()?;
+    let name = match host.rsplit_once(':') {
+        Some((name, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let target = target.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut location = String::with_capacity(16 + name.len() + target.len());
+    location.push_str("https://");
+    location.push_str(name);
+    if let Some(port) = port.filter(|port| *port != 443) {
+        location.push(':');
+        location.push_str(itoa::Buffer::new().format(port));
+    }
+    location.push_str(target);
+    let mut headers = HeaderMap::with_capacity(2);
+    headers.insert(LOCATION, HeaderValue::try_from(location).ok()?);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let mut response = Response::new(ResponseBody::fixed(Bytes::new()));
+    *response.status_mut() = StatusCode::FOUND;
+    *response.headers_mut() = headers;
+    Some(response)
+}
+
+/// HAProxy's small built-in page for a status.
+const fn page(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 => {
+            "<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.\n</body></html>\n"
+        },
+        403 => {
+            "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n"
+        },
+        405 => {
+            "<html><body><h1>405 Method Not Allowed</h1>\nA request was made of a resource using a request method not supported by that resource\n</body></html>\n"
+        },
+        414 => {
+            "<html><body><h1>414 Request URI too long</h1>\nThe request target exceeds the limit.\n</body></html>\n"
+        },
+        431 => {
+            "<html><body><h1>431 Request Header Fields Too Large</h1>\nThe request head exceeds the limit.\n</body></html>\n"
+        },
+        502 => {
+            "<html><body><h1>502 Bad Gateway</h1>\nThe server returned an invalid or incomplete response.\n</body></html>\n"
+        },
+        504 => {
+            "<html><body><h1>504 Gateway Time-out</h1>\nThe server didn't respond in time.\n</body></html>\n"
+        },
+        _ => {
+            "<html><body><h1>500 Internal Server Error</h1>\nAn internal server error occurred.\n</body></html>\n"
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reason::REASONS;
+
+    #[test]
+    fn every_reason_has_an_error_status_or_is_the_redirect() {
+        for (reason, word, _) in REASONS {
+            let code = status(reason).as_u16();
+            assert!(code >= 400 || reason == Reason::Redirect, "{word}: {code}");
+        }
+    }
+
+    #[test]
+    fn redir_1_drops_the_port_and_keeps_the_target() {
+        let rows = [
+            ("app.example.com:8080", "/a?b=%2f", None, "https://app.example.com/a?b=%2f"),
+            ("app.example.com", "/", Some(8443), "https://app.example.com:8443/"),
+            ("app.example.com", "/", Some(443), "https://app.example.com/"),
+        ];
+        for (host, target, port, expected) in rows {
+            let host = HeaderValue::from_static(host);
+            let target = Uri::from_static(target);
+            let response = redirect(Some(&host), &target, port).unwrap();
+            assert_eq!(response.headers()[LOCATION], expected);
+            assert_eq!(response.status(), 302);
+        }
+    }
+
+    #[test]
+    fn built_in_pages_have_the_length_of_the_peers() {
+        // spec/route.md 26.2 gives these lengths for 400, 403 and 504.
+        let length = |code| page(StatusCode::from_u16(code).unwrap()).len();
+        assert_eq!([400, 403, 504].map(length), [90, 93, 92]);
+    }
+}

@@ -1,0 +1,135 @@
+//! What one data-path thread owns: its pool, its log buffer, its random numbers.
+//!
+//! Made by `app::router`, one for each thread; shared by that thread's connections through `Rc`.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    record::{AccessRecord, LogSender},
+    stats::RouterStats,
+};
+use crate::{drain::Drain, settings::RouterSettings, snapshot::Live, upstream::pool::Pool};
+
+/// Records gathered before a batch is sent early.
+const LOG_BATCH: usize = 256;
+
+/// Longest time a record waits in a worker.
+const LOG_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often old pool connections are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One data-path thread.
+#[derive(Debug)]
+pub struct Worker {
+    /// Number of the worker, from 0; index of its counter cells.
+    pub index: usize,
+    /// The snapshot that serves now.
+    pub live: Arc<Live>,
+    /// Settings of the process.
+    pub settings: Arc<RouterSettings>,
+    /// Counters of the process.
+    pub stats: Arc<RouterStats>,
+    /// Idle upstream connections.
+    pub pool: Pool,
+    /// Stop of the process.
+    pub drain: Drain,
+    log: Option<LogSender>,
+    batch: RefCell<Vec<AccessRecord>>,
+    random: Cell<u64>,
+}
+
+impl Worker {
+    /// A worker. `seed` starts its random numbers; `log` takes its access log, if there is one.
+    #[must_use]
+    pub fn new(
+        index: usize,
+        live: Arc<Live>,
+        settings: Arc<RouterSettings>,
+        stats: Arc<RouterStats>,
+        drain: Drain,
+        log: Option<LogSender>,
+        seed: u64,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            live,
+            pool: Pool::new(settings.timeouts.pool_idle),
+            settings,
+            stats,
+            drain,
+            log,
+            batch: RefCell::default(),
+            random: Cell::new(seed | 1),
+        })
+    }
+
+    /// A random number (xorshift64*): for balancing only, not for secrets.
+    pub fn draw(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// True when records are wanted at all.
+    #[must_use]
+    pub const fn logs(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Takes a record for the access log.
+    pub fn log(&self, record: AccessRecord) {
+        let mut batch = self.batch.borrow_mut();
+        batch.push(record);
+        if batch.len() >= LOG_BATCH {
+            let full = std::mem::replace(&mut *batch, Vec::with_capacity(LOG_BATCH));
+            drop(batch);
+            self.send(full);
+        }
+    }
+
+    fn send(&self, batch: Vec<AccessRecord>) {
+        if batch.is_empty() {
+            return;
+        }
+        let Some(log) = &self.log else { return };
+        if let Err(error) = log.try_send(batch) {
+            let (std::sync::mpsc::TrySendError::Full(lost)
+            | std::sync::mpsc::TrySendError::Disconnected(lost)) = error;
+            self.stats.workers.cell(self.index).log_dropped.add(lost.len() as u64);
+        }
+    }
+
+    /// The worker's housekeeping; runs until the process is killed.
+    pub async fn housekeeping(self: Rc<Self>) {
+        let mut tick = tokio::time::interval(LOG_INTERVAL);
+        let mut swept = Instant::now();
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {},
+                () = self.drain.killed.cancelled() => break,
+            }
+            self.flush();
+            let now = Instant::now();
+            if now.duration_since(swept) >= SWEEP_INTERVAL {
+                swept = now;
+                self.pool.sweep(now);
+            }
+        }
+        self.flush();
+    }
+
+    /// Sends what has been gathered.
+    pub fn flush(&self) {
+        let batch = std::mem::take(&mut *self.batch.borrow_mut());
+        self.send(batch);
+    }
+}
