@@ -1,0 +1,382 @@
+//! Step 4: the response on its way back, and the end of the request.
+//!
+//! [`ResponseBody`] passes the pod's body through, counts it, holds the pod to its inactivity limit,
+//! and gives the connection back to the pool at the end. [`Exchange`] is what one request holds while
+//! it runs; dropping it counts and logs the request, so that nothing can be counted twice or
+//! forgotten, however the request ends.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request,
+    header::{REFERER, USER_AGENT},
+};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::{
+    record::{AccessRecord, Times},
+    serve::Connection,
+};
+use crate::{
+    model::reason::Reason,
+    snapshot::CompiledRoute,
+    stats::{UpstreamCounters, response_class},
+    upstream::{body::Progress, h1::Sender},
+};
+
+/// One request while it runs.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The client's connection.
+    pub connection: Rc<Connection>,
+    /// What the access log will say.
+    pub record: AccessRecord,
+    /// Upload of the request body.
+    pub progress: Rc<Progress>,
+    started: Instant,
+    /// Set while a server of the route's backend has this request.
+    dispatched: bool,
+}
+
+impl Exchange {
+    /// The request has a complete head.
+    #[must_use]
+    pub fn begin<B>(connection: &Rc<Connection>, request: &Request<B>, generation: u64) -> Self {
+        let logs = connection.worker.logs();
+        let header = |name| request.headers().get(name).filter(|_| logs).cloned();
+        let record = AccessRecord {
+            at: SystemTime::now(),
+            client: connection.client,
+            frontend: connection.frontend,
+            version: request.version(),
+            method: request.method().clone(),
+            host: header(http::header::HOST).or_else(|| {
+                let authority = request.uri().authority().filter(|_| logs)?;
+                HeaderValue::from_str(authority.as_str()).ok()
+            }),
+            target: request.uri().clone(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            route: None,
+            server: None,
+            times: Times::default(),
+            retries: 0,
+            reason: None,
+            termination: *b"--",
+            user_agent: header(USER_AGENT),
+            referer: header(REFERER),
+            generation,
+        };
+        Self {
+            connection: Rc::clone(connection),
+            record,
+            progress: Rc::default(),
+            started: Instant::now(),
+            dispatched: false,
+        }
+    }
+
+    /// Microseconds since the head was complete.
+    #[must_use]
+    pub fn elapsed(&self) -> u32 {
+        micros(self.started)
+    }
+
+    /// The request goes to server `index` of `route`; an earlier server is let go.
+    pub fn dispatch(&mut self, route: &Arc<CompiledRoute>, index: usize) {
+        self.release();
+        let server = &route.backend.servers[index];
+        server.peer.in_flight.add(1);
+        server.stats.in_flight.add(1);
+        route.backend.stats.in_flight.add(1);
+        self.record.server = u32::try_from(index).ok();
+        self.dispatched = true;
+    }
+
+    /// Counts on the present server and on the backend.
+    pub fn count(&self, count: impl Fn(&UpstreamCounters)) {
+        let Some(route) = &self.record.route else { return };
+        let worker = self.connection.worker.index;
+        count(route.backend.stats.workers.cell(worker));
+        if let Some(index) = self.record.server {
+            count(route.backend.servers[index as usize].stats.workers.cell(worker));
+        }
+    }
+
+    /// The router answers itself.
+    pub fn answered(&mut self, reason: Reason) {
+        self.record.reason = Some(reason);
+        self.record.termination = super::reply::termination(reason);
+    }
+
+    fn release(&mut self) {
+        if !std::mem::take(&mut self.dispatched) {
+            return;
+        }
+        if let (Some(route), Some(index)) = (&self.record.route, self.record.server) {
+            let server = &route.backend.servers[index as usize];
+            server.peer.in_flight.add(-1);
+            server.stats.in_flight.add(-1);
+            route.backend.stats.in_flight.add(-1);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.release();
+        let worker = &self.connection.worker;
+        self.record.times.total = micros(self.started);
+        self.record.bytes_in = self.progress.bytes.get();
+        if self.record.status == 0 && self.record.reason.is_none() {
+            self.answered(Reason::ClientClosed);
+        }
+        let (bytes_in, bytes_out) = (self.record.bytes_in, self.record.bytes_out);
+        let class = response_class(self.record.status);
+        let frontend = worker.stats.frontend(self.record.frontend, worker.index);
+        frontend.requests.add(1);
+        frontend.bytes_in.add(bytes_in);
+        frontend.bytes_out.add(bytes_out);
+        frontend.responses[class].add(1);
+        if let Some(reason) = self.record.reason {
+            worker.stats.count_reason(worker.index, reason);
+        }
+        self.count(|counters| {
+            counters.requests.add(1);
+            counters.bytes_in.add(bytes_in);
+            counters.bytes_out.add(bytes_out);
+            counters.responses[class].add(1);
+        });
+        self.connection.phase.end();
+    }
+
+    /// Gives the record away and leaves an empty one.
+    fn take_record(&mut self) -> AccessRecord {
+        let empty = AccessRecord {
+            at: self.record.at,
+            client: self.record.client,
+            frontend: self.record.frontend,
+            version: self.record.version,
+            method: http::Method::GET,
+            host: None,
+            target: http::Uri::default(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            route: None,
+            server: None,
+            times: Times::default(),
+            retries: 0,
+            reason: None,
+            termination: *b"--",
+            user_agent: None,
+            referer: None,
+            generation: 0,
+        };
+        std::mem::replace(&mut self.record, empty)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish();
+        if self.connection.worker.logs() {
+            let record = self.take_record();
+            self.connection.worker.log(record);
+        }
+    }
+}
+
+fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+}
+
+/// The body that hyper sends to a client.
+#[derive(Debug)]
+pub struct ResponseBody {
+    kind: Kind,
+    exchange: Option<Box<Exchange>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Bytes of the router's own, with or without a known length.
+    Own { bytes: Bytes, sized: bool },
+    /// A pod's body.
+    Pod { body: Incoming, sender: Option<(u64, Sender)>, limit: Duration, timer: Option<Pin<Box<Sleep>>> },
+}
+
+/// Why a pod's body ended early. The client sees an incomplete message.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The pod's connection failed or its framing is broken.
+    #[error("the pod's response was cut")]
+    Cut(#[source] hyper::Error),
+    /// No byte within the server timeout.
+    #[error("the pod sent nothing within the server timeout")]
+    Timeout(#[source] io::Error),
+}
+
+impl ResponseBody {
+    /// Bytes with their length.
+    #[must_use]
+    pub const fn fixed(bytes: Bytes) -> Self {
+        Self { kind: Kind::Own { bytes, sized: true }, exchange: None }
+    }
+
+    /// Bytes that end with the connection.
+    #[must_use]
+    pub const fn until_close(bytes: Bytes) -> Self {
+        Self { kind: Kind::Own { bytes, sized: false }, exchange: None }
+    }
+
+    /// The body of a pod's response, which came over `sender` from `peer`; `limit` is the server
+    /// timeout.
+    #[must_use]
+    pub fn pod(
+        body: Incoming,
+        peer: u64,
+        sender: Sender,
+        limit: Duration,
+        exchange: Exchange,
+    ) -> Self {
+        let ended = body.is_end_stream();
+        let kind = Kind::Pod { body, sender: Some((peer, sender)), limit, timer: None };
+        let mut this = Self { kind, exchange: Some(Box::new(exchange)) };
+        if ended {
+            this.end();
+        }
+        this
+    }
+
+    /// The same body, counted and logged with `exchange`.
+    #[must_use]
+    pub fn with(mut self, exchange: Exchange) -> Self {
+        self.exchange = Some(Box::new(exchange));
+        self
+    }
+
+    /// The pod's body is complete: its connection may serve again, unless the request's own body is
+    /// still on its way (S-13).
+    fn end(&mut self) {
+        let Kind::Pod { sender, .. } = &mut self.kind else { return };
+        let (Some((peer, sender)), Some(exchange)) = (sender.take(), &mut self.exchange) else {
+            return;
+        };
+        let worker = &exchange.connection.worker;
+        if exchange.progress.ended.get() && !worker.pool.put(peer, sender, Instant::now()) {
+            worker.stats.workers.cell(worker.index).pool_evicted.add(1);
+        }
+        self.exchange = None;
+    }
+
+    /// The pod's body failed.
+    fn fail(&mut self, state: [u8; 2], reason: Option<Reason>) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.record.termination = state;
+            exchange.record.reason = reason;
+            exchange.count(|counters| counters.response_errors.add(1));
+        }
+        self.exchange = None;
+    }
+
+    fn count(&mut self, bytes: usize) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.record.bytes_out += bytes as u64;
+        }
+    }
+
+    fn poll_own(&mut self) -> Option<Frame<Bytes>> {
+        let Kind::Own { bytes, .. } = &mut self.kind else { return None };
+        let bytes = std::mem::take(bytes);
+        if bytes.is_empty() {
+            self.exchange = None;
+            return None;
+        }
+        self.count(bytes.len());
+        Some(Frame::data(bytes))
+    }
+
+    /// Ready when the pod has been silent for the whole server timeout.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Kind::Pod { limit, timer, .. } = &mut self.kind else { return Poll::Pending };
+        let limit = *limit;
+        timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Kind::Pod { body, timer, .. } = &mut this.kind else {
+            return Poll::Ready(this.poll_own().map(Ok));
+        };
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                *timer = None;
+                let ended = body.is_end_stream();
+                this.count(frame.data_ref().map_or(0, Bytes::len));
+                if ended {
+                    this.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            },
+            Poll::Ready(Some(Err(error))) => {
+                this.fail(*b"SD", Some(Reason::UpstreamReset));
+                Poll::Ready(Some(Err(BodyError::Cut(error))))
+            },
+            Poll::Ready(None) => {
+                this.end();
+                Poll::Ready(None)
+            },
+            Poll::Pending => {
+                ready!(this.poll_silence(cx));
+                this.fail(*b"sD", Some(Reason::UpstreamTimeout));
+                Poll::Ready(Some(Err(BodyError::Timeout(io::ErrorKind::TimedOut.into()))))
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own { bytes, .. } => bytes.is_empty(),
+            Kind::Pod { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own { bytes, sized: true } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Own { sized: false, .. } => SizeHint::default(),
+            Kind::Pod { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    /// A body that is dropped before its end was not taken by the client.
+    fn drop(&mut self) {
+        let aborted = match &self.kind {
+            Kind::Own { bytes, .. } => !bytes.is_empty(),
+            Kind::Pod { sender, .. } => sender.is_some(),
+        };
+        if let Some(exchange) = self.exchange.as_mut().filter(|_| aborted) {
+            exchange.record.termination = *b"CD";
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Step 3: which server of the route's backend gets the request.
+//!
+//! Called by `forward` for the first try and for each further one. Pure but for the counters it
+//! reads.
+
+use crate::{model::reason::Reason, snapshot::Backend};
+
+/// Most tries of one request: the first and three more [RETRY-1].
+pub const MAX_TRIES: usize = 4;
+
+/// The servers that were tried in this round.
+#[derive(Debug, Default)]
+pub struct Tried {
+    indexes: [usize; MAX_TRIES],
+    len: usize,
+}
+
+impl Tried {
+    /// Notes a failed server.
+    pub fn push(&mut self, index: usize) {
+        if self.len < MAX_TRIES {
+            self.indexes[self.len] = index;
+            self.len += 1;
+        }
+    }
+
+    /// Starts another round.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// True when nothing was tried in this round.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn as_slice(&self) -> &[usize] {
+        &self.indexes[..self.len]
+    }
+}
+
+/// A server that is up, has weight, and was not tried in this round.
+#[must_use]
+pub fn choose(backend: &Backend, tried: &Tried, draw: u64) -> Option<usize> {
+    let servers = &backend.servers;
+    backend.balancer.pick_excluding(
+        draw,
+        tried.as_slice(),
+        |index| servers[index].peer.is_up(),
+        |index| servers[index].peer.in_flight.load(),
+    )
+}
+
+/// Why there is nothing to choose [NOMATCH-2].
+#[must_use]
+pub fn nothing(backend: &Backend) -> Reason {
+    if backend.servers.iter().any(|server| server.weight > 0) {
+        Reason::AllUnhealthy
+    } else {
+        Reason::NoEndpoints
+    }
+}
