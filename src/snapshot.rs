@@ -21,6 +21,8 @@ use crate::{
     zone::Zone,
 };
 
+pub use crate::headers::ForwardedPolicy;
+
 /// The snapshot that serves now. One load per request.
 pub type Live = arc_swap::ArcSwap<Snapshot>;
 
@@ -86,19 +88,6 @@ pub struct RoutePolicy {
     pub tunnel_timeout: Duration,
     /// Forwarding headers [FWD-1].
     pub forwarded: ForwardedPolicy,
-}
-
-/// Policy for the forwarding headers [FWD-1].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForwardedPolicy {
-    /// Adds a line behind the existing ones.
-    Append,
-    /// Adds a line when there is none.
-    IfNone,
-    /// Touches nothing.
-    Never,
-    /// Replaces what is there.
-    Replace,
 }
 
 /// The endpoints of a route and how one is chosen.

@@ -1,0 +1,178 @@
+//! Fields that end at the proxy (RFC 9110 7.6.1, spec/route.md 26.3, S-21, S-22).
+//!
+//! `Trailer` goes on: it describes the message, and HTTP/1 trailers are relayed only if it names
+//! them. `Proxy-Authorization` goes on as OpenShift does.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, SET_COOKIE,
+        TE, TRANSFER_ENCODING, UPGRADE,
+    },
+};
+
+use super::names::{HTTP2_SETTINGS, KEEP_ALIVE, PROXY, PROXY_CONNECTION};
+
+/// What a client may say about its certificate only through us [MTLS-5].
+const CLIENT_CERTIFICATE: [&str; 12] = [
+    "x-ssl",
+    "x-ssl-client-cn",
+    "x-ssl-client-der",
+    "x-ssl-client-dn",
+    "x-ssl-client-notafter",
+    "x-ssl-client-notbefore",
+    "x-ssl-client-sha1",
+    "x-ssl-client-serial",
+    "x-ssl-client-subject",
+    "x-ssl-client-verify",
+    "x-ssl-client-version",
+    "x-ssl-issuer",
+];
+
+/// Framing, host and forwarding fields: what an underscore must not imitate.
+const TRUSTED: [&str; 13] = [
+    "connection",
+    "content-length",
+    "forwarded",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-proto-version",
+];
+
+/// Removes from a request what must not reach the pod: hop-by-hop fields and what `Connection`
+/// nominates, `Proxy` [SEC-1], client certificate fields [MTLS-5], and names that become a trusted
+/// one when `_` is read as `-`. `Transfer-Encoding` stays, as the body's framing follows it.
+pub fn strip_request_hop_by_hop(headers: &mut HeaderMap) {
+    let trailers = accepts_trailers(headers);
+    remove_nominated(headers, |name| *name == AUTHORIZATION || *name == COOKIE || *name == HOST);
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &HTTP2_SETTINGS, &PROXY] {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, UPGRADE, TE, PROXY_AUTHENTICATE] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    remove_imitations(headers);
+}
+
+/// Removes hop-by-hop fields and what `Connection` nominates from a pod's response, and
+/// `Transfer-Encoding`, as the body is framed anew.
+pub fn strip_response_hop_by_hop(headers: &mut HeaderMap) {
+    remove_nominated(headers, |name| *name == SET_COOKIE);
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION] {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, UPGRADE, TE, TRANSFER_ENCODING, PROXY_AUTHENTICATE] {
+        headers.remove(name);
+    }
+}
+
+/// The protocol that an HTTP/1.1 message upgrades to; `None` for h2c, which ends here, and for
+/// anything that is not an upgrade. Ask before stripping.
+#[must_use]
+pub fn upgrade_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 || !tokens(headers, &CONNECTION).any(|t| is(t, b"upgrade")) {
+        return None;
+    }
+    let mut lines = headers.get_all(UPGRADE).iter();
+    let (Some(value), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let mut protocols = tokens(headers, &UPGRADE).peekable();
+    protocols.peek()?;
+    if protocols.any(|p| is(p, b"h2c")) { None } else { Some(value.clone()) }
+}
+
+/// Joins the cookie fields of an HTTP/2 request into one with `; ` (RFC 9113 8.2.3).
+pub fn merge_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs = headers.get_all(COOKIE);
+    let mut joined =
+        Vec::with_capacity(crumbs.iter().map(|crumb| crumb.as_bytes().len() + 2).sum());
+    for crumb in crumbs {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    // Values joined by visible bytes are a value.
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        headers.insert(COOKIE, value);
+    }
+}
+
+/// Whether `TE` lists `trailers`, the only member that goes on.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    tokens(headers, &TE).any(|token| is(token, b"trailers"))
+}
+
+/// Removes what `Connection` nominates, apart from what nobody may take away: framing, forwarding
+/// and certificate fields, and what `kept` says (S-21).
+fn remove_nominated(headers: &mut HeaderMap, kept: impl Fn(&HeaderName) -> bool) {
+    // Stays empty, without an allocation, for the usual `close`, `keep-alive` and `upgrade`.
+    let mut nominated: Vec<HeaderName> = Vec::new();
+    for token in tokens(headers, &CONNECTION) {
+        if is(token, b"close") || is(token, b"keep-alive") || is(token, b"upgrade") {
+            continue;
+        }
+        if let Ok(name) = HeaderName::from_bytes(token)
+            && name != CONTENT_LENGTH
+            && !kept(&name)
+            && !is_trusted(name.as_str())
+        {
+            nominated.push(name);
+        }
+    }
+    for name in nominated {
+        headers.remove(name);
+    }
+}
+
+/// Removes certificate fields and names with underscores that a pod could take for a trusted name.
+fn remove_imitations(headers: &mut HeaderMap) {
+    let forged = |name: &HeaderName| {
+        let name = name.as_str();
+        // Underscores are rare, so most requests allocate nothing here.
+        (name.starts_with("x-ssl") && CLIENT_CERTIFICATE.contains(&name))
+            || (name.contains('_') && is_trusted(&name.replace('_', "-")))
+    };
+    if !headers.keys().any(forged) {
+        return;
+    }
+    let names: Vec<HeaderName> = headers.keys().filter(|name| forged(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Whether pods trust `name` (lower case) to come from the proxy.
+fn is_trusted(name: &str) -> bool {
+    TRUSTED.contains(&name) || CLIENT_CERTIFICATE.contains(&name)
+}
+
+/// The members of a comma-separated list over all lines of a field, without empty ones.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&b| b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
+}
+
+/// Compares without case.
+fn is(token: &[u8], word: &[u8]) -> bool {
+    token.eq_ignore_ascii_case(word)
+}
