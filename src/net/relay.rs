@@ -1,1 +1,260 @@
-//! Bidirectional byte relay with half-close and an inactivity limit.
+//! Copies bytes between two connections until both directions have ended.
+//!
+//! Called by `nlb` for every flow and by `proxy` for passthrough and upgraded connections. Always
+//! holds: an end of one side is passed on as a half-close while the other direction goes on; a relay
+//! without a byte in either direction ends after `idle`; a relay that waits holds no buffer, so an
+//! idle flow costs little more than its sockets.
+//!
+//! The caller keeps what it passes as `&mut`, and can set socket options after the end.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    time::{Instant, Sleep},
+};
+
+/// Buffer of one direction while it moves bytes.
+const BUFFER: usize = 16 * 1024;
+
+/// What a relay did.
+#[derive(Debug)]
+pub struct Relayed {
+    /// Bytes written to `b`.
+    pub a_to_b: u64,
+    /// Bytes written to `a`.
+    pub b_to_a: u64,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// Why a relay ended.
+#[derive(Debug)]
+pub enum End {
+    /// The caller's future finished.
+    Cancelled,
+    /// Both sides have sent their end, and it was passed on.
+    Closed,
+    /// A side failed.
+    Failed {
+        /// Which one.
+        side: Side,
+        /// What it said.
+        error: io::Error,
+    },
+    /// No byte moved for the whole inactivity limit.
+    Idle,
+}
+
+/// One of the two connections of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The first argument.
+    A,
+    /// The second argument.
+    B,
+}
+
+/// Byte counts that many relays share and that grow while they run.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes written to `b`.
+    pub a_to_b: AtomicU64,
+    /// Bytes written to `a`.
+    pub b_to_a: AtomicU64,
+}
+
+/// Relays between `a` and `b` until both directions have ended, or for `idle` nothing moved.
+pub async fn relay<A, B>(a: A, b: B, idle: Duration) -> Relayed
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    relay_until(a, b, idle, None, pending()).await
+}
+
+/// [`relay`] that also ends when `cancel` does, and adds every byte to `traffic` as it moves.
+pub async fn relay_until<A, B, C>(
+    mut a: A,
+    mut b: B,
+    idle: Duration,
+    traffic: Option<&Traffic>,
+    cancel: C,
+) -> Relayed
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+    C: Future<Output = ()>,
+{
+    let mut to_b = Direction::new(Side::A, Side::B, traffic.map(|traffic| &traffic.a_to_b));
+    let mut to_a = Direction::new(Side::B, Side::A, traffic.map(|traffic| &traffic.b_to_a));
+    let mut clock = pin!(tokio::time::sleep(idle));
+    let mut cancel = pin!(cancel);
+    let mut last = Instant::now();
+    let end = poll_fn(|cx| {
+        let before = to_b.steps + to_a.steps;
+        let first = to_b.poll(cx, &mut a, &mut b);
+        let second = to_a.poll(cx, &mut b, &mut a);
+        match (first, second) {
+            (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => return Poll::Ready(end),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Closed),
+            _ => {},
+        }
+        if to_b.steps + to_a.steps != before {
+            last = Instant::now();
+        }
+        if cancel.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(End::Cancelled);
+        }
+        poll_idle(cx, clock.as_mut(), last, idle).map(|()| End::Idle)
+    })
+    .await;
+    Relayed { a_to_b: to_b.bytes, b_to_a: to_a.bytes, end }
+}
+
+/// Ready once `idle` has passed since `last`. The timer is moved only when it fires: a busy relay
+/// does not touch it for every chunk.
+fn poll_idle(
+    cx: &mut Context<'_>,
+    mut clock: Pin<&mut Sleep>,
+    last: Instant,
+    idle: Duration,
+) -> Poll<()> {
+    loop {
+        ready!(clock.as_mut().poll(cx));
+        if last.elapsed() >= idle {
+            return Poll::Ready(());
+        }
+        clock.as_mut().reset(last + idle);
+    }
+}
+
+/// One direction of a relay.
+struct Direction<'a> {
+    from: Side,
+    to: Side,
+    shared: Option<&'a AtomicU64>,
+    buffer: BytesMut,
+    /// How much of `buffer` has been written.
+    written: usize,
+    bytes: u64,
+    /// Reads and writes that moved something; a change is activity.
+    steps: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Copying,
+    /// Bytes were written and not flushed.
+    Unflushed,
+    /// The reader has ended.
+    Ending,
+    Ended,
+}
+
+impl<'a> Direction<'a> {
+    fn new(from: Side, to: Side, shared: Option<&'a AtomicU64>) -> Self {
+        Self {
+            from,
+            to,
+            shared,
+            buffer: BytesMut::new(),
+            written: 0,
+            bytes: 0,
+            steps: 0,
+            phase: Phase::Copying,
+        }
+    }
+
+    /// Moves what can be moved. Ready when the end has been passed on, or on failure.
+    fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Step
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            ready!(self.poll_drain(cx, writer))?;
+            match self.phase {
+                Phase::Ended => return Poll::Ready(Ok(())),
+                Phase::Ending => {
+                    ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(self.to.failed())?;
+                    self.phase = Phase::Ended;
+                    self.steps += 1;
+                },
+                Phase::Copying | Phase::Unflushed => {
+                    let Poll::Ready(filled) = self.poll_fill(cx, reader) else {
+                        return self.poll_flush(cx, writer);
+                    };
+                    filled?;
+                },
+            }
+        }
+    }
+
+    /// Writes the buffer out.
+    fn poll_drain<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Step {
+        while self.written < self.buffer.len() {
+            let rest = &self.buffer[self.written..];
+            let count = ready!(Pin::new(&mut *writer).poll_write(cx, rest))
+                .and_then(|count| match count {
+                    0 => Err(io::ErrorKind::WriteZero.into()),
+                    _ => Ok(count),
+                })
+                .map_err(self.to.failed())?;
+            self.written += count;
+            self.steps += 1;
+            self.phase = Phase::Unflushed;
+            let count = count as u64;
+            self.bytes += count;
+            if let Some(shared) = self.shared {
+                shared.fetch_add(count, Relaxed);
+            }
+        }
+        self.buffer.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Fills the empty buffer, or notes the end. While it waits there is no buffer.
+    fn poll_fill<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Step {
+        self.buffer.reserve(BUFFER);
+        let Poll::Ready(read) = pin!(reader.read_buf(&mut self.buffer)).poll(cx) else {
+            self.buffer = BytesMut::new();
+            return Poll::Pending;
+        };
+        match read.map_err(self.from.failed())? {
+            0 => self.phase = Phase::Ending,
+            _ => self.steps += 1,
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Flushes what was written; then the direction waits for its reader.
+    fn poll_flush<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Step {
+        if self.phase == Phase::Unflushed {
+            ready!(Pin::new(writer).poll_flush(cx)).map_err(self.to.failed())?;
+            self.phase = Phase::Copying;
+        }
+        Poll::Pending
+    }
+}
+
+type Step = Poll<Result<(), End>>;
+
+impl Side {
+    fn failed(self) -> impl FnOnce(io::Error) -> End {
+        move |error| End::Failed { side: self, error }
+    }
+}
+
+#[cfg(test)]
+mod tests;
