@@ -104,10 +104,8 @@ fn unavailable(version: Version) -> Response<ResponseBody> {
     }
     let headers = response.headers_mut();
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("private, max-age=0, no-cache, no-store"),
-    );
+    headers
+        .insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=0, no-cache, no-store"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     response
 }

@@ -158,8 +158,8 @@ mod tests {
         ];
         for (uri, hosts, version, expected) in rows {
             let outcome = check(&request("GET", uri, hosts, *version));
-            let host = outcome
-                .map(|checked| String::from_utf8(checked.host_bytes().to_vec()).unwrap());
+            let host =
+                outcome.map(|checked| String::from_utf8(checked.host_bytes().to_vec()).unwrap());
             assert_eq!(host.as_deref().map_err(|reason| *reason), *expected, "{uri} {hosts:?}");
         }
     }

@@ -134,12 +134,12 @@ impl Exchange {
 
     fn finish(&mut self) {
         self.release();
-        let worker = &self.connection.worker;
         self.record.times.total = micros(self.started);
         self.record.bytes_in = self.progress.bytes.get();
         if self.record.status == 0 && self.record.reason.is_none() {
             self.answered(Reason::ClientClosed);
         }
+        let worker = &self.connection.worker;
         let (bytes_in, bytes_out) = (self.record.bytes_in, self.record.bytes_out);
         let class = response_class(self.record.status);
         let frontend = worker.stats.frontend(self.record.frontend, worker.index);
@@ -212,7 +212,12 @@ enum Kind {
     /// Bytes of the router's own, with or without a known length.
     Own { bytes: Bytes, sized: bool },
     /// A pod's body.
-    Pod { body: Incoming, sender: Option<(u64, Sender)>, limit: Duration, timer: Option<Pin<Box<Sleep>>> },
+    Pod {
+        body: Incoming,
+        sender: Option<(u64, Sender)>,
+        limit: Duration,
+        timer: Option<Pin<Box<Sleep>>>,
+    },
 }
 
 /// Why a pod's body ended early. The client sees an incomplete message.

@@ -1,0 +1,185 @@
+//! A downstream connection from accept to the HTTP engine: PROXY header, TLS or plain, protocol.
+//!
+//! `accept` runs once for each worker and listener. Accept errors are counted and waited out, never
+//! fatal. A connection beyond the limit waits in the kernel's queue [LSN-7].
+
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::{
+    record::Frontend,
+    serve::{self, Connection},
+    worker::Worker,
+};
+use crate::{
+    model::reason::Reason,
+    net::{
+        peek, proxy_protocol,
+        timed::{Expired, Limits, Phase, PhaseCell, TimedIo},
+    },
+};
+
+/// Pause after an accept error such as EMFILE.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections for `frontend` (`Public` or `PublicSsl`) until the process stops accepting.
+pub async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    frontend: Frontend,
+    slots: Arc<Semaphore>,
+) {
+    let stopped = worker.drain.stopped.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stopped.cancelled() => return,
+            accepted = async {
+                let slot = Arc::clone(&slots).acquire_owned().await;
+                (listener.accept().await, slot)
+            } => accepted,
+        };
+        let (Ok((stream, peer)), Ok(slot)) = accepted else {
+            worker.stats.workers.cell(worker.index).accept_errors.add(1);
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let worker = Rc::clone(&worker);
+        // Owned by the worker's runtime; ends by its own limits or with `killed`.
+        tokio::task::spawn_local(async move {
+            let counters = worker.stats.frontend(frontend, worker.index);
+            counters.connections.add(1);
+            worker.stats.connections.add(1);
+            connection(&worker, stream, peer, frontend).await;
+            counters.closed.add(1);
+            worker.stats.connections.add(-1);
+            drop(slot);
+        });
+    }
+}
+
+/// Serves one accepted socket to its end.
+async fn connection(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, frontend: Frontend) {
+    let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
+    let Some((client, destination)) = addresses(worker, &stream, peer, local).await else {
+        return refused(worker, frontend, Reason::ProxyHeader);
+    };
+    if frontend == Frontend::PublicSsl {
+        secure(worker, stream, client, destination.port()).await;
+    } else {
+        plain(worker, stream, client, destination.port()).await;
+    }
+}
+
+fn refused(worker: &Worker, frontend: Frontend, reason: Reason) {
+    worker.stats.count_reason(worker.index, reason);
+    worker.stats.frontend(frontend, worker.index).request_errors.add(1);
+}
+
+/// Client and destination: the socket's own, or those of the PROXY header, which is then required
+/// [LSN-3].
+async fn addresses(
+    worker: &Worker,
+    stream: &TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+) -> Option<(SocketAddr, SocketAddr)> {
+    if !worker.settings.proxy_protocol {
+        return Some((peer, local));
+    }
+    let limit = worker.settings.timeouts.proxy_header;
+    match proxy_protocol::read(stream, limit).await {
+        Ok(header) => Some((header.source.unwrap_or(peer), header.destination.unwrap_or(local))),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "PROXY header refused");
+            None
+        },
+    }
+}
+
+async fn plain(worker: &Rc<Worker>, mut stream: TcpStream, client: SocketAddr, port: u16) {
+    let limit = worker.settings.timeouts.head;
+    match tokio::time::timeout(limit, peek::sniff(&mut stream)).await {
+        Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => {},
+        Ok(Ok(sniffed)) => {
+            let about = About { client, port, frontend: Frontend::Public, http2: sniffed.http2 };
+            serve(worker, stream, sniffed.prefix, about).await;
+        },
+        Ok(Err(error)) => tracing::debug!(%client, %error, "no first byte"),
+        Err(_elapsed) => refused(worker, Frontend::Public, Reason::ClientTimeout),
+    }
+}
+
+/// The TLS handshake: the certificate is chosen by SNI from the snapshot that serves now, and stays
+/// with the connection [CERT-7].
+async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port: u16) {
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
+        let config = {
+            let snapshot = worker.live.load();
+            snapshot.certs.select(sni.as_deref()).map(|served| Arc::clone(&served.config))
+        };
+        let config = config.ok_or_else(|| io::Error::other("no certificate"))?;
+        Ok::<_, io::Error>((start.into_stream(config).await?, sni.is_some()))
+    };
+    let limit = worker.settings.timeouts.handshake;
+    match tokio::time::timeout(limit, handshake).await {
+        Ok(Ok((stream, has_sni))) => {
+            worker.stats.workers.cell(worker.index).handshakes.add(1);
+            let frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let about = About { client, port, frontend, http2 };
+            serve(worker, stream, Bytes::new(), about).await;
+        },
+        Ok(Err(error)) => {
+            tracing::debug!(%client, %error, "TLS handshake failed");
+            refused(worker, Frontend::PublicSsl, Reason::TlsHandshake);
+        },
+        Err(_elapsed) => refused(worker, Frontend::PublicSsl, Reason::TlsHandshake),
+    }
+}
+
+struct About {
+    client: SocketAddr,
+    port: u16,
+    frontend: Frontend,
+    http2: bool,
+}
+
+/// Hands the stream to the HTTP engine and counts how the connection ended.
+async fn serve<S>(worker: &Rc<Worker>, stream: S, prefix: Bytes, about: About)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let timeouts = &worker.settings.timeouts;
+    let limits = Limits { idle: timeouts.keep_alive, head: timeouts.head, body: timeouts.client };
+    let phase = PhaseCell::new(about.http2);
+    let connection = Rc::new(Connection {
+        worker: Rc::clone(worker),
+        client: about.client,
+        port: about.port,
+        frontend: about.frontend,
+        phase: Arc::clone(&phase),
+        requests: std::cell::Cell::new(0),
+    });
+    let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits);
+    let ended = serve::run(connection, io, about.http2).await;
+    if phase.expired() == Some(Expired::Read(Phase::Head)) {
+        return refused(worker, about.frontend, Reason::ClientTimeout);
+    }
+    if let Err(error) = ended {
+        tracing::debug!(client = %about.client, %error, "connection ended");
+        if error.is_parse_too_large() {
+            refused(worker, about.frontend, Reason::HeadersTooLarge);
+        } else if error.is_parse() {
+            refused(worker, about.frontend, Reason::BadRequest);
+        }
+    }
+}

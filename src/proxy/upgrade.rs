@@ -1,0 +1,70 @@
+//! Tunnels: after the pod's 101, bytes go both ways until a side closes (decisions 8, 15).
+//!
+//! Called by `forward`. No tunnel byte goes out before the pod's 101: hyper gives the client's stream
+//! away only after the 101 was written.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Response};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Upgraded},
+};
+use hyper_util::rt::TokioIo;
+
+use super::response::{Exchange, ResponseBody};
+use crate::{
+    headers,
+    net::{
+        relay::{self, End, Side},
+        timed::Phase,
+    },
+    snapshot::CompiledRoute,
+};
+
+/// Longest wait for both sides to be handed over after the 101.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// The 101 for the client, and the task that relays behind it.
+#[must_use]
+pub fn tunnel(
+    exchange: Exchange,
+    route: &CompiledRoute,
+    client: OnUpgrade,
+    mut response: Response<Incoming>,
+) -> Response<ResponseBody> {
+    let pod = hyper::upgrade::on(&mut response);
+    let (mut parts, _body) = response.into_parts();
+    let protocol = parts.headers.get(http::header::UPGRADE).cloned();
+    headers::strip_response_hop_by_hop(&mut parts.headers);
+    parts.headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        parts.headers.insert(http::header::UPGRADE, protocol);
+    }
+    let idle = route.policy.tunnel_timeout;
+    exchange.connection.phase.enter(Phase::Tunnel);
+    // Owned by the worker's runtime; ends by its own limits or with the process (`killed`).
+    tokio::task::spawn_local(relay(exchange, client, pod, idle));
+    Response::from_parts(parts, ResponseBody::fixed(bytes::Bytes::new()))
+}
+
+async fn relay(mut exchange: Exchange, client: OnUpgrade, pod: OnUpgrade, idle: Duration) {
+    let both = async { tokio::try_join!(client, pod) };
+    let Ok(Ok((client, pod))) = tokio::time::timeout(HANDOVER, both).await else {
+        exchange.record.termination = *b"CD";
+        return;
+    };
+    let (client, pod): (TokioIo<Upgraded>, TokioIo<Upgraded>) =
+        (TokioIo::new(client), TokioIo::new(pod));
+    let killed = exchange.connection.worker.drain.killed.clone();
+    let relayed = relay::relay_until(client, pod, idle, None, killed.cancelled_owned()).await;
+    exchange.progress.bytes.set(relayed.a_to_b);
+    exchange.record.bytes_out = relayed.b_to_a;
+    exchange.record.termination = match relayed.end {
+        End::Closed => *b"--",
+        End::Cancelled => *b"KD",
+        End::Idle => *b"cD",
+        End::Failed { side: Side::A, .. } => *b"CD",
+        End::Failed { side: Side::B, .. } => *b"SD",
+    };
+}
