@@ -3,8 +3,17 @@
 //! Two readers: the router asks an entry for its endpoints, the DNS server (`dns`) renders the same
 //! entry as records. Built from objects at every change, immutable afterwards.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+pub mod build;
+mod endpoints;
+pub mod names;
 
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+pub use self::build::{Resolved, names_to_resolve};
 use crate::model::objects::ObjectKey;
 
 /// Transport protocol of a port.
@@ -67,6 +76,8 @@ pub struct ServiceEntry {
     pub ports: Vec<Port>,
     /// Endpoints, sorted by address text, without duplicates.
     pub endpoints: Vec<EndpointEntry>,
+    /// Asleep: a connection to its virtual address wakes it [IDLE-1].
+    pub idled: bool,
 }
 
 impl ServiceEntry {
@@ -85,9 +96,11 @@ pub struct Zone {
     /// Services by FQDN.
     pub services: HashMap<Arc<str>, Arc<ServiceEntry>>,
     /// Namespaces that exist, lower case.
-    pub namespaces: std::collections::HashSet<Arc<str>>,
+    pub namespaces: HashSet<Arc<str>>,
     /// Serial of the SOA record: seconds since 1970 of the last change.
     pub serial: u32,
+    /// Names that an address stands for, lower case, no trailing dot: PTR records.
+    pub reverse: HashMap<IpAddr, Vec<Arc<str>>>,
 }
 
 impl Zone {

@@ -1,0 +1,280 @@
+//! Objects to map.
+//!
+//! Called at every change of the objects or of resolved names. Pure and linear in the number of
+//! endpoints. Always holds: the same objects in any order of slices give the same map.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Endpoints, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{
+    EndpointEntry, Port, Protocol, ServiceEntry, Zone,
+    endpoints::{self, Member, Merge},
+    names,
+};
+use crate::model::objects::{ObjectKey, Objects, Stored};
+
+/// Addresses of names outside the zone: lower case, no trailing dot.
+pub type Resolved = HashMap<Arc<str>, Vec<IpAddr>>;
+
+/// Label that ties a slice to its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Annotation of a Service that has been put to sleep [IDLE-1].
+const IDLED_AT: &str = "idling.alpha.openshift.io/idled-at";
+
+impl Zone {
+    /// The map of `objects` in cluster domain `domain`. `resolved` holds addresses for the names of
+    /// [`names_to_resolve`], as far as they are known.
+    #[must_use]
+    pub fn build(objects: &Objects, domain: &str, resolved: &Resolved, serial: u32) -> Self {
+        let domain = domain.trim_matches('.').to_ascii_lowercase();
+        let sources = Sources::new(objects, resolved);
+        let mut zone = Self {
+            services: HashMap::with_capacity(objects.services.len()),
+            namespaces: namespaces(objects),
+            serial,
+            reverse: HashMap::new(),
+            domain: domain.into(),
+        };
+        for service in &objects.services {
+            let Some(key) = lower_key(&service.key) else { continue };
+            let fqdn: Arc<str> = zone.fqdn(&key).into();
+            if !zone.services.contains_key(&fqdn) {
+                let entry = sources.entry(&service.object, key, Arc::clone(&fqdn));
+                zone.services.insert(fqdn, Arc::new(entry));
+            }
+        }
+        zone.reverse = reverse(&zone.services);
+        zone
+    }
+}
+
+/// Namespaces that exist: one with an object of its own, or with any Service.
+fn namespaces(objects: &Objects) -> HashSet<Arc<str>> {
+    let named = objects.namespaces.iter().map(|namespace| &namespace.key.name);
+    let used = objects.services.iter().map(|service| &service.key.namespace);
+    let mut found: HashSet<Arc<str>> = HashSet::new();
+    for name in named.chain(used) {
+        if !found.contains(name) {
+            found.extend(label(name));
+        }
+    }
+    found
+}
+
+/// Names that must be resolved outside: the addresses of FQDN slices, and with `external_names` the
+/// targets of ExternalName Services that are not in `domain` (decisions 7).
+#[must_use]
+pub fn names_to_resolve(
+    objects: &Objects,
+    domain: &str,
+    external_names: bool,
+) -> BTreeSet<Arc<str>> {
+    let domain = domain.trim_matches('.').to_ascii_lowercase();
+    let fqdn_slices = objects.slices.iter().filter(|slice| slice.object.address_type == "FQDN");
+    let in_slices = fqdn_slices
+        .flat_map(|slice| slice.object.endpoints.iter().flatten())
+        .flat_map(|endpoint| &endpoint.addresses)
+        .filter_map(|text| names::host_name(text));
+    let targets = objects.services.iter().filter(|_| external_names);
+    let targets = targets
+        .filter_map(|service| external_name(&service.object))
+        .filter_map(|text| names::host_name(&text))
+        .filter(|name| !in_domain(name, &domain));
+    in_slices.chain(targets).map(Arc::from).collect()
+}
+
+fn in_domain(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Where the endpoints of each Service come from, by namespace and Service name.
+struct Sources<'a> {
+    slices: HashMap<(&'a str, &'a str), Vec<&'a Stored<EndpointSlice>>>,
+    endpoints: HashMap<(&'a str, &'a str), &'a Endpoints>,
+    resolved: &'a Resolved,
+}
+
+impl<'a> Sources<'a> {
+    fn new(objects: &'a Objects, resolved: &'a Resolved) -> Self {
+        let mut slices: HashMap<_, Vec<_>> = HashMap::new();
+        for slice in &objects.slices {
+            let labels = slice.object.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
+                let key = (&*slice.key.namespace, service.as_str());
+                slices.entry(key).or_default().push(&**slice);
+            }
+        }
+        for of_service in slices.values_mut() {
+            of_service.sort_by(|a, b| a.key.name.cmp(&b.key.name));
+        }
+        let endpoints = objects
+            .endpoints
+            .iter()
+            .map(|stored| ((&*stored.key.namespace, &*stored.key.name), &stored.object))
+            .collect();
+        Self { slices, endpoints, resolved }
+    }
+
+    fn entry(&self, service: &Service, key: ObjectKey, fqdn: Arc<str>) -> ServiceEntry {
+        let external_name = external_name(service);
+        let vips = if external_name.is_some() { Vec::new() } else { vips(service) };
+        let endpoints = match &external_name {
+            Some(name) => self.external_endpoints(service, name),
+            None => self.endpoints(service, &key),
+        };
+        let annotations = service.metadata.annotations.as_ref();
+        let idled_at = annotations.and_then(|annotations| annotations.get(IDLED_AT));
+        ServiceEntry {
+            idled: !vips.is_empty() && idled_at.is_some_and(|at| !at.is_empty()),
+            ports: service_ports(service).map(|(port, _)| port).collect(),
+            external_name: external_name.map(Arc::from),
+            key,
+            fqdn,
+            vips,
+            endpoints,
+        }
+    }
+
+    /// Endpoints from all slices, or else from the Endpoints object.
+    fn endpoints(&self, service: &Service, key: &ObjectKey) -> Vec<EndpointEntry> {
+        let spec = service.spec.as_ref();
+        let publish = spec.and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
+        let name = service.metadata.name.as_deref().unwrap_or(&key.name);
+        let namespace = service.metadata.namespace.as_deref().unwrap_or(&key.namespace);
+        let mut merge = Merge::default();
+        if let Some(slices) = self.slices.get(&(namespace, name)) {
+            for slice in slices {
+                endpoints::add_slice(&mut merge, &slice.object, publish, self.resolved);
+            }
+        } else if let Some(object) = self.endpoints.get(&(namespace, name)) {
+            endpoints::add_endpoints(&mut merge, object, publish);
+        }
+        merge.finish()
+    }
+
+    /// Endpoints of an ExternalName Service whose target has been resolved: its addresses with the
+    /// ports of the Service.
+    fn external_endpoints(&self, service: &Service, target: &str) -> Vec<EndpointEntry> {
+        let ports: Vec<Port> = service_ports(service).filter_map(|(_, target)| target).collect();
+        let mut merge = Merge::default();
+        for &address in self.resolved.get(target).into_iter().flatten() {
+            merge.add(&external_member(address), &ports);
+        }
+        merge.finish()
+    }
+}
+
+const fn external_member(address: IpAddr) -> Member {
+    Member {
+        address,
+        ready: true,
+        serving: true,
+        terminating: false,
+        pod: None,
+        hostname: None,
+        zone: None,
+    }
+}
+
+/// `spec.externalName` of an ExternalName Service: lower case, no trailing dot, otherwise unchecked.
+fn external_name(service: &Service) -> Option<String> {
+    let spec = service.spec.as_ref()?;
+    let is_external = spec.type_.as_deref() == Some("ExternalName");
+    is_external.then(|| {
+        let name = spec.external_name.as_deref().unwrap_or_default();
+        name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+    })
+}
+
+/// Virtual addresses; none for a headless Service, and none for one that names no address
+/// (decisions 1).
+fn vips(service: &Service) -> Vec<IpAddr> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let many = spec.cluster_ips.iter().flatten();
+    let one = spec.cluster_ip.iter();
+    let mut vips: Vec<IpAddr> = Vec::new();
+    for address in one.chain(many).filter_map(|text| text.parse().ok()) {
+        if !vips.contains(&address) {
+            vips.push(address);
+        }
+    }
+    vips
+}
+
+/// Ports of a Service, each with the port of its endpoints when that is a number.
+fn service_ports(service: &Service) -> impl Iterator<Item = (Port, Option<Port>)> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ports.filter_map(|port| {
+        let make = |number| {
+            let (name, transport) = (port.name.as_deref(), port.protocol.as_deref());
+            endpoints::port(name, transport, number, port.app_protocol.as_deref())
+        };
+        let target = match &port.target_port {
+            Some(IntOrString::Int(number)) if *number != 0 => make(*number),
+            Some(IntOrString::String(_)) => None,
+            _ => make(port.port),
+        };
+        Some((make(port.port)?, target))
+    })
+}
+
+/// The protocol named `text`; TCP when there is none.
+pub(super) fn protocol(text: Option<&str>) -> Option<Protocol> {
+    match text {
+        None | Some("" | "TCP") => Some(Protocol::Tcp),
+        Some("UDP") => Some(Protocol::Udp),
+        Some("SCTP") => Some(Protocol::Sctp),
+        Some(_) => None,
+    }
+}
+
+/// Lower-case copy of `text`, or `text` itself, if it is a DNS label.
+fn label(text: &Arc<str>) -> Option<Arc<str>> {
+    if names::is_label(text) {
+        return Some(Arc::clone(text));
+    }
+    let lower = text.to_ascii_lowercase();
+    names::is_label(&lower).then(|| lower.into())
+}
+
+fn lower_key(key: &ObjectKey) -> Option<ObjectKey> {
+    Some(ObjectKey { namespace: label(&key.namespace)?, name: label(&key.name)? })
+}
+
+/// Address to names: a virtual address stands for its Service alone, any other for every ready
+/// endpoint that has it (spec/l4-dns.md C.3).
+fn reverse(services: &HashMap<Arc<str>, Arc<ServiceEntry>>) -> HashMap<IpAddr, Vec<Arc<str>>> {
+    let mut virtual_names: HashMap<IpAddr, Vec<Arc<str>>> = HashMap::new();
+    for entry in services.values() {
+        for vip in &entry.vips {
+            virtual_names.entry(*vip).or_default().push(Arc::clone(&entry.fqdn));
+        }
+    }
+    let mut names: HashMap<IpAddr, Vec<Arc<str>>> = HashMap::new();
+    for entry in services.values().filter(|entry| entry.external_name.is_none()) {
+        for endpoint in entry.endpoints.iter().filter(|endpoint| endpoint.ready) {
+            if !virtual_names.contains_key(&endpoint.address) {
+                let name = format!("{}.{}", names::endpoint_label(endpoint), entry.fqdn);
+                names.entry(endpoint.address).or_default().push(name.into());
+            }
+        }
+    }
+    names.extend(virtual_names);
+    for of_address in names.values_mut() {
+        of_address.sort_unstable();
+        of_address.dedup();
+    }
+    names
+}
