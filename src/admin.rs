@@ -1,1 +1,2 @@
 //! L6: the admin port.
+pub mod readiness;

@@ -1,1 +1,330 @@
-//! L5: objects to snapshot.
+//! L5: from objects to a snapshot.
+//!
+//! Called by `app` at every change, on the control runtime. One call does the whole work: the DNS map,
+//! certificates, claims, policies, backends, the routing table. What must outlive a snapshot (peers,
+//! counters, round-robin positions, parsed certificates) is carried over here, by identity. An object
+//! that cannot be compiled fails alone.
+
+mod backends;
+mod certs;
+mod policy;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use k8s_openapi::api::core::v1::Secret;
+
+use self::{backends::Backends, certs::Certificates};
+use crate::{
+    model::{
+        finding::{Code, Finding, codes},
+        objects::{ObjectKey, Objects, Stored},
+        route::{InsecurePolicy, Route, RouteTls, Termination},
+        status::{Admission, RejectReason},
+    },
+    routing::{
+        admit::{self, Claim, Rules},
+        table::{Entry, PlainRule, Ports, RouteTable},
+    },
+    settings::RouterSettings,
+    snapshot::{CompiledRoute, RouteState, Snapshot},
+    tls::{keys::KeyError, server::Profile, store::CertStore},
+    zone::{Resolved, Zone},
+};
+
+/// Compiles, and remembers what the next compile carries over.
+#[derive(Debug)]
+pub struct Compiler {
+    settings: Arc<RouterSettings>,
+    certificates: Certificates,
+    backends: Backends,
+    /// Last routes whose inline certificate was good (decisions 4).
+    last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
+    generation: u64,
+}
+
+/// A route on its way through one compile.
+struct Candidate {
+    /// The object whose spec is used: the present one or the last good one.
+    source: Arc<Stored<Route>>,
+    /// The object as it is now.
+    present: Arc<Stored<Route>>,
+    /// Set when the route cannot be served whatever its claims are.
+    refused: Option<Admission>,
+}
+
+impl Compiler {
+    /// A compiler for `settings`; `default_pair` is the PEM of the default certificate and key.
+    ///
+    /// # Errors
+    /// When the default certificate cannot be served.
+    pub fn new(
+        settings: Arc<RouterSettings>,
+        profile: Profile,
+        default_pair: (&str, &str),
+    ) -> Result<Self, KeyError> {
+        let certificates = Certificates::new(profile, default_pair)?;
+        let backends = Backends::new(&settings);
+        Ok(Self { settings, certificates, backends, last_good: HashMap::new(), generation: 0 })
+    }
+
+    /// Replaces the default certificate [DCERT-1]. A bad one is refused and the old one stays.
+    ///
+    /// # Errors
+    /// When the pair cannot be served.
+    pub fn set_default(&mut self, pair: (&str, &str)) -> Result<(), KeyError> {
+        self.certificates.set_default(pair)
+    }
+
+    /// The snapshot that serves nothing, for the time before the first objects.
+    #[must_use]
+    pub fn empty() -> Snapshot {
+        Snapshot {
+            generation: 0,
+            built_at: UNIX_EPOCH,
+            table: RouteTable::build(Vec::new()),
+            certs: CertStore::default(),
+            zone: Arc::default(),
+            routes: Vec::new(),
+            checked: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Compiles `objects`. `findings` are those of the source; compile adds its own behind them.
+    pub fn compile(
+        &mut self,
+        objects: &Objects,
+        resolved: &Resolved,
+        mut findings: Vec<Finding>,
+        now: SystemTime,
+    ) -> Snapshot {
+        self.generation += 1;
+        let serial = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let serial = u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0);
+        let zone =
+            Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
+        self.certificates.begin(&objects.secrets);
+        let candidates = self.candidates(objects, &mut findings);
+        let claims: Vec<Claim<'_>> =
+            candidates.iter().map(|candidate| claim(&candidate.source)).collect();
+        let rules = Rules {
+            allow_wildcard: self.settings.allow_wildcard_routes,
+            disable_namespace_ownership_check: self.settings.disable_namespace_ownership_check,
+        };
+        let admissions = admit::admit(&claims, &rules);
+        let ranks = ranks(&claims);
+        self.backends.begin();
+        let mut entries = Vec::with_capacity(candidates.len());
+        let mut routes = Vec::with_capacity(candidates.len());
+        for ((candidate, admission), rank) in candidates.iter().zip(admissions).zip(ranks) {
+            let admission = judge(candidate, admission, &mut findings);
+            let compiled = admission
+                .is_admitted()
+                .then(|| self.route(candidate, &zone, &mut findings));
+            if let Some(route) = &compiled {
+                entries.push(entry(route, rank));
+            }
+            routes.push(RouteState {
+                source: Arc::clone(&candidate.present),
+                admission,
+                compiled,
+            });
+        }
+        routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
+        let certs = self.certificates.store(&routes, self.settings.disable_http2);
+        let checked = self.backends.finish();
+        let table = RouteTable::build(entries);
+        let (generation, built_at) = (self.generation, now);
+        Snapshot { generation, built_at, table, certs, zone, routes, checked, findings }
+    }
+
+    /// Every route with the spec that counts: a route whose inline certificate is broken keeps its
+    /// last good version; one that never was good is refused.
+    fn candidates(&mut self, objects: &Objects, findings: &mut Vec<Finding>) -> Vec<Candidate> {
+        let mut last_good = HashMap::with_capacity(self.last_good.len());
+        let mut candidates = Vec::with_capacity(objects.routes.len());
+        for route in &objects.routes {
+            let candidate = match self.certificates.check(route) {
+                Ok(()) => {
+                    if route.object.spec.tls.is_some() {
+                        last_good.insert(route.key.clone(), Arc::clone(route));
+                    }
+                    Candidate {
+                        source: Arc::clone(route),
+                        present: Arc::clone(route),
+                        refused: None,
+                    }
+                },
+                Err(refusal) => {
+                    findings.push(finding(
+                        route,
+                        refusal.code,
+                        refusal.field,
+                        &refusal.text,
+                        refusal.fix,
+                    ));
+                    let previous = self.last_good.get(&route.key).filter(|_| refusal.keeps_last);
+                    if let Some(previous) = previous {
+                        last_good.insert(route.key.clone(), Arc::clone(previous));
+                    }
+                    let refused = previous.is_none().then(|| Admission::Rejected {
+                        reason: refusal.reason,
+                        message: refusal.text.clone(),
+                    });
+                    let source = Arc::clone(previous.unwrap_or(route));
+                    Candidate { source, present: Arc::clone(route), refused }
+                },
+            };
+            candidates.push(candidate);
+        }
+        self.last_good = last_good;
+        candidates
+    }
+
+    /// Compiles one admitted route.
+    fn route(
+        &mut self,
+        candidate: &Candidate,
+        zone: &Zone,
+        findings: &mut Vec<Finding>,
+    ) -> Arc<CompiledRoute> {
+        let source = &candidate.source;
+        let spec = &source.object.spec;
+        let termination = termination(spec.tls.as_ref());
+        let backend = self.backends.backend(source, termination, zone, findings);
+        Arc::new(CompiledRoute {
+            key: source.key.clone(),
+            host: spec.host.to_ascii_lowercase().into(),
+            wildcard: spec.wildcard_policy == "Subdomain",
+            path: spec.path.as_str().into(),
+            termination,
+            insecure: insecure(spec.tls.as_ref()),
+            policy: policy::compile(source, &self.settings),
+            backend,
+        })
+    }
+}
+
+/// A finding about a field of a route.
+fn finding(
+    route: &Stored<Route>,
+    code: Code,
+    field: &str,
+    text: &str,
+    fix: &str,
+) -> Finding {
+    Finding {
+        code,
+        place: route.field_place(field),
+        field: field.to_owned(),
+        object: format!("Route {}", route.key),
+        text: text.to_owned(),
+        fix: fix.to_owned(),
+    }
+}
+
+fn claim(route: &Stored<Route>) -> Claim<'_> {
+    let metadata = &route.object.metadata;
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+    Claim {
+        namespace: &route.key.namespace,
+        name: &route.key.name,
+        uid: metadata.uid.as_deref().unwrap_or(""),
+        created,
+        order: route.order,
+        host: &route.object.spec.host,
+        path: &route.object.spec.path,
+        wildcard_policy: &route.object.spec.wildcard_policy,
+        termination: termination(route.object.spec.tls.as_ref()),
+    }
+}
+
+/// Position of each claim by age, 0 for the oldest.
+fn ranks(claims: &[Claim<'_>]) -> Vec<u64> {
+    let mut ranks = vec![0; claims.len()];
+    for (rank, index) in (0..).zip(admit::by_age(claims)) {
+        ranks[index] = rank;
+    }
+    ranks
+}
+
+/// The outcome for a candidate: its claims, then what compile knows about it. Every refusal is a
+/// finding as well.
+fn judge(
+    candidate: &Candidate,
+    claimed: Admission,
+    findings: &mut Vec<Finding>,
+) -> Admission {
+    let route = &candidate.source;
+    if let Admission::Rejected { reason, message } = &claimed {
+        let (code, fix) = match reason {
+            RejectReason::HostAlreadyClaimed => {
+                (codes::HOST_CLAIMED, "choose another host or path, or remove one of the routes")
+            },
+            _ => (codes::NOT_ADMITTED, "see the message"),
+        };
+        findings.push(finding(route, code, "spec.host", message, fix));
+        return claimed;
+    }
+    if let Some(refused) = &candidate.refused {
+        return refused.clone();
+    }
+    let kind = termination(route.object.spec.tls.as_ref());
+    if matches!(kind, Termination::Reencrypt | Termination::Passthrough) {
+        let word = if kind == Termination::Reencrypt { "reencrypt" } else { "passthrough" };
+        let message = format!("termination {word} is not served by this version of wharf");
+        let fix = "use edge termination, or none";
+        findings.push(finding(route, codes::NOT_ADMITTED, "spec.tls.termination", &message, fix));
+        return Admission::Rejected { reason: RejectReason::RouteNotAdmitted, message };
+    }
+    claimed
+}
+
+/// How TLS ends for a defaulted route.
+fn termination(tls: Option<&RouteTls>) -> Termination {
+    match tls.map(|tls| tls.termination.as_str()) {
+        None => Termination::None,
+        Some("reencrypt") => Termination::Reencrypt,
+        Some("passthrough") => Termination::Passthrough,
+        Some(_) => Termination::Edge,
+    }
+}
+
+fn insecure(tls: Option<&RouteTls>) -> InsecurePolicy {
+    match tls.map(|tls| tls.insecure_edge_termination_policy.as_str()) {
+        Some("Allow") => InsecurePolicy::Allow,
+        Some("Redirect") => InsecurePolicy::Redirect,
+        _ => InsecurePolicy::None,
+    }
+}
+
+/// The table entry of a route: the row of spec/route.md 10.4.
+fn entry(route: &Arc<CompiledRoute>, age_rank: u64) -> Entry<Arc<CompiledRoute>> {
+    let plain = match (route.termination, route.insecure) {
+        (Termination::None, _) => PlainRule::Serve,
+        (_, InsecurePolicy::Redirect) => PlainRule::Redirect,
+        (Termination::Edge | Termination::Reencrypt, InsecurePolicy::Allow) => PlainRule::Serve,
+        _ => PlainRule::Hidden,
+    };
+    let secure = matches!(route.termination, Termination::Edge | Termination::Reencrypt);
+    Entry {
+        host: Arc::clone(&route.host),
+        wildcard: route.wildcard,
+        path: Arc::clone(&route.path),
+        ports: Ports { plain, secure },
+        age_rank,
+        value: Arc::clone(route),
+    }
+}
+
+/// The data of a TLS Secret as text.
+fn secret_text<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
+    std::str::from_utf8(&secret.data.as_ref()?.get(key)?.0).ok()
+}
+
+#[cfg(test)]
+mod tests;

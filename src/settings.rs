@@ -3,8 +3,13 @@
 //! Filled by the command line and `settings::env`; read everywhere, changed nowhere after start.
 
 pub mod env;
+pub mod parse;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Settings of `wharf router`.
 #[derive(Clone, Debug)]
@@ -51,6 +56,37 @@ pub struct RouterSettings {
     pub access_log: bool,
     /// All durations.
     pub timeouts: Timeouts,
+}
+
+impl Default for RouterSettings {
+    /// OpenShift's defaults, with the deviations of the README: the router's name is `default`, and
+    /// the admin port is on loopback.
+    fn default() -> Self {
+        let wildcard = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self {
+            manifests: vec![PathBuf::from("routes")],
+            http: SocketAddr::new(wildcard, 80),
+            https: SocketAddr::new(wildcard, 443),
+            admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1936),
+            admin_allow: Vec::new(),
+            dns: None,
+            default_cert: None,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            proxy_protocol: false,
+            cluster_domain: "cluster.local".to_owned(),
+            router_name: "default".to_owned(),
+            allow_loopback_endpoints: false,
+            allow_wildcard_routes: false,
+            disable_namespace_ownership_check: false,
+            redirect_https_port: None,
+            resolve_external_names: false,
+            disable_http2: false,
+            domain: String::new(),
+            max_connections: 50_000,
+            access_log: true,
+            timeouts: Timeouts::default(),
+        }
+    }
 }
 
 /// Durations of the router (spec/route.md 13, reliability.md 3). "Inactivity" restarts with every

@@ -88,6 +88,9 @@ pub struct RoutePolicy {
     pub tunnel_timeout: Duration,
     /// Forwarding headers [FWD-1].
     pub forwarded: ForwardedPolicy,
+    /// Client networks that may use the route; everybody when absent, nobody when empty
+    /// (decisions 6).
+    pub allow: Option<Arc<[ipnet::IpNet]>>,
 }
 
 /// The endpoints of a route and how one is chosen.

@@ -1,1 +1,6 @@
-//! L6: access log and metrics.
+//! L6: access log, process log and metrics.
+
+pub mod access;
+pub mod logs;
+pub mod metrics;
+pub mod time;

@@ -14,7 +14,7 @@ use super::{
     forward,
     record::Frontend,
     reply, request,
-    response::{BodyError, Exchange, ResponseBody},
+    response::{Exchange, ResponseBody},
     worker::Worker,
 };
 use crate::{
@@ -72,7 +72,7 @@ enum Decision {
 async fn handle(
     connection: Rc<Connection>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, BodyError> {
+) -> Result<Response<ResponseBody>, Denied> {
     connection.requests.set(connection.requests.get() + 1);
     connection.phase.begin(!hyper::body::Body::is_end_stream(request.body()));
     let version = request.version();
@@ -97,6 +97,9 @@ async fn handle(
     let exchange = Exchange::begin(&connection, &request, generation);
     let mut response = match (decision, checked) {
         (Decision::Forward(route), Ok(checked)) => {
+            if !may_use(&route, &connection) {
+                return Err(deny(exchange, route));
+            }
             forward::forward(exchange, route, checked, request).await
         },
         (Decision::Redirect(route), Ok(checked)) => redirect(exchange, route, &checked, version),
@@ -107,6 +110,24 @@ async fn handle(
         response.headers_mut().entry(CONNECTION).or_insert(close);
     }
     Ok(response)
+}
+
+/// The client is not on the route's allow list: the connection is closed without an answer [IPL-7].
+#[derive(Debug, thiserror::Error)]
+#[error("the client is not on the route's allow list")]
+struct Denied;
+
+/// [IPL-6]: the socket's peer or the PROXY header's source, never a request header.
+fn may_use(route: &CompiledRoute, connection: &Connection) -> bool {
+    let Some(allow) = &route.policy.allow else { return true };
+    let client = connection.client.ip().to_canonical();
+    allow.iter().any(|network| network.contains(&client))
+}
+
+fn deny(mut exchange: Exchange, route: Arc<CompiledRoute>) -> Denied {
+    exchange.record.route = Some(route);
+    exchange.answered(Reason::DeniedAllowlist);
+    Denied
 }
 
 /// An answer of the router's own, without a route.

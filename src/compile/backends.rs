@@ -1,0 +1,301 @@
+//! Backends: which endpoints a route uses, with which weights, and the state they carry over.
+//!
+//! Endpoints come out of the DNS map, by the Service's name (decisions 1). Peers, counters and
+//! round-robin positions are kept by identity, so that a change resets nothing.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::AtomicUsize},
+};
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{finding, policy::annotation};
+use crate::{
+    balance::{Algorithm, Balancer, Defaults, endpoint_weights},
+    model::{
+        finding::{Finding, codes},
+        objects::{ObjectKey, Stored},
+        route::{Route, Termination},
+    },
+    settings::RouterSettings,
+    snapshot::{Backend, Server},
+    stats::UpstreamStats,
+    upstream::peer::{Peer, PeerKey},
+    zone::{EndpointEntry, Port, Protocol, ServiceEntry, Zone},
+};
+
+const BALANCE: &str = "haproxy.router.openshift.io/balance";
+
+type BackendKey = (ObjectKey, Termination);
+
+/// What a backend keeps from snapshot to snapshot.
+#[derive(Debug)]
+struct Kept {
+    stats: Arc<UpstreamStats>,
+    position: Arc<AtomicUsize>,
+    servers: HashMap<PeerKey, Arc<UpstreamStats>>,
+}
+
+/// All backends of the process.
+#[derive(Debug)]
+pub(super) struct Backends {
+    workers: usize,
+    allow_loopback: bool,
+    peers: HashMap<PeerKey, Arc<Peer>>,
+    kept: HashMap<BackendKey, Kept>,
+    next_peers: HashMap<PeerKey, Arc<Peer>>,
+    next_kept: HashMap<BackendKey, Kept>,
+    checked: HashMap<u64, Arc<Peer>>,
+}
+
+/// One endpoint of one service, before weights are known.
+struct Found {
+    address: SocketAddr,
+    pod: Arc<str>,
+    idled: bool,
+}
+
+impl Backends {
+    pub(super) fn new(settings: &RouterSettings) -> Self {
+        Self {
+            workers: settings.workers,
+            allow_loopback: settings.allow_loopback_endpoints,
+            peers: HashMap::new(),
+            kept: HashMap::new(),
+            next_peers: HashMap::new(),
+            next_kept: HashMap::new(),
+            checked: HashMap::new(),
+        }
+    }
+
+    /// Starts a compile.
+    pub(super) fn begin(&mut self) {
+        self.next_peers.clear();
+        self.next_kept.clear();
+        self.checked.clear();
+    }
+
+    /// Ends a compile: what was not used is forgotten. Returns the peers to check.
+    pub(super) fn finish(&mut self) -> Vec<Arc<Peer>> {
+        self.peers = std::mem::take(&mut self.next_peers);
+        self.kept = std::mem::take(&mut self.next_kept);
+        let mut checked: Vec<_> = std::mem::take(&mut self.checked).into_values().collect();
+        checked.sort_by_key(|peer| peer.id);
+        checked
+    }
+
+    /// The backend of `route`.
+    pub(super) fn backend(
+        &mut self,
+        route: &Stored<Route>,
+        termination: Termination,
+        zone: &Zone,
+        findings: &mut Vec<Finding>,
+    ) -> Arc<Backend> {
+        // By name: of a service listed twice the last weight counts, and services are in
+        // alphabetical order [W-6].
+        let targets: BTreeMap<&str, u16> =
+            targets(route).map(|(name, weight)| (name, clamp(weight))).collect();
+        let services: Vec<(&str, u16, Vec<Found>)> = targets
+            .into_iter()
+            .map(|(name, weight)| (name, weight, self.endpoints(route, name, zone, findings)))
+            .collect();
+        let counts: Vec<(u16, usize)> =
+            services.iter().map(|(_, weight, found)| (*weight, found.len())).collect();
+        let weights = endpoint_weights(&counts);
+        let key = (route.key.clone(), termination);
+        let mut kept = self.kept.remove(&key).unwrap_or_else(|| Kept {
+            stats: Arc::new(UpstreamStats::new(self.workers)),
+            position: Arc::default(),
+            servers: HashMap::new(),
+        });
+        let mut server_stats = HashMap::new();
+        let mut servers = Vec::new();
+        let mut check = counts.iter().filter(|(weight, _)| *weight > 0).map(|(_, n)| n).sum::<usize>() > 1;
+        for ((service, _, found), weight) in services.into_iter().zip(weights) {
+            let service: Arc<str> = service.into();
+            check &= !found.iter().any(|found| found.idled);
+            for Found { address, pod, .. } in found {
+                let peer = self.peer(PeerKey { address, pod: Arc::clone(&pod) });
+                let stats = kept
+                    .servers
+                    .remove(&peer.key)
+                    .unwrap_or_else(|| Arc::new(UpstreamStats::new(self.workers)));
+                server_stats.insert(peer.key.clone(), Arc::clone(&stats));
+                let label = address.to_string().into();
+                let service = Arc::clone(&service);
+                servers.push(Server { peer, weight, service, pod, label, stats });
+            }
+        }
+        if check {
+            // [HC-1]: only where there is a choice, and never an idled service.
+            self.checked.extend(servers.iter().map(|s| (s.peer.id, Arc::clone(&s.peer))));
+        }
+        kept.servers = server_stats;
+        let weights: Vec<u16> = servers.iter().map(|server| server.weight).collect();
+        let balancer =
+            Balancer::new(algorithm(route, &counts), &weights, Arc::clone(&kept.position));
+        let name = format!(
+            "{}:{}:{}",
+            termination.backend_prefix(),
+            route.key.namespace,
+            route.key.name
+        );
+        let stats = Arc::clone(&kept.stats);
+        self.next_kept.insert(key, kept);
+        Arc::new(Backend { name: name.into(), servers: servers.into(), balancer, stats })
+    }
+
+    /// The peer of `key`: the one that is known, or a new one.
+    fn peer(&mut self, key: PeerKey) -> Arc<Peer> {
+        let Self { peers, next_peers, .. } = self;
+        let peer = next_peers.entry(key).or_insert_with_key(|key| {
+            peers.get(key).map_or_else(|| Arc::new(Peer::new(key.clone())), Arc::clone)
+        });
+        Arc::clone(peer)
+    }
+
+    /// The usable endpoints of one service of `route`, sorted by address, without duplicates.
+    fn endpoints(
+        &self,
+        route: &Stored<Route>,
+        service: &str,
+        zone: &Zone,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Found> {
+        let key = ObjectKey::new(&route.key.namespace, service);
+        let Some(entry) = zone.service(&zone.fqdn(&key)) else { return Vec::new() };
+        let port = route.object.spec.port.as_ref().map(|port| &port.target_port);
+        if entry.idled && !entry.endpoints.iter().any(|endpoint| endpoint.ready) {
+            return idled(entry, port);
+        }
+        let ready = self.usable(route, entry, port, |endpoint| endpoint.ready, findings);
+        if !ready.is_empty() {
+            return ready;
+        }
+        // Nothing is ready: what still serves while it terminates is the last resort (quirk 32).
+        let last = |endpoint: &EndpointEntry| endpoint.serving && endpoint.terminating;
+        self.usable(route, entry, port, last, findings)
+    }
+
+    fn usable(
+        &self,
+        route: &Stored<Route>,
+        entry: &ServiceEntry,
+        port: Option<&IntOrString>,
+        wanted: impl Fn(&EndpointEntry) -> bool,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Found> {
+        let mut found = Vec::new();
+        for endpoint in entry.endpoints.iter().filter(|endpoint| wanted(endpoint)) {
+            if is_restricted(endpoint.address, self.allow_loopback) {
+                let text = format!(
+                    "endpoint {} of Service {} is loopback, link-local, multicast or metadata",
+                    endpoint.address, entry.key
+                );
+                let fix = "--allow-loopback-endpoints lifts this for loopback addresses";
+                findings.push(finding(route, codes::ENDPOINT_REFUSED, "spec.to.name", &text, fix));
+                continue;
+            }
+            let ports = endpoint.ports.iter().filter(|candidate| matches(candidate, port));
+            found.extend(ports.map(|port| Found {
+                address: SocketAddr::new(endpoint.address, port.number),
+                pod: endpoint.pod.clone().unwrap_or_default(),
+                idled: false,
+            }));
+        }
+        found.dedup_by(|a, b| a.address == b.address && a.pod == b.pod);
+        found
+    }
+}
+
+/// An idled service is woken through its virtual address [IDLE-1].
+fn idled(entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
+    let ports = entry.ports.iter().filter(|candidate| matches(candidate, port));
+    let address = |number| Some(SocketAddr::new(*entry.vips.first()?, number));
+    ports
+        .filter_map(|port| address(port.number))
+        .map(|address| Found { address, pod: "".into(), idled: true })
+        .collect()
+}
+
+/// The services of a route with their weights; none means 1, as in the router itself.
+fn targets(route: &Stored<Route>) -> impl Iterator<Item = (&str, i32)> {
+    let spec = &route.object.spec;
+    std::iter::once(&spec.to)
+        .chain(&spec.alternate_backends)
+        .map(|target| (target.name.as_str(), target.weight.unwrap_or(1)))
+}
+
+fn clamp(weight: i32) -> u16 {
+    u16::try_from(weight.clamp(0, 256)).unwrap_or(0)
+}
+
+/// [LB-1].
+fn algorithm(route: &Stored<Route>, services: &[(u16, usize)]) -> Algorithm {
+    let weighted = services.iter().filter(|(weight, _)| *weight > 0).count();
+    let wanted = annotation(route, BALANCE).and_then(Algorithm::parse);
+    Defaults::default().for_http(wanted, weighted)
+}
+
+/// TCP, with a number, and the one that `spec.port.targetPort` names by number or name [LB-3, EP-2].
+fn matches(port: &Port, wanted: Option<&IntOrString>) -> bool {
+    let named = match wanted {
+        None => true,
+        Some(IntOrString::Int(number)) => i32::from(port.number) == *number,
+        Some(IntOrString::String(text)) => {
+            *port.name == **text || text.parse() == Ok(port.number)
+        },
+    };
+    named && port.protocol != Protocol::Udp && port.number != 0
+}
+
+/// Addresses that must never be an endpoint [EPF-2].
+fn is_restricted(address: IpAddr, allow_loopback: bool) -> bool {
+    let address = canonical(address);
+    if address.is_loopback() {
+        return !allow_loopback;
+    }
+    let special = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.octets() == [168, 63, 129, 16],
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local()
+                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        },
+    };
+    special || address.is_unspecified() || address.is_multicast()
+}
+
+/// IPv4 hidden in IPv6, mapped or compatible, judged as IPv4.
+fn canonical(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unspecified() => {
+            v6.to_ipv4().map_or(address, IpAddr::V4)
+        },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epf_2_restricted_addresses_in_every_spelling() {
+        let restricted = [
+            "0.0.0.0", "::", "127.0.0.1", "::1", "169.254.169.254", "fe80::1", "224.0.0.1",
+            "ff02::1", "168.63.129.16", "fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:169.254.1.1",
+            "::127.0.0.1", "::ffff:224.0.0.5",
+        ];
+        for text in restricted {
+            assert!(is_restricted(text.parse().unwrap(), false), "{text}");
+        }
+        for text in ["10.1.2.3", "192.168.1.1", "2001:db8::1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert!(!is_restricted(text.parse().unwrap(), false), "{text}");
+        }
+        assert!(!is_restricted("127.0.0.2".parse().unwrap(), true));
+        assert!(is_restricted("169.254.1.1".parse().unwrap(), true));
+    }
+}

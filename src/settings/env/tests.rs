@@ -1,0 +1,215 @@
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use super::*;
+
+struct Fake(BTreeMap<&'static str, &'static str>);
+
+impl Vars for Fake {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.keys().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+fn read(vars: &[(&'static str, &'static str)]) -> Result<(RouterSettings, Vec<String>), EnvError> {
+    let mut settings = RouterSettings::default();
+    let notes = apply(&mut settings, &Fake(vars.iter().copied().collect()))?;
+    Ok((settings, notes.iter().map(Note::to_string).collect()))
+}
+
+/// The settings, where nothing is noted.
+fn quiet(vars: &[(&'static str, &'static str)]) -> RouterSettings {
+    let (settings, notes) = read(vars).unwrap();
+    assert_eq!(notes, Vec::<String>::new(), "{vars:?}");
+    settings
+}
+
+#[test]
+fn an_empty_environment_leaves_the_defaults() {
+    let settings = quiet(&[]);
+    assert_eq!(settings.http, "0.0.0.0:80".parse().unwrap());
+    assert_eq!(settings.admin, "127.0.0.1:1936".parse().unwrap());
+    assert_eq!(settings.router_name, "default");
+    assert_eq!(settings.max_connections, 50_000);
+}
+
+#[test]
+fn every_duration_goes_to_its_own_field() {
+    type Field = fn(&RouterSettings) -> Duration;
+    let rows: [(&str, Field); 10] = [
+        ("ROUTER_DEFAULT_CONNECT_TIMEOUT", |s| s.timeouts.connect),
+        ("ROUTER_DEFAULT_CLIENT_TIMEOUT", |s| s.timeouts.client),
+        ("ROUTER_DEFAULT_SERVER_TIMEOUT", |s| s.timeouts.server),
+        ("ROUTER_DEFAULT_TUNNEL_TIMEOUT", |s| s.timeouts.tunnel),
+        ("ROUTER_SLOWLORIS_TIMEOUT", |s| s.timeouts.head),
+        ("ROUTER_SLOWLORIS_TIMEOUT", |s| s.timeouts.handshake),
+        ("ROUTER_SLOWLORIS_HTTP_KEEPALIVE", |s| s.timeouts.keep_alive),
+        ("ROUTER_BACKEND_CHECK_INTERVAL", |s| s.timeouts.check_interval),
+        ("ROUTER_GRACEFUL_SHUTDOWN_DELAY", |s| s.timeouts.drain_delay),
+        ("ROUTER_MAX_SHUTDOWN_TIMEOUT", |s| s.timeouts.drain_grace),
+    ];
+    for (name, field) in rows {
+        let text = if name == "ROUTER_MAX_SHUTDOWN_TIMEOUT" { "77" } else { "77s" };
+        assert_eq!(field(&quiet(&[(name, text)])), Duration::from_secs(77), "{name}");
+    }
+}
+
+#[test]
+fn a_bad_duration_gives_the_default_and_a_note_tmo_3() {
+    for name in ["ROUTER_DEFAULT_SERVER_TIMEOUT", "ROUTER_GRACEFUL_SHUTDOWN_DELAY"] {
+        let (settings, notes) = read(&[(name, "01s!")]).unwrap();
+        assert_eq!(settings.timeouts, RouterSettings::default().timeouts);
+        assert_eq!(notes, [format!("{name} is not a duration; the default is used")]);
+    }
+}
+
+#[test]
+fn booleans_go_to_their_fields_conv_1() {
+    type Field = fn(&RouterSettings) -> bool;
+    let rows: [(&str, Field); 4] = [
+        ("ROUTER_USE_PROXY_PROTOCOL", |s| s.proxy_protocol),
+        ("ROUTER_ALLOW_WILDCARD_ROUTES", |s| s.allow_wildcard_routes),
+        ("ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK", |s| s.disable_namespace_ownership_check),
+        ("ROUTER_DISABLE_HTTP2", |s| s.disable_http2),
+    ];
+    for (name, field) in rows {
+        assert!(field(&quiet(&[(name, "T")])), "{name}");
+        assert!(!field(&quiet(&[(name, "false")])), "{name}");
+        let (settings, notes) = read(&[(name, "yes")]).unwrap();
+        assert!(!field(&settings), "{name}");
+        assert_eq!(notes, [format!("{name} is not a boolean and counts as false")]);
+    }
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one_conv_6() {
+    let settings = quiet(&[
+        ("ROUTER_USE_PROXY_PROTOCOL", ""),
+        ("STATS_PORT", ""),
+        ("ROUTER_CIPHERS", ""),
+        ("ROUTER_SERVICE_NAME", ""),
+    ]);
+    assert_eq!(settings.admin.port(), 1936);
+}
+
+#[test]
+fn ports_and_addresses_lsn_2() {
+    let settings = quiet(&[
+        ("ROUTER_IP_V4_V6_MODE", "v6"),
+        ("ROUTER_SERVICE_HTTP_PORT", "8080"),
+        ("ROUTER_SERVICE_HTTPS_PORT", "+8443"),
+        ("STATS_PORT", "1937"),
+    ]);
+    assert_eq!(settings.http, "[::]:8080".parse().unwrap());
+    assert_eq!(settings.https, "[::]:8443".parse().unwrap());
+    assert_eq!(settings.admin, "0.0.0.0:1937".parse().unwrap());
+    let (settings, notes) = read(&[("ROUTER_SERVICE_HTTP_PORT", "0")]).unwrap();
+    assert_eq!(settings.http.port(), 80);
+    assert_eq!(notes.len(), 1);
+    for mode in ["v4v6", "v5"] {
+        let (settings, notes) = read(&[("ROUTER_IP_V4_V6_MODE", mode)]).unwrap();
+        assert!(settings.http.is_ipv4());
+        assert_eq!(notes.len(), 1, "{mode}");
+    }
+}
+
+#[test]
+fn the_more_particular_variable_wins() {
+    let settings = quiet(&[
+        ("STATS_PORT", "1937"),
+        ("ROUTER_LISTEN_ADDR", "127.0.0.2:1938"),
+        ("ROUTER_SERVICE_HTTP_PORT", "81"),
+        ("WHARF_HTTP", "127.0.0.1:8080"),
+        ("WHARF_HTTPS", ":8443"),
+        ("WHARF_DNS", "127.0.0.1:8053"),
+        ("ROUTER_THREADS", "3"),
+        ("WHARF_WORKERS", "2"),
+        ("DEFAULT_CERTIFICATE_PATH", "/a.pem"),
+        ("DEFAULT_CERTIFICATE_DIR", "/dir"),
+        ("WHARF_MANIFESTS", "routes:certs"),
+    ]);
+    assert_eq!(settings.admin, "127.0.0.2:1938".parse().unwrap());
+    assert_eq!(settings.http, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(settings.https, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!(settings.dns, "127.0.0.1:8053".parse().ok());
+    assert_eq!(settings.workers, 2);
+    assert_eq!(settings.default_cert, Some(PathBuf::from("/a.pem")), "[DCERT-1]");
+    assert_eq!(settings.manifests, [PathBuf::from("routes"), PathBuf::from("certs")]);
+}
+
+#[test]
+fn the_drain_limit_defaults_to_the_reload_wait() {
+    let wait = ("MAX_RELOAD_WAIT_TIME", "9");
+    assert_eq!(quiet(&[wait]).timeouts.drain_grace, Duration::from_secs(9));
+    let both = quiet(&[wait, ("ROUTER_MAX_SHUTDOWN_TIMEOUT", "4")]);
+    assert_eq!(both.timeouts.drain_grace, Duration::from_secs(4));
+}
+
+#[test]
+fn max_connections_auto_means_no_limit() {
+    assert_eq!(quiet(&[("ROUTER_MAX_CONNECTIONS", "20000")]).max_connections, 20_000);
+    assert!(quiet(&[("ROUTER_MAX_CONNECTIONS", "auto")]).max_connections > 1_000_000);
+}
+
+#[test]
+fn what_spec_17_marks_err_stops_the_start() {
+    for (name, value) in [
+        ("STATS_PORT", "http"),
+        ("STATS_PORT", "70000"),
+        ("ROUTER_LISTEN_ADDR", "1936"),
+        ("ROUTER_METRICS_TYPE", "prometheus"),
+        ("RELOAD_INTERVAL", "100ms"),
+        ("ROUTER_SERVICE_NAME", "default"),
+        ("WHARF_HTTP", "nowhere"),
+    ] {
+        let error = read(&[(name, value)]).unwrap_err();
+        assert_eq!((error.name, error.value.as_str()), (name, value));
+    }
+}
+
+#[test]
+fn a_named_router_with_a_namespace_starts() {
+    let settings = quiet(&[
+        ("ROUTER_SERVICE_NAME", "internal"),
+        ("ROUTER_SERVICE_NAMESPACE", "openshift-ingress"),
+        ("ROUTER_DOMAIN", "Apps.Example.com"),
+    ]);
+    assert_eq!(settings.router_name, "internal");
+    assert_eq!(settings.domain, "apps.example.com");
+}
+
+#[test]
+fn variables_without_effect_are_noted() {
+    let (_, notes) = read(&[
+        ("ROUTER_CIPHERS", "modern"),
+        ("SSL_MIN_VERSION", "TLSv1.3"),
+        ("ROUTER_FOO", "1"),
+        ("WHARF_HTPP", ":80"),
+        ("PATH", "/bin"),
+        ("ROUTER_DEFAULT_SERVICE_HOST", "10.0.0.1"),
+        ("ROUTER_DEFAULT_PORT", "tcp://10.0.0.1:80"),
+        ("ROUTER_DEFAULT_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ])
+    .unwrap();
+    assert_eq!(
+        notes,
+        [
+            "ROUTER_CIPHERS is not honoured yet",
+            "ROUTER_FOO is not a variable of this router; is it misspelt?",
+            "SSL_MIN_VERSION is not honoured yet",
+            "WHARF_HTPP is not a variable of this router; is it misspelt?",
+        ]
+    );
+}
+
+#[test]
+fn no_name_stands_in_both_lists_or_twice() {
+    let mut names: Vec<_> = ENV.iter().map(|row| row.name).chain(NOT_YET.iter().copied()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}

@@ -1,0 +1,113 @@
+use std::{
+    io,
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderValue, Method, Uri};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    model::reason::Reason,
+    proxy::record::{Frontend, Times},
+};
+
+fn record() -> AccessRecord {
+    AccessRecord {
+        at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_785_846_600_250),
+        client: "203.0.113.9:4711".parse().unwrap(),
+        frontend: Frontend::FeSni,
+        version: Version::HTTP_11,
+        method: Method::GET,
+        host: Some(HeaderValue::from_static("shop.example.com")),
+        target: Uri::from_static("/cart?x=1"),
+        status: 503,
+        bytes_in: 0,
+        bytes_out: 12,
+        route: None,
+        server: None,
+        times: Times { head: Some(1), queue: None, connect: None, response: None, total: 12_034 },
+        retries: 0,
+        reason: Some(Reason::NoRoute),
+        termination: *b"SC",
+        user_agent: None,
+        referer: None,
+        generation: 7,
+    }
+}
+
+fn line(record: &AccessRecord) -> String {
+    let mut out = Vec::new();
+    format(record, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_line_has_the_agreed_keys() {
+    assert_eq!(
+        line(&record()),
+        "{\"ts\":\"2026-08-04T12:30:00.250Z\",\"client\":\"203.0.113.9\",\"client_port\":4711,\
+         \"listener\":\"fe_sni\",\"proto\":\"HTTP/1.1\",\"method\":\"GET\",\
+         \"host\":\"shop.example.com\",\"path\":\"/cart\",\"query\":\"x=1\",\"status\":503,\
+         \"bytes_in\":0,\"bytes_out\":12,\"t_req_ms\":0.001,\"t_total_ms\":12.034,\"retries\":0,\
+         \"reason\":\"no_route\",\"term_state\":\"SC\",\"gen\":7}\n"
+    );
+}
+
+#[test]
+fn a_client_cannot_forge_a_line_s_94() {
+    let mut record = record();
+    // A header value cannot hold CR or LF, but it can hold a tab, quotes and bytes above 0x7f.
+    record.user_agent = HeaderValue::from_bytes(b"\"},\t{\"fake\":1\xff\xc2\x9b2J\\").ok();
+    let text = line(&record);
+    assert!(text.contains(r#""ua":"\"},\u0009{\"fake\":1\\xff\u009b2J\\""#), "{text}");
+    assert_eq!(text.matches('\n').count(), 1);
+}
+
+#[test]
+fn the_writer_ends_with_its_senders_and_outlives_errors() {
+    struct Flaky(Arc<Mutex<Vec<u8>>>, u32);
+    impl io::Write for Flaky {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            if self.1 == 1 {
+                return Err(io::Error::other("full"));
+            }
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (sender, receiver) = mpsc::sync_channel(4);
+    let writer = spawn_writer(receiver, Flaky(seen.clone(), 0)).unwrap();
+    sender.send(vec![record()]).unwrap();
+    sender.send(vec![record(), record()]).unwrap();
+    drop(sender);
+    assert_eq!(writer.join().unwrap(), 1, "the first batch failed");
+    assert_eq!(seen.lock().unwrap().iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+proptest! {
+    #[test]
+    fn every_value_makes_one_line_of_json(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let mut record = record();
+        record.host = HeaderValue::from_bytes(&bytes).ok();
+        record.referer = HeaderValue::from_bytes(&bytes).ok();
+        let text = line(&record);
+        prop_assert_eq!(text.find('\n'), Some(text.len() - 1));
+        prop_assert!(text.trim_end().chars().all(|c| !c.is_control()));
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+
+    #[test]
+    fn escaping_valid_text_is_lossless(text in "\\PC*|[\\x00-\\x1f\\x7f-\\x9f\u{2028}]*") {
+        let mut out = vec![b'"'];
+        escape(text.as_bytes(), &mut out);
+        out.push(b'"');
+        prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+    }
+}
