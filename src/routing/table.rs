@@ -65,7 +65,6 @@ pub enum Lookup<'a, V> {
 }
 
 /// Routes by host and path.
-<<<<<<< HEAD
 #[derive(Clone, Debug)]
 pub struct RouteTable<V> {
     values: Box<[V]>,
@@ -245,31 +244,3 @@ fn matches(route: &[u8], path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests;
-=======
-#[derive(Debug)]
-pub struct RouteTable<V>(pub Vec<V>);
-
-/// Outcome of a lookup.
-#[derive(Debug)]
-pub enum Lookup<'a, V> {
-    /// Serve.
-    Serve(&'a V),
-    /// Redirect.
-    Redirect(&'a V),
-    /// Host, but no path.
-    NoPath,
-    /// No host.
-    NoHost,
-}
-
-impl<V> RouteTable<V> {
-    /// Looks up.
-    pub fn lookup(&self, _tls: bool, _host: &[u8], path: &str) -> Lookup<'_, V> {
-        match self.0.first() {
-            Some(value) if path.starts_with("/redirect") => Lookup::Redirect(value),
-            Some(value) => Lookup::Serve(value),
-            None => Lookup::NoHost,
-        }
-    }
-}
->>>>>>> 289d27772b425bdcb2e0a7034bf002f3a4388fc1

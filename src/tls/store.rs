@@ -11,7 +11,6 @@ use serde::Serialize;
 
 /// A certificate that is served, ready for handshakes.
 #[derive(Debug)]
-<<<<<<< HEAD
 pub struct Served {
     /// For handshakes.
     pub config: Arc<ServerConfig>,
@@ -100,31 +99,5 @@ fn dns_name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
     match name {
         x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
         _ => None,
-=======
-pub struct CertStore;
-
-/// About one certificate.
-#[derive(Debug)]
-pub struct CertInfo {
-    /// Host.
-    pub host: String,
-    /// Source.
-    pub source: String,
-    /// Unix seconds.
-    pub not_after: i64,
-    /// Names.
-    pub names: Vec<String>,
-}
-
-impl CertStore {
-    /// Describes.
-    pub fn describe(&self) -> Vec<CertInfo> {
-        vec![CertInfo {
-            host: "shop.example.com".to_owned(),
-            source: "Route shop/web".to_owned(),
-            not_after: 1_785_846_600,
-            names: vec!["shop.example.com".to_owned()],
-        }]
->>>>>>> 289d27772b425bdcb2e0a7034bf002f3a4388fc1
     }
 }

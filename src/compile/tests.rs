@@ -1,0 +1,1 @@
+//! Objects in, snapshot out: what is served, refused and carried over.
