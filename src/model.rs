@@ -3,7 +3,9 @@
 //! Called by every layer above. Holds no sockets, no clock and no tokio types.
 
 pub mod finding;
+pub mod grammar;
 pub mod objects;
 pub mod reason;
 pub mod route;
 pub mod status;
+pub mod yaml;

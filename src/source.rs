@@ -1,1 +1,11 @@
 //! L5: sources of objects.
+//!
+//! `directory` reads a folder of manifests, `watch` follows its changes; `document`, `schema`,
+//! `defaults` and `validate` turn text into typed objects and findings.
+
+pub mod defaults;
+pub mod directory;
+pub mod document;
+pub mod schema;
+pub mod validate;
+pub mod watch;

@@ -3,6 +3,8 @@
 //! Made by sources, validation and compile; shown by `wharf check`, the log and the admin API.
 //! Findings are not admission: an object with a warning is served (decisions 5).
 
+pub mod codes;
+
 use std::{fmt, sync::Arc};
 
 use serde::Serialize;
@@ -101,6 +103,48 @@ pub struct Finding {
     pub text: String,
     /// What to do, one sentence without a full stop; empty when the text says it.
     pub fix: String,
+}
+
+impl Finding {
+    /// A finding without field, object and fix; the `with_*` functions add them.
+    #[must_use]
+    pub fn new(code: Code, place: Place, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            place,
+            field: String::new(),
+            object: String::new(),
+            text: text.into(),
+            fix: String::new(),
+        }
+    }
+
+    /// Names the field.
+    #[must_use]
+    pub fn with_field(mut self, field: impl Into<String>) -> Self {
+        self.field = field.into();
+        self
+    }
+
+    /// Names the object.
+    #[must_use]
+    pub fn with_object(mut self, object: impl Into<String>) -> Self {
+        self.object = object.into();
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// True for an error.
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.code.severity(), Severity::Error)
+    }
 }
 
 impl fmt::Display for Finding {

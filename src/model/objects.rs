@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{finding::Place, route::Route};
+use super::{finding::Place, route::Route, yaml};
 
 /// Namespace and name of a namespaced object. Never joined into one string as a key: `a-b/c` and
 /// `a/b-c` are two objects (S-84).
@@ -38,7 +38,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// An object together with where it came from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Stored<T> {
     /// Namespace and name (the namespace is empty for cluster-scoped kinds).
     pub key: ObjectKey,
@@ -48,7 +48,8 @@ pub struct Stored<T> {
     pub place: Place,
     /// Position in the source: breaks ties where creation timestamps are missing or equal.
     pub order: u64,
-    /// The document's text, for [`Stored::field_place`]; empty for objects made in memory.
+    /// The object's own text, its first line padded to the column where it starts in the file, for
+    /// [`Stored::field_place`]; empty for objects made in memory.
     pub text: Arc<str>,
 }
 
@@ -62,8 +63,27 @@ impl<T> Stored<T> {
     /// Where `field` (such as `spec.tls.key` or `spec.alternateBackends[1].name`) stands; the
     /// nearest enclosing field that is written, or the document, when it is not.
     #[must_use]
-    pub fn field_place(&self, _field: &str) -> Place {
-        self.place.clone()
+    pub fn field_place(&self, field: &str) -> Place {
+        let Some(mark) = yaml::locate(&self.text, field) else {
+            return self.place.clone();
+        };
+        Place {
+            path: Arc::clone(&self.place.path),
+            line: self.place.line + mark.line.saturating_sub(1),
+            column: mark.column,
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Stored<T> {
+    /// Leaves out the text, which may hold keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("key", &self.key)
+            .field("object", &self.object)
+            .field("place", &self.place)
+            .field("order", &self.order)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,294 @@
+//! The closed list of finding codes, each with the page that `wharf explain CODE` prints.
+//!
+//! `WH1xxx` are errors, `WH2xxx` warnings. A number is never used again for something else.
+
+use super::Code;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $title:literal, $page:literal;)*) => {
+        $($(#[$doc])* pub const $name: Code =
+            Code { number: $number, title: $title, page: $page };)*
+
+        /// Every code, in the order of its number.
+        pub const ALL: &[Code] = &[$($name),*];
+    };
+}
+
+/// The code that is written as `text` (`WH1001`, case does not matter).
+#[must_use]
+pub fn find(text: &str) -> Option<&'static Code> {
+    let text = text.trim();
+    let digits = text.strip_prefix("WH").or_else(|| text.strip_prefix("wh"))?;
+    let number: u16 = digits.parse().ok()?;
+    ALL.iter().find(|code| code.number == number)
+}
+
+/// True when a finding of this code means that its object, as written, is not taken over: the last
+/// valid version keeps serving (decisions 4). Other findings leave the object in force.
+#[must_use]
+pub const fn invalidates(code: &Code) -> bool {
+    matches!(code.number, 1001..=1004 | 1010 | 1011 | 1020..=1039)
+}
+
+codes! {
+    /// Text that is neither YAML nor JSON.
+    SYNTAX = 1001, "the document is not YAML or JSON",
+        "The text of one document could not be read. Documents are separated by lines that start \
+         with `---`; each is read on its own, so the other documents of the file are served.\n\n\
+         Effect: while wharf runs, the last valid version of the document's object keeps serving. \
+         After a restart the object is not served.\n\n\
+         Mend it at the place named. Usual causes: a tab as indentation, a missing space behind a \
+         colon, an unclosed quote, a value with `: ` or ` #` inside that needs quotes.";
+    /// A field with a value of the wrong type.
+    WRONG_TYPE = 1002, "a field has the wrong type",
+        "The API defines another type for this field, for example a string where a number is \
+         written. The API server would refuse the object.\n\n\
+         Effect: while wharf runs, the last valid version of the object keeps serving.\n\n\
+         A frequent case is an annotation or label whose value is a bare number or `true`: these \
+         are strings and need quotes.";
+    /// A required field is not there.
+    MISSING_FIELD = 1003, "a required field is missing",
+        "The API requires this field.\n\n\
+         Effect: while wharf runs, the last valid version of the object keeps serving.\n\n\
+         Add the field. The place named is the mapping that should hold it.";
+    /// A mapping key stands twice.
+    DUPLICATE_FIELD = 1004, "a key stands twice in one mapping",
+        "A mapping has the same key twice, and only one of the two values could be used.\n\n\
+         Effect: while wharf runs, the last valid version of the document's object keeps serving.\n\n\
+         Remove one of the two.";
+    /// A file or folder could not be read.
+    UNREADABLE = 1005, "a file or folder cannot be read",
+        "The system refused to read a manifest, for example for lack of permission, or its text \
+         is not UTF-8.\n\n\
+         Effect: what the file held when it could last be read keeps serving.\n\n\
+         Check the owner and the mode of the file and of the folders above it.";
+    /// A file over the size limit.
+    TOO_LARGE = 1006, "a file is larger than 4 MiB",
+        "Manifests over 4 MiB are not read.\n\n\
+         Effect: what the file held when it could last be read keeps serving.\n\n\
+         Split the file.";
+    /// A manifest that is a pipe, device or socket.
+    NOT_REGULAR = 1007, "a manifest is not a regular file",
+        "A name that ends in .yaml, .yml or .json is a pipe, a socket or a device. wharf reads \
+         regular files only, so that nothing can block it.\n\n\
+         Effect: the file is skipped.\n\n\
+         Remove it or rename it.";
+    /// The manifests folder is not there.
+    ROOT_MISSING = 1008, "the manifests folder is missing",
+        "A folder or file that was given as manifests does not exist at the moment.\n\n\
+         Effect: if it was there before, everything it held keeps serving until it is back.\n\n\
+         Put it back, or check the path that was given with --manifests.";
+    /// Two objects of one kind, namespace and name.
+    DUPLICATE_OBJECT = 1009, "an object is defined twice",
+        "Two documents define the same kind, namespace and name. A cluster can hold only one.\n\n\
+         Effect: the first one, in the order of file names, is served; this one is not.\n\n\
+         Remove or rename one of them. A missing `metadata.namespace` means `default`.";
+    /// Nesting, aliases or nodes beyond the limits.
+    LIMIT = 1010, "the document exceeds a limit",
+        "A document may be nested 64 levels deep, aliases may add 10000 nodes to it, and it may \
+         have 2000000 nodes.\n\n\
+         Effect: while wharf runs, the last valid version of the document's object keeps serving.\n\n\
+         Write the document with less nesting or without aliases.";
+    /// Name or namespace of an object.
+    BAD_NAME = 1011, "an object has no valid name",
+        "`metadata.name` must be a DNS subdomain: lower-case letters, digits, `-` and `.`, at most \
+         253 characters, starting and ending with a letter or digit. `metadata.namespace` must be a \
+         DNS label: the same without `.`, at most 63 characters.\n\n\
+         Effect: the object is not taken over.";
+    /// `spec.host`.
+    BAD_HOST = 1020, "spec.host is not a DNS name",
+        "A host must be a DNS name: labels of lower-case letters, digits and `-`, separated by \
+         dots; each label at most 63 characters, starting and ending with a letter or digit; at \
+         most 253 characters in all. A wildcard is not written with `*`: set \
+         `wildcardPolicy: Subdomain` and any host of that domain.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `spec.subdomain`.
+    BAD_SUBDOMAIN = 1021, "spec.subdomain is not a DNS name",
+        "A subdomain has the grammar of a host (see WH1020); the router's domain is put behind \
+         it.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `spec.path`.
+    BAD_PATH = 1022, "spec.path is not a path",
+        "A path must start with `/` and must not hold `#` or a space. It is compared byte by byte \
+         with the request's path, by whole segments.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// Kind or name of a route's target.
+    BAD_TARGET = 1023, "a route's target is not a Service",
+        "`spec.to.kind` and `spec.alternateBackends[].kind` can only be `Service`, and the name \
+         must not be empty.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `weight`.
+    BAD_WEIGHT = 1024, "a weight is outside 0 to 256",
+        "Weights of `spec.to` and `spec.alternateBackends[]` go from 0 to 256. They are shares, \
+         not percent: 1 and 3 mean the same as 64 and 192.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `alternateBackends`.
+    TOO_MANY_BACKENDS = 1025, "more than three alternate backends",
+        "A route has `spec.to` and at most three `spec.alternateBackends`, each with another \
+         name.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `wildcardPolicy`.
+    BAD_WILDCARD_POLICY = 1026, "spec.wildcardPolicy is not understood",
+        "The policy is `None` or `Subdomain`; `Subdomain` needs a `spec.host`.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `port.targetPort`.
+    BAD_PORT = 1027, "spec.port.targetPort is not a port",
+        "A target port is a number other than 0 or a name that is not empty. It is compared with \
+         the endpoint's port number and name.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `tls.termination`.
+    BAD_TERMINATION = 1028, "spec.tls.termination is not understood",
+        "The termination is `edge`, `reencrypt` or `passthrough`. Left out, it means `edge`, \
+         unless a `destinationCACertificate` is there.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// A field that does not go with the termination.
+    NOT_FOR_TERMINATION = 1029, "a field does not go with the route's termination",
+        "With `passthrough` the router never sees the request, so path, certificate, key, \
+         caCertificate, externalCertificate and httpHeaders are refused. \
+         `destinationCACertificate` is for `reencrypt` only. `certificate` and \
+         `externalCertificate` exclude each other.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `tls.insecureEdgeTerminationPolicy`.
+    BAD_INSECURE_POLICY = 1030, "spec.tls.insecureEdgeTerminationPolicy is not understood",
+        "The policy for plain HTTP is `None`, `Redirect` or, except for passthrough, `Allow`.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// `httpHeaders`.
+    BAD_HEADER_ACTION = 1031, "a header action is not understood",
+        "Header actions are lists `request` and `response` under `spec.httpHeaders.actions`, at \
+         most 20 each. Each has a `name` that no other of its list has, and an `action` of type \
+         `Set` (with `set.value`) or `Delete`. `strict-transport-security`, `proxy`, `cookie` and \
+         `set-cookie` cannot be changed.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.";
+    /// PEM content.
+    BAD_PEM = 1040, "a certificate or key cannot be read",
+        "The PEM text of a certificate, key or CA could not be parsed, holds a block of another \
+         type, or uses a key or signature that is refused (RSA under 2048 bits, SHA-1, MD5).\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving; otherwise \
+         the route is not admitted (ExtendedValidationFailed).\n\n\
+         See what is in it: `openssl x509 -in FILE -noout -text`, `openssl pkey -in FILE -noout \
+         -text`.";
+    /// Certificate and key.
+    KEY_MISMATCH = 1041, "certificate and key do not match",
+        "The public key of the certificate is not the one of the private key.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving; otherwise \
+         the route is not admitted (ExtendedValidationFailed).\n\n\
+         Compare: `openssl x509 -pubkey -noout -in CERT` and `openssl pkey -pubout -in KEY` must \
+         print the same. In a chain the leaf certificate comes first.";
+    /// Host claims.
+    HOST_CLAIMED = 1042, "the host is already claimed",
+        "An older route holds this host (and path). The oldest route wins, by creation timestamp \
+         and then by order; routes of another namespace cannot share a host.\n\n\
+         Effect: this route is not admitted (HostAlreadyClaimed). It is admitted as soon as the \
+         holder goes.\n\n\
+         Choose another host or path, or remove the other route.";
+    /// Router policy.
+    NOT_ADMITTED = 1043, "this router does not admit the route",
+        "The route is valid, but this router's settings or its version do not serve it: wildcard \
+         routes are off unless ROUTER_ALLOW_WILDCARD_ROUTES is set, or the termination is not \
+         supported yet.\n\n\
+         Effect: the route is not admitted (RouteNotAdmitted).";
+    /// `externalCertificate`.
+    BAD_EXTERNAL_CERTIFICATE = 1044, "the Secret of an external certificate cannot be used",
+        "`spec.tls.externalCertificate` must name a Secret of type `kubernetes.io/tls` in the \
+         route's namespace, with `tls.crt` and `tls.key`.\n\n\
+         Effect: the route is not admitted (ExternalCertificateValidationFailed).";
+    /// An allow list that lets nobody in.
+    ALLOW_LIST_DENIES_ALL = 1050, "the allow list has no valid entry",
+        "The annotation that restricts clients is set, but none of its entries is an IP address \
+         or network. wharf then denies everybody; OpenShift would let everybody in.\n\n\
+         Effect: every client of the route is refused.\n\n\
+         Write addresses or CIDR networks, separated by spaces or commas, or remove the \
+         annotation.";
+    /// A route to a Service that is not there.
+    UNKNOWN_SERVICE = 1060, "a route names a Service that does not exist",
+        "No Service of this name exists in the route's namespace among the manifests.\n\n\
+         Effect: the route is admitted, and requests get the 503 page.\n\n\
+         Check name and namespace, or add the Service.";
+    /// A Secret that is not there.
+    UNKNOWN_SECRET = 1061, "a route names a Secret that does not exist",
+        "No Secret of this name exists in the route's namespace among the manifests.\n\n\
+         Effect: the route is not admitted until the Secret exists.\n\n\
+         Check name and namespace, or add the Secret.";
+    /// A target port that nothing has.
+    UNKNOWN_PORT = 1062, "no port matches spec.port.targetPort",
+        "Neither the Service nor its endpoints have a port of this number or name. A number is \
+         compared with the endpoint's port, which is the Service's targetPort and not its port; a \
+         name with the name of the Service's port.\n\n\
+         Effect: the route has no endpoints, and requests get the 503 page.";
+    /// A field that the API does not have.
+    UNKNOWN_FIELD = 2001, "a field is unknown",
+        "The API has no field of this name here, so it has no effect. Names are case-sensitive.\n\n\
+         Effect: the object is served without it.";
+    /// A kind or apiVersion that looks like one of ours.
+    UNKNOWN_KIND = 2002, "a kind looks misspelled",
+        "The document's kind or apiVersion is close to one that wharf reads, but not the same, so \
+         the document is ignored.\n\n\
+         wharf reads: Route (route.openshift.io/v1), Service, Endpoints, Secret, Namespace, List \
+         (v1) and EndpointSlice (discovery.k8s.io/v1). Other kinds are ignored in silence.";
+    /// An annotation of OpenShift's prefixes that does not exist.
+    UNKNOWN_ANNOTATION = 2003, "an annotation is unknown",
+        "The prefixes haproxy.router.openshift.io/ and router.openshift.io/ belong to the router, \
+         and it does not know this name.\n\n\
+         Effect: none; the route is served without it.";
+    /// An annotation value that is skipped.
+    BAD_ANNOTATION = 2004, "an annotation's value is not understood",
+        "The value does not have the grammar of this annotation. As in OpenShift it is skipped, \
+         and the router's default is used.\n\n\
+         Durations are a number without leading zero and one unit of us, ms, s, m, h, d (no unit: \
+         ms), such as `30s`; `1.5s`, `0s` and `1h30m` are not durations. Bools are true, True, \
+         TRUE, t, T, 1 and false, False, FALSE, f, F, 0. Balance is roundrobin, leastconn, source \
+         or random.";
+    /// One bad entry of an allow list.
+    BAD_ALLOW_LIST_ENTRY = 2005, "an allow list entry is not an address",
+        "The entry is neither an IP address nor a CIDR network. It is left out; the other entries \
+         are in force.";
+    /// `host` beside `subdomain`.
+    SUBDOMAIN_IGNORED = 2006, "spec.subdomain is ignored",
+        "`spec.host` is set, and then `spec.subdomain` has no effect. Remove one of the two.";
+    /// An annotation without effect for this termination.
+    NO_EFFECT = 2007, "an annotation has no effect here",
+        "The annotation exists, but not for this route: some need TLS that ends at the router, \
+         some need requests that the router can see.";
+    /// A symbolic link that leads elsewhere.
+    OUTSIDE_ROOT = 2008, "a symbolic link leads out of the manifests folder",
+        "The link's target is outside of the folder that was given, or does not exist. wharf does \
+         not follow it.\n\n\
+         Effect: the file is skipped. Give the other folder with --manifests as well, or copy the \
+         file.";
+    /// The last valid version is served.
+    LAST_GOOD = 2009, "the last valid version keeps serving",
+        "The object's new text is not valid (another finding says why), so the version before it \
+         is still in force. A restart would lose it: mend the file first.";
+    /// [EPF-2].
+    ENDPOINT_REFUSED = 2010, "an endpoint address is refused",
+        "Endpoints at loopback, link-local, multicast and unspecified addresses, and at cloud \
+         metadata addresses, are dropped, so that nobody reaches the router's own host through a \
+         route.\n\n\
+         Effect: the address gets no traffic; the others do. For a test bed on one machine there \
+         is --allow-loopback-endpoints.";
+    /// One service twice in a route.
+    SERVICE_TWICE = 2011, "a service is listed twice in a route",
+        "`spec.to` and `spec.alternateBackends` name the same Service more than once. Only the \
+         last weight counts.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_sorted_unique_and_found_by_their_text() {
+        assert!(ALL.is_sorted_by(|a, b| a.number < b.number));
+        for code in ALL {
+            assert_eq!(find(&code.to_string()), Some(code));
+            assert!(code.page.len() > 60 && !code.title.ends_with('.'), "{code}");
+        }
+        assert_eq!(find("WH9999"), None);
+        assert_eq!(find("1001"), None);
+    }
+
+    #[test]
+    fn no_warning_invalidates_an_object() {
+        assert!(ALL.iter().filter(|code| invalidates(code)).all(|code| code.number < 2000));
+    }
+}

@@ -1,0 +1,582 @@
+//! From the text of one file to objects: splits it into documents and reads each on its own, so
+//! that one bad document loses only itself (R-08).
+//!
+//! Called by `source::directory` and `wharf check`. Always holds: a document that is refused has a
+//! finding with its place, and, whenever its text allows, the identity of the object it stands for.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Endpoints, Namespace, Secret, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    defaults,
+    schema::{self, Issue, IssueKind},
+    validate,
+};
+use crate::model::{
+    finding::{
+        Finding, Place,
+        codes::{self, invalidates},
+    },
+    objects::{ObjectKey, Objects, Stored},
+    route::Route,
+    yaml::{self, Mark, Node, Value, YamlError, YamlErrorKind},
+};
+
+/// The kinds that wharf reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each variant is the Kubernetes kind of its name")]
+pub enum Kind {
+    Route,
+    Service,
+    Endpoints,
+    EndpointSlice,
+    Secret,
+    Namespace,
+}
+
+/// Kind, its word and its apiVersion.
+const KINDS: [(Kind, &str, &str); 6] = [
+    (Kind::Route, "Route", "route.openshift.io/v1"),
+    (Kind::Service, "Service", "v1"),
+    (Kind::Endpoints, "Endpoints", "v1"),
+    (Kind::EndpointSlice, "EndpointSlice", "discovery.k8s.io/v1"),
+    (Kind::Secret, "Secret", "v1"),
+    (Kind::Namespace, "Namespace", "v1"),
+];
+
+impl Kind {
+    /// The word in `kind:`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        KINDS[self as usize].1
+    }
+}
+
+/// Identity of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    /// Kind.
+    pub kind: Kind,
+    /// Namespace and name.
+    pub key: ObjectKey,
+}
+
+impl std::fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.key.namespace.is_empty() {
+            return write!(f, "{} {}", self.kind.word(), self.key.name);
+        }
+        write!(f, "{} {}", self.kind.word(), self.key)
+    }
+}
+
+/// An object of any kind.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each variant is the Kubernetes kind of its name")]
+pub enum AnyObject {
+    Route(Arc<Stored<Route>>),
+    Service(Arc<Stored<Service>>),
+    Endpoints(Arc<Stored<Endpoints>>),
+    EndpointSlice(Arc<Stored<EndpointSlice>>),
+    Secret(Arc<Stored<Secret>>),
+    Namespace(Arc<Stored<Namespace>>),
+}
+
+/// Applies one expression to the `Arc<Stored<_>>` inside, whatever its kind.
+macro_rules! each_kind {
+    ($object:expr, $stored:ident => $body:expr) => {
+        match $object {
+            AnyObject::Route($stored) => $body,
+            AnyObject::Service($stored) => $body,
+            AnyObject::Endpoints($stored) => $body,
+            AnyObject::EndpointSlice($stored) => $body,
+            AnyObject::Secret($stored) => $body,
+            AnyObject::Namespace($stored) => $body,
+        }
+    };
+}
+
+impl AnyObject {
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        let kind = match self {
+            Self::Route(_) => Kind::Route,
+            Self::Service(_) => Kind::Service,
+            Self::Endpoints(_) => Kind::Endpoints,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Secret(_) => Kind::Secret,
+            Self::Namespace(_) => Kind::Namespace,
+        };
+        ObjectId { kind, key: each_kind!(self, stored => stored.key.clone()) }
+    }
+
+    /// Start of its document.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        each_kind!(self, stored => &stored.place)
+    }
+
+    /// True when both are one object in memory.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.address() == other.address()
+    }
+
+    fn address(&self) -> usize {
+        each_kind!(self, stored => Arc::as_ptr(stored).addr())
+    }
+
+    /// True when both come from the same text at the same place.
+    #[must_use]
+    pub fn has_text_of(&self, other: &Self) -> bool {
+        let text = |object: &Self| each_kind!(object, stored => Arc::clone(&stored.text));
+        self.id() == other.id() && self.place() == other.place() && text(self) == text(other)
+    }
+
+    /// Sets the position in the source; copies the object only when the position changes.
+    pub fn set_order(&mut self, order: u64) {
+        each_kind!(self, stored => {
+            if stored.order != order {
+                Arc::make_mut(stored).order = order;
+            }
+        });
+    }
+
+    /// Adds the object to `objects`.
+    pub fn add_to(&self, objects: &mut Objects) {
+        match self {
+            Self::Route(stored) => objects.routes.push(Arc::clone(stored)),
+            Self::Service(stored) => objects.services.push(Arc::clone(stored)),
+            Self::Endpoints(stored) => objects.endpoints.push(Arc::clone(stored)),
+            Self::EndpointSlice(stored) => objects.slices.push(Arc::clone(stored)),
+            Self::Secret(stored) => objects.secrets.push(Arc::clone(stored)),
+            Self::Namespace(stored) => objects.namespaces.push(Arc::clone(stored)),
+        }
+    }
+}
+
+/// What became of one document or list item of our kinds.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Not usable; the object it stands for, if that could be told.
+    Invalid(Option<ObjectId>),
+    /// Usable.
+    Valid(AnyObject),
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// Its documents of our kinds, in order.
+    pub outcomes: Vec<Outcome>,
+    /// What was found, the kinds' own validation included.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads the text of a file. `path` is only shown; `host_suffix` is for [APISRV-1].
+#[must_use]
+pub fn read(path: &str, text: &str, host_suffix: &str) -> Content {
+    let mut reader = Reader { path: path.into(), host_suffix, content: Content::default() };
+    for (line, chunk) in split(text) {
+        reader.chunk(line, chunk);
+    }
+    reader.content
+}
+
+/// The documents of a text, each with the number of its first line. A line that starts with `---`
+/// and a blank begins a document wherever it stands (YAML allows it nowhere else), so this needs no
+/// parser and survives any error.
+#[must_use]
+pub fn split(text: &str) -> Vec<(u32, &str)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut chunks = Vec::new();
+    let (mut start, mut start_line, mut offset) = (0, 1, 0);
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        if is_marker(line, "---") && offset > start {
+            chunks.push((start_line, &text[start..offset]));
+            (start, start_line) = (offset, number);
+        }
+        offset += line.len();
+        if is_marker(line, "...") {
+            chunks.push((start_line, &text[start..offset]));
+            (start, start_line) = (offset, number + 1);
+        }
+    }
+    chunks.push((start_line, &text[start..]));
+    chunks.retain(|(_, chunk)| !is_blank(chunk));
+    chunks
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| rest.trim_start().len() < rest.len() || rest.is_empty())
+}
+
+/// True when a chunk holds comments, directives and markers only.
+fn is_blank(chunk: &str) -> bool {
+    chunk.lines().all(|line| {
+        let line = line.trim();
+        line.is_empty() || line.starts_with(['#', '%']) || line == "---" || line == "..."
+    })
+}
+
+struct Reader<'a> {
+    path: Arc<str>,
+    host_suffix: &'a str,
+    content: Content,
+}
+
+impl Reader<'_> {
+    fn place(&self, line: u32, mark: Mark) -> Place {
+        let line = line + mark.line.saturating_sub(1);
+        Place { path: Arc::clone(&self.path), line, column: mark.column.max(1) }
+    }
+
+    fn chunk(&mut self, line: u32, chunk: &str) {
+        match yaml::compose(chunk).or_else(|error| from_json(chunk).ok_or(error)) {
+            Ok(Some(root)) => self.document(line, chunk, &root, 0),
+            Ok(None) => {},
+            Err(error) => self.unreadable(line, chunk, error),
+        }
+    }
+
+    fn unreadable(&mut self, line: u32, chunk: &str, error: YamlError) {
+        let id = guess(chunk);
+        let code = match error.kind {
+            YamlErrorKind::DuplicateKey(_) => codes::DUPLICATE_FIELD,
+            YamlErrorKind::Limit(_) => codes::LIMIT,
+            // The library's own depth limits have no kind of their own.
+            YamlErrorKind::Syntax(ref text) if text.contains("nesting") => codes::LIMIT,
+            YamlErrorKind::NotScalarKey | YamlErrorKind::Syntax(_) => codes::SYNTAX,
+        };
+        if id == Guess::OtherKind {
+            return;
+        }
+        let id = id.object();
+        let mut finding = Finding::new(code, self.place(line, error.mark), error.to_string());
+        finding.object = id.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.content.findings.push(finding);
+        self.content.outcomes.push(Outcome::Invalid(id));
+    }
+
+    /// One object, or a list of them.
+    fn document(&mut self, line: u32, chunk: &str, node: &Node, depth: usize) {
+        let Value::Map(_) = node.value else {
+            let place = self.place(line, node.mark);
+            let text = "the document is not a mapping";
+            self.content.findings.push(Finding::new(codes::WRONG_TYPE, place, text));
+            self.content.outcomes.push(Outcome::Invalid(None));
+            return;
+        };
+        let word = node.get("kind").and_then(Node::as_str).unwrap_or_default();
+        let version = node.get("apiVersion").and_then(Node::as_str).unwrap_or_default();
+        if word == "List" && version == "v1" && depth == 0 {
+            if let Some(Node { value: Value::Seq(items), .. }) = node.get("items") {
+                for item in items {
+                    self.document(line, chunk, item, 1);
+                }
+            }
+            return;
+        }
+        match KINDS.iter().find(|(_, kind, group)| *kind == word && *group == version) {
+            Some((kind, _, _)) => self.object(line, chunk, node, *kind),
+            None => self.unknown_kind(line, node, word, version),
+        }
+    }
+
+    fn unknown_kind(&mut self, line: u32, node: &Node, word: &str, version: &str) {
+        let place = self.place(line, yaml::place_in(node, "kind"));
+        if word.is_empty() {
+            if node.get("metadata").is_some() && node.get("spec").is_some() {
+                let finding = Finding::new(codes::MISSING_FIELD, place, "the document has no kind");
+                self.content.findings.push(finding.with_field("kind"));
+            }
+            return;
+        }
+        let exact = KINDS.iter().find(|(_, kind, _)| *kind == word);
+        let finding = if let Some((_, _, group)) = exact {
+            let near = version.is_empty()
+                || !version.contains('/')
+                || schema::closest(version, [*group].into_iter()).is_some();
+            if !near {
+                return;
+            }
+            let place = self.place(line, yaml::place_in(node, "apiVersion"));
+            let text = format!("{word} has no apiVersion \"{version}\", the document is ignored");
+            Finding::new(codes::UNKNOWN_KIND, place, text)
+                .with_field("apiVersion")
+                .with_fix(format!("write apiVersion: {group}"))
+        } else {
+            let words = KINDS.iter().map(|(_, kind, _)| *kind).chain(["List"]);
+            let Some(meant) = schema::closest(word, words) else { return };
+            let text = format!("the kind \"{word}\" is unknown, the document is ignored");
+            Finding::new(codes::UNKNOWN_KIND, place, text)
+                .with_field("kind")
+                .with_fix(format!("did you mean {meant}?"))
+        };
+        self.content.findings.push(finding);
+    }
+
+    fn object(&mut self, line: u32, chunk: &str, node: &Node, kind: Kind) {
+        let id = identity(node, kind);
+        let label = id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let before = self.content.findings.len();
+        for issue in schema::check(node, kind) {
+            let place = self.place(line, issue.mark);
+            self.content.findings.push(issue_finding(issue, place).with_object(&label));
+        }
+        let mut made = None;
+        if self.valid_since(before) {
+            let origin = Origin {
+                place: self.place(line, node.mark),
+                text: own_text(chunk, node),
+                host_suffix: self.host_suffix,
+            };
+            match build(kind, node, origin) {
+                Ok((object, findings)) => {
+                    self.content.findings.extend(findings);
+                    made = Some(object);
+                },
+                Err(error) => {
+                    let text = format!("the object does not fit its kind: {error}");
+                    let place = self.place(line, node.mark);
+                    let finding = Finding::new(codes::WRONG_TYPE, place, text);
+                    self.content.findings.push(finding.with_object(&label));
+                },
+            }
+        }
+        let outcome = match made {
+            Some(object) if self.valid_since(before) => Outcome::Valid(object),
+            _ => Outcome::Invalid(id),
+        };
+        self.content.outcomes.push(outcome);
+    }
+
+    fn valid_since(&self, before: usize) -> bool {
+        !self.content.findings[before..].iter().any(|finding| invalidates(&finding.code))
+    }
+}
+
+fn issue_finding(issue: Issue, place: Place) -> Finding {
+    let name = &issue.field;
+    let finding = match issue.kind {
+        IssueKind::Missing => {
+            Finding::new(codes::MISSING_FIELD, place, format!("{name} is missing"))
+        },
+        IssueKind::Unknown(closest) => {
+            let finding =
+                Finding::new(codes::UNKNOWN_FIELD, place, format!("the field {name} is unknown"));
+            match closest {
+                Some(closest) => finding.with_fix(format!("did you mean {closest}?")),
+                None => finding,
+            }
+        },
+        IssueKind::WrongType { wanted, found } => {
+            let text = format!("{name} must be {wanted}, not {found}");
+            let finding = Finding::new(codes::WRONG_TYPE, place, text);
+            if wanted == "a string" && !matches!(found, "a mapping" | "a list") {
+                finding.with_fix("put the value in quotes")
+            } else {
+                finding
+            }
+        },
+    };
+    finding.with_field(issue.field)
+}
+
+/// JSON that the YAML grammar does not cover (tabs, surrogate pairs): without places inside.
+fn from_json(chunk: &str) -> Option<Option<Node>> {
+    fn node(value: serde_json::Value, mark: Mark, end: usize) -> Node {
+        let value = match value {
+            serde_json::Value::Array(items) => {
+                Value::Seq(items.into_iter().map(|item| node(item, mark, end)).collect())
+            },
+            serde_json::Value::Object(members) => Value::Map(
+                members
+                    .into_iter()
+                    .map(|(key, value)| yaml::Entry { key, mark, node: node(value, mark, end) })
+                    .collect(),
+            ),
+            scalar => Value::Scalar(scalar),
+        };
+        Node { value, mark, end }
+    }
+    if !chunk.trim_start().starts_with('{') {
+        return None;
+    }
+    let value = serde_json::from_str(chunk).ok()?;
+    Some(Some(node(value, Mark { line: 1, column: 1, byte: 0 }, chunk.len())))
+}
+
+/// The text of `node` alone, its first line padded to its column so that places stay true.
+fn own_text(chunk: &str, node: &Node) -> Arc<str> {
+    let text = chunk.get(node.mark.byte..node.end.max(node.mark.byte)).unwrap_or_default();
+    let padding = " ".repeat(node.mark.column.saturating_sub(1) as usize);
+    format!("{padding}{text}").into()
+}
+
+/// Kind, namespace and name as far as the tree has them.
+fn identity(node: &Node, kind: Kind) -> Option<ObjectId> {
+    let metadata = node.get("metadata")?;
+    let name = metadata.get("name").and_then(Node::as_str)?;
+    let namespace = match kind {
+        Kind::Namespace => "",
+        _ => metadata
+            .get("namespace")
+            .and_then(Node::as_str)
+            .filter(|namespace| !namespace.is_empty())
+            .unwrap_or(defaults::DEFAULT_NAMESPACE),
+    };
+    Some(ObjectId { kind, key: ObjectKey::new(namespace, name) })
+}
+
+/// What a document that cannot be parsed probably stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Guess {
+    Object(ObjectId),
+    OtherKind,
+    Unknown,
+}
+
+impl Guess {
+    fn object(self) -> Option<ObjectId> {
+        match self {
+            Self::Object(id) => Some(id),
+            Self::OtherKind | Self::Unknown => None,
+        }
+    }
+}
+
+/// Reads `kind`, `metadata.name` and `metadata.namespace` line by line. Only block style is
+/// understood; anything else is [`Guess::Unknown`], which keeps more objects, never fewer.
+fn guess(chunk: &str) -> Guess {
+    let (mut kind, mut name, mut namespace) = (None, None, None);
+    let mut inside = None;
+    for line in chunk.lines() {
+        let trimmed = line.trim_start();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        let indent = line.len() - trimmed.len();
+        if indent == 0 {
+            inside = (trimmed.trim_end() == "metadata:").then_some(0);
+            kind = scalar_of(trimmed, "kind").or(kind);
+        } else if let Some(first) = &mut inside {
+            if *first == 0 {
+                *first = indent;
+            }
+            if *first == indent {
+                name = scalar_of(trimmed, "name").or(name);
+                namespace = scalar_of(trimmed, "namespace").or(namespace);
+            }
+        }
+    }
+    let Some(kind) = kind else { return Guess::Unknown };
+    let known = KINDS.iter().find(|(_, word, _)| *word == kind);
+    match (known, name) {
+        (None, _) if kind == "List" => Guess::Unknown,
+        (None, _) => Guess::OtherKind,
+        (Some(_), None) => Guess::Unknown,
+        (Some((Kind::Namespace, _, _)), Some(name)) => {
+            Guess::Object(ObjectId { kind: Kind::Namespace, key: ObjectKey::new("", name) })
+        },
+        (Some((kind, _, _)), Some(name)) => {
+            let namespace = namespace.unwrap_or(defaults::DEFAULT_NAMESPACE);
+            Guess::Object(ObjectId { kind: *kind, key: ObjectKey::new(namespace, name) })
+        },
+    }
+}
+
+fn scalar_of<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+    let rest = line.strip_prefix(key)?.strip_prefix(':')?;
+    let rest = rest.split(" #").next()?.trim();
+    let value = rest.trim_matches(['"', '\'']);
+    (!value.is_empty()).then_some(value)
+}
+
+struct Origin<'a> {
+    place: Place,
+    text: Arc<str>,
+    host_suffix: &'a str,
+}
+
+fn build(
+    kind: Kind,
+    node: &Node,
+    origin: Origin<'_>,
+) -> Result<(AnyObject, Vec<Finding>), serde_json::Error> {
+    let suffix = origin.host_suffix;
+    Ok(match kind {
+        Kind::Route => {
+            let stored = stored::<Route>(node, origin, |made| {
+                defaults::namespace(&mut made.metadata);
+                defaults::route(made, suffix);
+                made.metadata.clone()
+            })?;
+            let findings = validate::validate_route(&stored);
+            (AnyObject::Route(stored), findings)
+        },
+        Kind::Service => namespaced(node, origin, |made: &mut Service| &mut made.metadata)
+            .map(|stored| (validate::validate_service(&stored), stored))
+            .map(|(findings, stored)| (AnyObject::Service(stored), findings))?,
+        Kind::Endpoints => namespaced(node, origin, |made: &mut Endpoints| &mut made.metadata)
+            .map(|stored| (validate::validate_name(&stored, kind), stored))
+            .map(|(findings, stored)| (AnyObject::Endpoints(stored), findings))?,
+        Kind::EndpointSlice => {
+            namespaced(node, origin, |made: &mut EndpointSlice| &mut made.metadata)
+                .map(|stored| (validate::validate_name(&stored, kind), stored))
+                .map(|(findings, stored)| (AnyObject::EndpointSlice(stored), findings))?
+        },
+        Kind::Secret => {
+            let stored = stored::<Secret>(node, origin, |made| {
+                defaults::namespace(&mut made.metadata);
+                defaults::secret(made);
+                made.metadata.clone()
+            })?;
+            (AnyObject::Secret(Arc::clone(&stored)), validate::validate_name(&stored, kind))
+        },
+        Kind::Namespace => {
+            let stored = stored::<Namespace>(node, origin, |made| {
+                made.metadata.namespace = None;
+                made.metadata.clone()
+            })?;
+            (AnyObject::Namespace(Arc::clone(&stored)), validate::validate_name(&stored, kind))
+        },
+    })
+}
+
+fn namespaced<T: DeserializeOwned>(
+    node: &Node,
+    origin: Origin<'_>,
+    metadata: impl Fn(&mut T) -> &mut ObjectMeta,
+) -> Result<Arc<Stored<T>>, serde_json::Error> {
+    stored(node, origin, |made| {
+        defaults::namespace(metadata(made));
+        metadata(made).clone()
+    })
+}
+
+fn stored<T: DeserializeOwned>(
+    node: &Node,
+    origin: Origin<'_>,
+    prepare: impl FnOnce(&mut T) -> ObjectMeta,
+) -> Result<Arc<Stored<T>>, serde_json::Error> {
+    let mut object: T = serde_json::from_value(node.to_json())?;
+    let metadata = prepare(&mut object);
+    let key = ObjectKey::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    );
+    Ok(Arc::new(Stored { key, object, place: origin.place, order: 0, text: origin.text }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! What can only be seen across objects: names that lead nowhere. These are findings for people,
+//! not admission: OpenShift admits such routes and answers 503 (decisions 5).
+
+use std::collections::{HashMap, HashSet};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Endpoints, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{Kind, Report};
+use crate::model::{
+    finding::{Finding, codes},
+    objects::{ObjectKey, Objects, Stored},
+    route::{Route, RouteTarget},
+};
+
+/// Label of an EndpointSlice that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Findings about references between objects.
+#[must_use]
+pub fn cross_check(objects: &Objects) -> Vec<Finding> {
+    let index = Index::new(objects);
+    let mut findings = Vec::new();
+    for route in &objects.routes {
+        let mut report = Report::new(route.as_ref(), Kind::Route);
+        let spec = &route.object.spec;
+        let targets = std::iter::once((&spec.to, "spec.to".to_owned())).chain(
+            (0..)
+                .zip(&spec.alternate_backends)
+                .map(|(index, target): (usize, _)| {
+                    (target, format!("spec.alternateBackends[{index}]"))
+                }),
+        );
+        for (target, field) in targets {
+            index.target(&mut report, route, target, &field);
+        }
+        index.secret(&mut report, route);
+        findings.append(&mut report.findings);
+    }
+    findings
+}
+
+struct Index<'a> {
+    services: HashMap<&'a ObjectKey, &'a Service>,
+    endpoints: HashMap<&'a ObjectKey, &'a Endpoints>,
+    slices: HashMap<ObjectKey, Vec<&'a EndpointSlice>>,
+    secrets: HashMap<&'a ObjectKey, &'a str>,
+}
+
+impl<'a> Index<'a> {
+    fn new(objects: &'a Objects) -> Self {
+        let mut slices: HashMap<ObjectKey, Vec<&EndpointSlice>> = HashMap::new();
+        for slice in &objects.slices {
+            let labels = slice.object.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
+                let key = ObjectKey::new(&slice.key.namespace, service);
+                slices.entry(key).or_default().push(&slice.object);
+            }
+        }
+        Self {
+            services: objects.services.iter().map(|s| (&s.key, &s.object)).collect(),
+            endpoints: objects.endpoints.iter().map(|s| (&s.key, &s.object)).collect(),
+            slices,
+            secrets: objects
+                .secrets
+                .iter()
+                .map(|s| (&s.key, s.object.type_.as_deref().unwrap_or_default()))
+                .collect(),
+        }
+    }
+
+    fn target(
+        &self,
+        report: &mut Report<'_, Route>,
+        route: &Stored<Route>,
+        target: &RouteTarget,
+        field: &str,
+    ) {
+        let key = ObjectKey::new(&route.key.namespace, &target.name);
+        let Some(service) = self.services.get(&key) else {
+            let elsewhere =
+                self.services.keys().filter(|other| other.name == key.name).min().map_or_else(
+                    || {
+                        let near = self.services.keys().filter(|k| k.namespace == key.namespace);
+                        let near = near.map(|other| other.name.as_ref());
+                        crate::source::schema::closest(&key.name, near)
+                            .map_or_else(String::new, |name| format!("did you mean {name}?"))
+                    },
+                    |other| format!("there is one in namespace {}", other.namespace),
+                );
+            let text = format!("the Service {key} does not exist");
+            let field = format!("{field}.name");
+            report.add_with_fix(codes::UNKNOWN_SERVICE, &field, text, elsewhere);
+            return;
+        };
+        let Some(port) = &route.object.spec.port else { return };
+        let known = self.ports(&key, service);
+        let wanted = match &port.target_port {
+            IntOrString::Int(number) => number.to_string(),
+            IntOrString::String(name) => name.clone(),
+        };
+        if !known.is_empty() && !known.contains(&wanted) {
+            let mut names: Vec<_> = known.into_iter().collect();
+            names.sort_unstable();
+            let text = format!("no port of Service {key} is \"{wanted}\"");
+            let fix = format!("its endpoints have {}", names.join(", "));
+            report.add_with_fix(codes::UNKNOWN_PORT, "spec.port.targetPort", text, fix);
+        }
+    }
+
+    /// Numbers and names that a target port may be; empty when nothing can be said.
+    fn ports(&self, key: &ObjectKey, service: &Service) -> HashSet<String> {
+        let mut known = HashSet::new();
+        if let Some(slices) = self.slices.get(key) {
+            for port in slices.iter().flat_map(|slice| slice.ports.iter().flatten()) {
+                known.extend(port.name.clone().filter(|name| !name.is_empty()));
+                known.extend(port.port.map(|number| number.to_string()));
+            }
+        } else if let Some(endpoints) = self.endpoints.get(key) {
+            let subsets = endpoints.subsets.iter().flatten();
+            for port in subsets.flat_map(|subset| subset.ports.iter().flatten()) {
+                known.extend(port.name.clone().filter(|name| !name.is_empty()));
+                known.insert(port.port.to_string());
+            }
+        } else {
+            for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
+                known.extend(port.name.clone());
+                match &port.target_port {
+                    // A pod's own port name resolves to a number that only the pod knows.
+                    Some(IntOrString::String(_)) => return HashSet::new(),
+                    Some(IntOrString::Int(number)) => known.insert(number.to_string()),
+                    None => known.insert(port.port.to_string()),
+                };
+            }
+        }
+        known
+    }
+
+    fn secret(&self, report: &mut Report<'_, Route>, route: &Stored<Route>) {
+        let tls = route.object.spec.tls.as_ref();
+        let Some(reference) = tls.and_then(|tls| tls.external_certificate.as_ref()) else { return };
+        let key = ObjectKey::new(&route.key.namespace, &reference.name);
+        let field = "spec.tls.externalCertificate.name";
+        match self.secrets.get(&key) {
+            None => {
+                let text = format!("the Secret {key} does not exist");
+                report.add(codes::UNKNOWN_SECRET, field, text);
+            },
+            Some(&"kubernetes.io/tls") => {},
+            Some(other) => {
+                let text = format!("the Secret {key} has type {other}, not kubernetes.io/tls");
+                report.add(codes::BAD_EXTERNAL_CERTIFICATE, field, text);
+            },
+        }
+    }
+}
