@@ -88,7 +88,7 @@ impl Defaults {
 
 /// What the route itself decides.
 fn chosen(annotation: Option<Algorithm>, weighted_services: usize) -> Option<Algorithm> {
-    annotation.or((weighted_services > 1).then_some(Algorithm::RoundRobin))
+    annotation.or_else(|| (weighted_services > 1).then_some(Algorithm::RoundRobin))
 }
 
 /// Chooses the servers of one backend.

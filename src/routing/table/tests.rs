@@ -115,7 +115,7 @@ fn oracle(entries: &[Entry<usize>], tls: bool, host: &str, path: &str) -> (bool,
     let first = |wanted: &dyn Fn(Ports) -> bool| {
         let mut list: Vec<_> = entries.iter().filter(|e| wanted(e.ports)).collect();
         let length =
-            |e: &Entry<usize>| if e.path.trim_matches('/') == "" { 0 } else { e.path.len() };
+            |e: &Entry<usize>| if e.path.trim_matches('/').is_empty() { 0 } else { e.path.len() };
         list.sort_by_key(|e| (e.wildcard, std::cmp::Reverse(length(e)), e.age_rank));
         list.into_iter().find(|e| covers(e, &format!("{}{path}", host.to_lowercase()))).cloned()
     };
