@@ -1,5 +1,15 @@
 //! L3: DNS: answers from the zone, the UDP and TCP server, the resolver for names outside.
+//!
+//! | file | step of a query |
+//! |---|---|
+//! | `server` | sockets, limits, deadlines |
+//! | `wire` | bytes to question, answer to bytes |
+//! | `answer` | question and zone to answer, pure |
+//! | `resolver` | names that the zone does not hold |
+//! | `stats` | what is counted |
 
 pub mod answer;
 pub mod resolver;
 pub mod server;
+pub mod stats;
+pub mod wire;

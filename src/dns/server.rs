@@ -1,1 +1,242 @@
-//! DNS server.
+//! The DNS server: a UDP loop, a TCP loop, and their limits (decisions 18).
+//!
+//! Called by `app`. Always holds: names of the zone are answered without a wait, so a dead resolver
+//! outside never delays them (F-14); clients beyond the local networks get nothing but the zone,
+//! so this is no open resolver (S-96); everything is bounded by [`Settings`].
+
+mod tcp;
+mod udp;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+use ipnet::IpNet;
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    answer::{self, Answer, Outside},
+    resolver::{Found, Resolver},
+    stats::{DnsStats, Transport},
+    wire::{self, Packet, Recursion, Request, Size},
+};
+use crate::zone::Zone;
+
+/// Limits of a DNS server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// TCP clients connected at once; more are closed.
+    pub max_tcp_clients: usize,
+    /// From one message of a TCP client to the end of the next, and for writing an answer.
+    pub tcp_idle: Duration,
+    /// Questions handed to the resolver at once; more get SERVFAIL.
+    pub max_forwards: usize,
+    /// Time for the resolver to answer one question.
+    pub forward_timeout: Duration,
+    /// Networks whose clients may ask for names outside the zone, beside loopback, private and
+    /// link-local ones.
+    pub forward_allow: Vec<IpNet>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_tcp_clients: 128,
+            tcp_idle: Duration::from_secs(10),
+            max_forwards: 256,
+            forward_timeout: Duration::from_secs(5),
+            forward_allow: Vec::new(),
+        }
+    }
+}
+
+/// Serves `zone` on both sockets until `cancel`, with the default [`Settings`]. Names outside go to
+/// `forward`.
+pub async fn serve(
+    udp: UdpSocket,
+    tcp: TcpListener,
+    zone: Arc<ArcSwap<Zone>>,
+    forward: Option<Arc<Resolver>>,
+    stats: Arc<DnsStats>,
+    cancel: CancellationToken,
+) {
+    let local = udp.local_addr().ok().map(|address| address.ip());
+    let server = Server::new(zone, forward, stats, Settings::default()).at(local);
+    Arc::new(server).run(udp, tcp, cancel).await;
+}
+
+/// What both loops share.
+#[derive(Debug)]
+pub struct Server {
+    zone: Arc<ArcSwap<Zone>>,
+    forward: Option<Arc<Resolver>>,
+    stats: Arc<DnsStats>,
+    settings: Settings,
+    forwards: Arc<Semaphore>,
+    /// Address of the name server's own name.
+    local: Option<IpAddr>,
+    tasks: TaskTracker,
+}
+
+/// What becomes of a packet.
+enum Reply {
+    /// No answer.
+    None,
+    /// Ready to send.
+    Bytes(Vec<u8>),
+    /// Ready once the resolver has answered.
+    Forward(Box<Forward>),
+}
+
+/// A question on its way to the resolver.
+struct Forward {
+    request: Request,
+    /// What the zone says, which the resolver's answer completes or replaces.
+    answer: Answer,
+    outside: Outside,
+    resolver: Arc<Resolver>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Server {
+    /// A server that is not running yet.
+    #[must_use]
+    pub fn new(
+        zone: Arc<ArcSwap<Zone>>,
+        forward: Option<Arc<Resolver>>,
+        stats: Arc<DnsStats>,
+        settings: Settings,
+    ) -> Self {
+        let forwards = Arc::new(Semaphore::new(settings.max_forwards));
+        Self { zone, forward, stats, settings, forwards, local: None, tasks: TaskTracker::new() }
+    }
+
+    /// Tells the address that clients reach this server at; an unspecified one is none.
+    #[must_use]
+    pub fn at(mut self, local: Option<IpAddr>) -> Self {
+        self.local = local.filter(|address| !address.is_unspecified());
+        self
+    }
+
+    /// Serves until `cancel`, then ends every task of its own.
+    pub async fn run(self: Arc<Self>, udp: UdpSocket, tcp: TcpListener, cancel: CancellationToken) {
+        let udp = udp::run(Arc::clone(&self), Arc::new(udp), cancel.clone());
+        let tcp = tcp::run(Arc::clone(&self), tcp, cancel);
+        tokio::join!(udp, tcp);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Answers `packet`, or says what is still missing. Never waits.
+    fn reply(&self, packet: &[u8], client: SocketAddr, transport: Transport) -> Reply {
+        let request = match wire::read(packet, transport) {
+            Packet::Ignored => {
+                self.stats.dropped.add_one();
+                return Reply::None;
+            },
+            Packet::Refused(rcode, bytes) => {
+                self.stats.count_response(rcode);
+                return Reply::Bytes(bytes);
+            },
+            Packet::Query(request) => *request,
+        };
+        self.stats.count_query(transport, request.question.query_type());
+        let mut answer = answer::answer(&self.zone.load(), &request.question, self.local);
+        let resolver = self.forward.as_ref().filter(|_| self.may_forward(client.ip()));
+        let Some((outside, resolver)) = answer.outside.take().zip(resolver) else {
+            return Reply::Bytes(self.encode(&request, &answer, self.recursion(client)));
+        };
+        let Ok(permit) = Arc::clone(&self.forwards).try_acquire_owned() else {
+            self.stats.forwards_refused.add_one();
+            let failure = Answer::code(ResponseCode::ServFail);
+            return Reply::Bytes(self.encode(&request, &failure, Recursion::Available));
+        };
+        self.stats.forwards.add_one();
+        let resolver = Arc::clone(resolver);
+        Reply::Forward(Box::new(Forward { request, answer, outside, resolver, _permit: permit }))
+    }
+
+    /// Asks the resolver; SERVFAIL when it has no definite answer in time.
+    async fn forward(&self, forward: Forward) -> Vec<u8> {
+        let Forward { request, answer, outside, resolver, _permit } = forward;
+        let name = match &outside {
+            Outside::Question => request.question.name(),
+            Outside::Target(target) => target,
+        };
+        let lookup = look_up(&resolver, name, request.question.query_type());
+        let found = tokio::time::timeout(self.settings.forward_timeout, lookup).await;
+        let answer = match found.ok().flatten() {
+            Some(found) => completed(answer, &outside, found),
+            None => {
+                self.stats.forward_failures.add_one();
+                Answer::code(ResponseCode::ServFail)
+            },
+        };
+        self.encode(&request, &answer, Recursion::Available)
+    }
+
+    fn encode(&self, request: &Request, answer: &Answer, recursion: Recursion) -> Vec<u8> {
+        let (bytes, size) = request.encode(answer, recursion);
+        if size == Size::Truncated {
+            self.stats.truncated.add_one();
+        }
+        self.stats.count_response(answer.rcode);
+        bytes
+    }
+
+    fn recursion(&self, client: SocketAddr) -> Recursion {
+        if self.forward.is_some() && self.may_forward(client.ip()) {
+            Recursion::Available
+        } else {
+            Recursion::Absent
+        }
+    }
+
+    /// True for clients that may ask for names outside the zone (S-96).
+    fn may_forward(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        let near = match client {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+            IpAddr::V6(v6) => {
+                v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()
+            },
+        };
+        near || self.settings.forward_allow.iter().any(|net| net.contains(&client))
+    }
+}
+
+async fn look_up(resolver: &Resolver, name: &Name, record_type: RecordType) -> Option<Found> {
+    let found = resolver.lookup(name, record_type).await;
+    found.inspect_err(|error| tracing::debug!(%name, %error, "forwarded question failed")).ok()
+}
+
+/// `answer` of the zone with what the resolver `found` outside it.
+fn completed(answer: Answer, outside: &Outside, found: Found) -> Answer {
+    let mut answers = match outside {
+        Outside::Question => Vec::new(),
+        Outside::Target(_) => answer.answers,
+    };
+    answers.extend(found.answers);
+    Answer {
+        rcode: found.rcode,
+        authoritative: answer.authoritative && matches!(outside, Outside::Target(_)),
+        answers,
+        authorities: found.authorities,
+        additionals: Vec::new(),
+        outside: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

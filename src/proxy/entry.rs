@@ -54,6 +54,7 @@ pub async fn accept(
         // Owned by the worker's runtime; ends by its own limits or with `killed`.
         tokio::task::spawn_local(async move {
             let counters = worker.stats.frontend(frontend, worker.index);
+            let _busy = worker.begin();
             counters.connections.add(1);
             worker.stats.connections.add(1);
             connection(&worker, stream, peer, frontend).await;

@@ -49,6 +49,7 @@ pub fn tunnel(
 }
 
 async fn relay(mut exchange: Exchange, client: OnUpgrade, pod: OnUpgrade, idle: Duration) {
+    let _busy = exchange.connection.worker.begin();
     let both = async { tokio::try_join!(client, pod) };
     let Ok(Ok((client, pod))) = tokio::time::timeout(HANDOVER, both).await else {
         exchange.record.termination = *b"CD";

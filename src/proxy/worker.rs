@@ -42,6 +42,17 @@ pub struct Worker {
     log: Option<LogSender>,
     batch: RefCell<Vec<AccessRecord>>,
     random: Cell<u64>,
+    busy: Cell<usize>,
+}
+
+/// Held by a connection or tunnel while it runs.
+#[derive(Debug)]
+pub struct Busy(Rc<Worker>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
+    }
 }
 
 impl Worker {
@@ -66,6 +77,7 @@ impl Worker {
             log,
             batch: RefCell::default(),
             random: Cell::new(seed | 1),
+            busy: Cell::new(0),
         })
     }
 
@@ -77,6 +89,18 @@ impl Worker {
         x ^= x >> 27;
         self.random.set(x);
         x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// Marks a connection or tunnel as running until the mark is dropped.
+    pub fn begin(self: &Rc<Self>) -> Busy {
+        self.busy.set(self.busy.get() + 1);
+        Busy(Rc::clone(self))
+    }
+
+    /// Connections and tunnels that run.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.busy.get()
     }
 
     /// True when records are wanted at all.

@@ -136,12 +136,13 @@ fn addresses(address_type: &str, text: &str, resolved: &Resolved) -> Vec<IpAddr>
 pub(super) fn add_endpoints(merge: &mut Merge, endpoints: &Endpoints, publish_not_ready: bool) {
     for subset in endpoints.subsets.iter().flatten() {
         let ports =
-            ports_or_none(subset.ports.iter().flatten().map(|port| {
-                (&port.name, port.protocol.as_deref(), port.port, &port.app_protocol)
-            }));
+            ports_or_none(
+                subset.ports.iter().flatten().map(|port| {
+                    (&port.name, port.protocol.as_deref(), port.port, &port.app_protocol)
+                }),
+            );
         let ready = subset.addresses.iter().flatten().map(|address| (address, true));
-        let not_ready =
-            subset.not_ready_addresses.iter().flatten().map(|address| (address, false));
+        let not_ready = subset.not_ready_addresses.iter().flatten().map(|address| (address, false));
         for (address, ready) in ready.chain(not_ready) {
             if let Some(member) = endpoints_member(address, ready, publish_not_ready) {
                 merge.add(&member, &ports);

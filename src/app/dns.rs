@@ -1,0 +1,187 @@
+//! `wharf dns`: manifests in, the zone on a socket.
+//!
+//! Called by `cli`, and by the wiring of `wharf router --dns` and `wharf up` for [`serve_zone`].
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    dns::{
+        resolver::{self, Resolver},
+        server,
+        stats::DnsStats,
+    },
+    model::objects::Objects,
+    net::listen,
+    zone::{self, Resolved, Zone},
+};
+
+/// What `wharf dns` is asked to do.
+#[derive(Clone, Debug)]
+pub struct DnsOptions {
+    /// Manifest files and directories.
+    pub manifests: Vec<PathBuf>,
+    /// UDP and TCP listener.
+    pub listen: SocketAddr,
+    /// Cluster domain.
+    pub cluster_domain: String,
+    /// Name servers for names outside the zone.
+    pub forward: Vec<SocketAddr>,
+    /// Asks the system's name servers for names outside the zone, when `forward` is empty.
+    pub forward_system: bool,
+}
+
+/// Both sockets of a DNS server, bound to one port.
+#[derive(Debug)]
+pub struct DnsSockets {
+    /// Datagrams.
+    pub udp: UdpSocket,
+    /// Streams.
+    pub tcp: TcpListener,
+}
+
+/// Binds both sockets. Port 0 becomes one free port for both.
+///
+/// # Errors
+/// When one of them cannot be bound.
+pub fn bind(address: SocketAddr) -> anyhow::Result<DnsSockets> {
+    let help =
+        |address: SocketAddr| move |error: &std::io::Error| listen::bind_help(address, error);
+    let tcp = listen::tcp(address).map_err(|error| anyhow::anyhow!(help(address)(&error)))?;
+    let bound = tcp.local_addr().context("reading the address of the DNS listener")?;
+    let udp = listen::udp(bound).map_err(|error| anyhow::anyhow!(help(bound)(&error)))?;
+    Ok(DnsSockets {
+        udp: UdpSocket::from_std(udp).context("registering the DNS socket")?,
+        tcp: TcpListener::from_std(tcp).context("registering the DNS listener")?,
+    })
+}
+
+/// The resolver that `options` ask for.
+///
+/// # Errors
+/// When it cannot be made, or when it would ask this very server.
+pub fn forwarder(options: &DnsOptions) -> anyhow::Result<Option<Arc<Resolver>>> {
+    let resolver = match (options.forward.as_slice(), options.forward_system) {
+        ([], false) => return Ok(None),
+        ([], true) => Resolver::system().context("reading the system's resolver configuration")?,
+        (addresses, _) => Resolver::to(addresses).context("setting up the forwarder")?,
+    };
+    if let Some(own) = resolver.servers().iter().find(|server| is_own(options.listen, **server)) {
+        anyhow::bail!(
+            "cannot forward to {own}: it is the address of this server; name another one"
+        );
+    }
+    Ok(Some(Arc::new(resolver)))
+}
+
+/// True when a packet to `server` would arrive at a socket bound to `listen`, as far as addresses
+/// tell.
+fn is_own(listen: SocketAddr, server: SocketAddr) -> bool {
+    let any = listen.ip().is_unspecified();
+    listen.port() != 0
+        && listen.port() == server.port()
+        && (server.ip() == listen.ip() || (any && server.ip().is_loopback()))
+}
+
+/// What [`serve_zone`] serves with.
+#[derive(Debug)]
+pub struct ZoneService {
+    /// Sockets to serve on.
+    pub sockets: DnsSockets,
+    /// Cluster domain.
+    pub domain: String,
+    /// Resolver for names outside the zone.
+    pub forward: Option<Arc<Resolver>>,
+    /// Counters.
+    pub stats: Arc<DnsStats>,
+}
+
+/// Serves the zone of `objects`, rebuilt at every change, until `cancel`. The first zone is built
+/// once `objects` has a value that was sent after the channel was made; before, answers are
+/// SERVFAIL.
+pub async fn serve_zone(
+    service: ZoneService,
+    objects: watch::Receiver<Arc<Objects>>,
+    cancel: CancellationToken,
+) {
+    let ZoneService { sockets, domain, forward, stats } = service;
+    let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
+    let (wanted, wanted_names) = watch::channel(BTreeSet::new());
+    let (publish, resolved) = watch::channel(Arc::new(Resolved::new()));
+    let follow = follow(objects, resolved, domain, wanted, Arc::clone(&zone));
+    let resolve = async {
+        match &forward {
+            Some(resolver) => {
+                let resolver = Arc::clone(resolver);
+                resolver::keep_resolved(resolver, wanted_names, publish, cancel.clone()).await;
+            },
+            None => cancel.cancelled().await,
+        }
+    };
+    let serve =
+        server::serve(sockets.udp, sockets.tcp, zone, forward.clone(), stats, cancel.clone());
+    let follow = async {
+        tokio::select! {
+            () = cancel.cancelled() => {},
+            () = follow => {},
+        }
+    };
+    tokio::join!(follow, resolve, serve);
+}
+
+/// Rebuilds the zone whenever the objects or the resolved names change.
+async fn follow(
+    mut objects: watch::Receiver<Arc<Objects>>,
+    mut resolved: watch::Receiver<Arc<Resolved>>,
+    domain: String,
+    wanted: watch::Sender<BTreeSet<Arc<str>>>,
+    zone: Arc<ArcSwap<Zone>>,
+) {
+    let mut seen = false;
+    loop {
+        tokio::select! {
+            changed = objects.changed() => match changed {
+                Ok(()) => seen = true,
+                Err(_closed) => return,
+            },
+            changed = resolved.changed() => if changed.is_err() {
+                return;
+            },
+        }
+        if !seen {
+            continue;
+        }
+        let current = Arc::clone(&objects.borrow_and_update());
+        let addresses = Arc::clone(&resolved.borrow_and_update());
+        let names = zone::names_to_resolve(&current, &domain, false);
+        wanted.send_if_modified(|known| {
+            let changed = *known != names;
+            *known = names;
+            changed
+        });
+        let serial = serial(zone.load().serial);
+        zone.store(Arc::new(Zone::build(&current, &domain, &addresses, serial)));
+    }
+}
+
+/// Seconds since 1970, but always more than `last`, and never 0.
+fn serial(last: u32) -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    u32::try_from(now).unwrap_or(u32::MAX).max(last.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! `wharf router`: one router process, or one of the routers of `wharf up`.
+//!
+//! [`start`] binds the listeners, starts the workers and the control tasks, and returns once
+//! everything is bound; [`Router::finish`] runs the stop. Control tasks live in a `JoinSet` that the
+//! handle owns.
+
+mod control;
+mod data;
+mod dns;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, AdminState, readiness::Readiness},
+    compile::Compiler,
+    drain::Drain,
+    model::objects::Objects,
+    net::listen,
+    proxy::stats::RouterStats,
+    settings::RouterSettings,
+    snapshot::Live,
+    source::{
+        directory::Directory,
+        watch::{self as manifests, Update},
+    },
+    zone::Zone,
+};
+
+/// A running router.
+#[derive(Debug)]
+pub struct Router {
+    /// Where plain HTTP is served.
+    pub http: SocketAddr,
+    /// Where HTTPS is served.
+    pub https: SocketAddr,
+    /// Where the admin port is.
+    pub admin: SocketAddr,
+    /// Where DNS is served, if it is.
+    pub dns: Option<SocketAddr>,
+    /// The snapshot that serves now.
+    pub live: Arc<Live>,
+    drain: Drain,
+    readiness: Arc<Readiness>,
+    settings: Arc<RouterSettings>,
+    data: data::DataPath,
+    control: JoinSet<()>,
+    cancel: CancellationToken,
+}
+
+/// Starts a router. `extra` are objects beside those of the manifests (`wharf up` puts the slices of
+/// its pods there).
+///
+/// # Errors
+/// When a port cannot be bound or the default certificate cannot be used; the text says what to do.
+pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<Router> {
+    let settings = Arc::new(settings);
+    let bind = |address| {
+        listen::tcp(address).map_err(|error| anyhow::anyhow!(listen::bind_help(address, &error)))
+    };
+    let (http, https) = (bind(settings.http)?, bind(settings.https)?);
+    let admin = tokio::net::TcpListener::from_std(bind(settings.admin)?)?;
+    let (http_at, https_at, admin_at) =
+        (http.local_addr()?, https.local_addr()?, admin.local_addr()?);
+    let compiler = control::compiler(&settings)?;
+    let live = Arc::new(Live::from_pointee(Compiler::empty()));
+    let stats = Arc::new(RouterStats::new(settings.workers));
+    let readiness = Arc::new(Readiness::default());
+    let drain = Drain::default();
+    let cancel = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+
+    let (updates, changed) = watch::channel(Arc::new(Update::default()));
+    let suffix = control::host_suffix(&settings);
+    let directory = Directory::new(settings.manifests.clone(), suffix);
+    tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
+    let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
+    let (check, checked) = watch::channel(Arc::default());
+    let publisher = control::Publisher {
+        compiler,
+        settings: Arc::clone(&settings),
+        live: Arc::clone(&live),
+        zone: Arc::clone(&zone),
+        readiness: Arc::clone(&readiness),
+        checked: check,
+        extra,
+    };
+    control::spawn(&mut tasks, publisher, changed, checked, &cancel);
+
+    let data = data::DataPath::start(
+        &data::Listeners { http, https },
+        &live,
+        &settings,
+        &stats,
+        &drain,
+    )?;
+    readiness.set_listening();
+    let state = Arc::new(AdminState::new(
+        Arc::clone(&live),
+        Arc::clone(&stats),
+        Arc::clone(&readiness),
+        Arc::clone(&settings),
+    ));
+    tasks.spawn(admin::serve(admin, state, cancel.clone()));
+    let dns = match settings.dns {
+        Some(address) => Some(dns::spawn(&mut tasks, address, zone, &cancel)?),
+        None => None,
+    };
+    Ok(Router {
+        http: http_at,
+        https: https_at,
+        admin: admin_at,
+        dns,
+        live,
+        drain,
+        readiness,
+        settings,
+        data,
+        control: tasks,
+        cancel,
+    })
+}
+
+impl Router {
+    /// The stop of reliability.md 2.2: not ready at once, accept until the drain delay is over, then
+    /// finish what runs within the grace. Returns when everything has ended.
+    pub async fn finish(mut self) {
+        let timeouts = self.settings.timeouts;
+        self.readiness.set_draining();
+        self.drain.begin();
+        tracing::info!(delay = ?timeouts.drain_delay, grace = ?timeouts.drain_grace, "draining");
+        tokio::time::sleep(timeouts.drain_delay).await;
+        self.drain.stop();
+        if tokio::time::timeout(timeouts.drain_grace, self.data.ended()).await.is_err() {
+            tracing::warn!("the grace is over, closing what is left");
+        }
+        self.drain.kill();
+        if tokio::time::timeout(KILL, self.data.ended()).await.is_err() {
+            tracing::error!("a worker did not end");
+        }
+        self.cancel.cancel();
+        self.control.shutdown().await;
+    }
+
+    /// Waits until the first objects are served, for at most `limit`.
+    ///
+    /// # Errors
+    /// When that takes longer.
+    pub async fn ready(&self, limit: Duration) -> anyhow::Result<()> {
+        let ready = async {
+            while !self.readiness.is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(limit, ready).await.context("the router did not become ready")
+    }
+}
+
+/// How long workers may take to end once everything is to be closed.
+const KILL: Duration = Duration::from_secs(2);
+
+/// Runs one router until a signal stops it.
+///
+/// # Errors
+/// Those of [`start`].
+pub async fn run(settings: RouterSettings) -> anyhow::Result<std::process::ExitCode> {
+    let mut signals = super::signal::Signals::new()?;
+    let router = start(settings, Objects::default()).await?;
+    tracing::info!(http = %router.http, https = %router.https, admin = %router.admin, "listening");
+    signals.stop().await;
+    Ok(signals.unless_again(router.finish()).await)
+}

@@ -1,0 +1,175 @@
+//! The control side of a router: manifests to snapshots, resolved names, health checks.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::readiness::Readiness,
+    compile::Compiler,
+    dns::resolver::{self, Resolver},
+    model::objects::Objects,
+    probe,
+    settings::RouterSettings,
+    snapshot::{Live, Snapshot},
+    source::watch::Update,
+    tls::{mint, server::Profile},
+    upstream::peer::Peer,
+    zone::{Resolved, Zone, names_to_resolve},
+};
+
+/// Suffix of generated hosts when ROUTER_DOMAIN is not set [APISRV-1].
+const HOST_SUFFIX: &str = "router.default.svc.cluster.local";
+
+/// Longest time for one active check [HC-2].
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a replaced snapshot is kept, so that its last reference is not dropped by a request.
+const RETIRE: Duration = Duration::from_secs(1);
+
+type Peers = Arc<Vec<Arc<Peer>>>;
+
+/// Compiles updates and swaps the snapshots in.
+pub(super) struct Publisher {
+    pub(super) compiler: Compiler,
+    pub(super) settings: Arc<RouterSettings>,
+    pub(super) live: Arc<Live>,
+    pub(super) zone: Arc<ArcSwap<Zone>>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) checked: watch::Sender<Peers>,
+    pub(super) extra: Objects,
+}
+
+/// Suffix of generated hosts.
+pub(super) fn host_suffix(settings: &RouterSettings) -> String {
+    if settings.domain.is_empty() { HOST_SUFFIX.to_owned() } else { settings.domain.clone() }
+}
+
+/// A compiler with the default certificate of `settings` [DCERT-1].
+pub(super) fn compiler(settings: &Arc<RouterSettings>) -> anyhow::Result<Compiler> {
+    let profile = Profile::new().context("cannot set up TLS")?;
+    let (certificate, key) = match &settings.default_cert {
+        Some(path) => default_pair(path)?,
+        None => {
+            let name = match settings.domain.as_str() {
+                "" => "localhost".to_owned(),
+                domain => format!("*.{domain}"),
+            };
+            let pair = mint::self_signed(&[name]).context("cannot make a default certificate")?;
+            (pair.cert_pem, pair.key_pem)
+        },
+    };
+    Compiler::new(Arc::clone(settings), profile, (&certificate, &key))
+        .context("the default certificate cannot be used")
+}
+
+/// Certificate and key text of a PEM file, or of a folder with `tls.crt` and `tls.key`.
+fn default_pair(path: &Path) -> anyhow::Result<(String, String)> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the default certificate {}", path.display()))
+    };
+    if path.is_dir() {
+        return Ok((read(&path.join("tls.crt"))?, read(&path.join("tls.key"))?));
+    }
+    Ok((read(path)?, String::new()))
+}
+
+/// Starts the control tasks.
+pub(super) fn spawn(
+    tasks: &mut JoinSet<()>,
+    publisher: Publisher,
+    updates: watch::Receiver<Arc<Update>>,
+    checked: watch::Receiver<Peers>,
+    cancel: &CancellationToken,
+) {
+    let (want, wanted) = watch::channel(BTreeSet::new());
+    let (publish, resolved) = watch::channel(Arc::new(Resolved::new()));
+    match Resolver::system() {
+        Ok(resolver) => {
+            let resolver = Arc::new(resolver);
+            tasks.spawn(resolver::keep_resolved(resolver, wanted, publish, cancel.clone()));
+        },
+        Err(error) => tracing::warn!(%error, "names outside the cluster are not resolved"),
+    }
+    let interval = publisher.settings.timeouts.check_interval;
+    tasks.spawn(probe::run_checks(checked, interval, CHECK_TIMEOUT, cancel.clone()));
+    tasks.spawn(publish_updates(publisher, updates, resolved, want, cancel.clone()));
+}
+
+/// One snapshot for each update of the manifests or of the resolved names.
+async fn publish_updates(
+    mut publisher: Publisher,
+    mut updates: watch::Receiver<Arc<Update>>,
+    mut resolved: watch::Receiver<Arc<Resolved>>,
+    want: watch::Sender<BTreeSet<Arc<str>>>,
+    cancel: CancellationToken,
+) {
+    let mut retired: VecDeque<(Instant, Arc<Snapshot>)> = VecDeque::new();
+    let mut tick = tokio::time::interval(RETIRE);
+    let mut first = true;
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            change = updates.changed() => if change.is_err() { return },
+            Ok(()) = resolved.changed() => if first { continue },
+            _ = tick.tick() => {
+                while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
+                    retired.pop_front();
+                }
+                continue;
+            },
+        }
+        first = false;
+        let update = Arc::clone(&updates.borrow_and_update());
+        let names = Arc::clone(&resolved.borrow_and_update());
+        let old = tokio::task::block_in_place(|| publisher.publish(&update, &names, &want));
+        retired.push_back((Instant::now(), old));
+    }
+}
+
+impl Publisher {
+    /// Compiles and swaps; returns the snapshot that served before.
+    fn publish(
+        &mut self,
+        update: &Update,
+        resolved: &Resolved,
+        want: &watch::Sender<BTreeSet<Arc<str>>>,
+    ) -> Arc<Snapshot> {
+        let start = Instant::now();
+        let mut objects = update.objects.clone();
+        objects.extend(&self.extra);
+        let names = names_to_resolve(&objects, self.settings.resolve_external_names);
+        want.send_if_modified(|old| {
+            let changed = *old != names;
+            *old = names;
+            changed
+        });
+        let findings = update.findings.clone();
+        let snapshot = self.compiler.compile(&objects, resolved, findings, SystemTime::now());
+        let admitted = snapshot.routes.iter().filter(|route| route.compiled.is_some()).count();
+        tracing::info!(
+            generation = snapshot.generation,
+            routes = snapshot.routes.len(),
+            admitted,
+            findings = snapshot.findings.len(),
+            took = ?start.elapsed(),
+            "snapshot published"
+        );
+        self.zone.store(Arc::clone(&snapshot.zone));
+        let checked = Arc::new(snapshot.checked.clone());
+        let old = self.live.swap(Arc::new(snapshot));
+        self.readiness.set_synced();
+        self.checked.send_replace(checked);
+        old
+    }
+}

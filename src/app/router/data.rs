@@ -1,0 +1,128 @@
+//! The data path's threads: one current-thread runtime for each worker.
+
+use std::{net::TcpListener as StdListener, rc::Rc, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, LocalOptions},
+    sync::{Semaphore, mpsc},
+};
+
+use crate::{
+    drain::Drain,
+    proxy::{
+        entry,
+        record::{Frontend, LogSender},
+        stats::RouterStats,
+        worker::Worker,
+    },
+    settings::RouterSettings,
+    snapshot::Live,
+    telemetry::access,
+};
+
+/// Batches of log records that may wait for the writer.
+const LOG_BATCHES: usize = 1024;
+
+/// How often a stopping worker looks whether its last connection has ended.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// The two traffic listeners.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) http: StdListener,
+    pub(super) https: StdListener,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub(super) struct DataPath {
+    /// Closed when the last worker has ended; nothing is ever sent.
+    ended: mpsc::Receiver<()>,
+}
+
+impl DataPath {
+    /// Starts the workers. Each gets its own copy of both listening descriptors.
+    pub(super) fn start(
+        listeners: &Listeners,
+        live: &Arc<Live>,
+        settings: &Arc<RouterSettings>,
+        stats: &Arc<RouterStats>,
+        drain: &Drain,
+    ) -> anyhow::Result<Self> {
+        let (alive, ended) = mpsc::channel(1);
+        // Each worker holds one slot for each listener while it waits in accept.
+        let slots = Arc::new(Semaphore::new(settings.max_connections + 2 * settings.workers));
+        let log = settings.access_log.then(start_log);
+        for index in 0..settings.workers {
+            let (http, https) = (listeners.http.try_clone()?, listeners.https.try_clone()?);
+            let (live, settings, stats) =
+                (Arc::clone(live), Arc::clone(settings), Arc::clone(stats));
+            let (drain, slots, alive, log) =
+                (drain.clone(), Arc::clone(&slots), alive.clone(), log.clone());
+            let seed = seed(index);
+            std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    let make = || Worker::new(index, live, settings, stats, drain, log, seed);
+                    if let Err(error) = serve(make, http, https, slots) {
+                        tracing::error!(index, %error, "a worker could not run");
+                    }
+                    drop(alive);
+                })
+                .context("cannot start a worker thread")?;
+        }
+        Ok(Self { ended })
+    }
+
+    /// Returns when the last worker has ended.
+    pub(super) async fn ended(&mut self) {
+        let _closed = self.ended.recv().await;
+    }
+}
+
+fn start_log() -> LogSender {
+    let (sender, records) = std::sync::mpsc::sync_channel(LOG_BATCHES);
+    // Ends when the last worker has dropped its sender.
+    let _writer = access::spawn_writer(records, std::io::stdout());
+    sender
+}
+
+/// Seed of a worker's random numbers: from the system, so that replicas differ.
+fn seed(index: usize) -> u64 {
+    use std::hash::BuildHasher;
+    std::collections::hash_map::RandomState::new().hash_one(index)
+}
+
+/// The life of one worker's thread.
+fn serve(
+    make: impl FnOnce() -> Rc<Worker>,
+    http: StdListener,
+    https: StdListener,
+    slots: Arc<Semaphore>,
+) -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let worker = make();
+        let http = TcpListener::from_std(http)?;
+        let https = TcpListener::from_std(https)?;
+        // These tasks end with the runtime, below.
+        tokio::task::spawn_local(Rc::clone(&worker).housekeeping());
+        let plain = Rc::clone(&worker);
+        let plain_slots = Arc::clone(&slots);
+        tokio::task::spawn_local(async move {
+            entry::accept(plain, http, Frontend::Public, plain_slots).await;
+        });
+        let secure = Rc::clone(&worker);
+        tokio::task::spawn_local(async move {
+            entry::accept(secure, https, Frontend::PublicSsl, slots).await;
+        });
+        worker.drain.stopped.cancelled().await;
+        while worker.busy() > 0 && !worker.drain.killed.is_cancelled() {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        worker.flush();
+        Ok(())
+    })
+}
