@@ -1,1 +1,2 @@
 //! L7: wiring of each command.
+pub mod check;
