@@ -51,10 +51,14 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// True for a DNS-1123 label.
 #[must_use]
 pub fn is_dns_label(text: &str) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let edge =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let bytes = text.as_bytes();
-    bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().copied().all(inner)
+    bytes.len() <= 63
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().copied().all(inner)
 }
 
 /// Why `host` is not a DNS-1123 subdomain of such labels (spec/route.md 1.1), or `None`.
@@ -81,11 +85,12 @@ pub fn host_problem(host: &str) -> Option<String> {
 #[must_use]
 pub fn is_dns_subdomain(text: &str) -> bool {
     // Unlike a host's, its labels have no length limit of their own.
-    text.len() <= 253 && text.split('.').all(|label| {
-        is_dns_label(label.get(..63.min(label.len())).unwrap_or_default())
-            && is_dns_label(label.get(label.len().saturating_sub(1)..).unwrap_or_default())
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    })
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            is_dns_label(label.get(..63.min(label.len())).unwrap_or_default())
+                && is_dns_label(label.get(label.len().saturating_sub(1)..).unwrap_or_default())
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
 }
 
 /// Why `path` is not a route path, or `None`. An empty path is one.
@@ -191,7 +196,8 @@ mod tests {
             assert_eq!(host_problem(host), None, "{host}");
         }
         let long = ["a".repeat(64), format!("{}b", "a.".repeat(127))];
-        for host in ["A.b", "a..b", "-a", "a-", "*.a", "a_b", "a.", "a b", "ü", &long[0], &long[1]] {
+        for host in ["A.b", "a..b", "-a", "a-", "*.a", "a_b", "a.", "a b", "ü", &long[0], &long[1]]
+        {
             assert!(host_problem(host).is_some(), "{host}");
         }
     }
@@ -210,7 +216,10 @@ mod tests {
         let ok = |text: &str| Ok(text.to_owned());
         assert_eq!(read(" 10.0.0.1,\t172.16.14.10/24 "), [ok("10.0.0.1/32"), ok("172.16.14.0/24")]);
         assert_eq!(read("10.9.0.1/33 x"), [Err("10.9.0.1/33"), Err("x")]);
-        assert_eq!(read("::ffff:10.0.0.1 ::ffff:10.1.0.0/112"), [ok("10.0.0.1/32"), ok("10.1.0.0/16")]);
+        assert_eq!(
+            read("::ffff:10.0.0.1 ::ffff:10.1.0.0/112"),
+            [ok("10.0.0.1/32"), ok("10.1.0.0/16")]
+        );
         assert_eq!(read(" , "), []);
     }
 
@@ -226,7 +235,8 @@ mod tests {
         for value in good {
             assert!(is_hsts(value), "{value}");
         }
-        let bad = ["min-age=1", "max-age=1;", "max-age=1;foo", " max-age=1", "max-age=", "preload", ""];
+        let bad =
+            ["min-age=1", "max-age=1;", "max-age=1;foo", " max-age=1", "max-age=", "preload", ""];
         for value in bad {
             assert!(!is_hsts(value), "{value}");
         }

@@ -4,9 +4,7 @@
 //! Called by `source::document`. Timestamps and UIDs that are missing stay missing.
 
 use k8s_openapi::{
-    ByteString,
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use crate::model::route::{Route, RouteTarget};
@@ -108,8 +106,12 @@ mod tests {
 
     #[test]
     fn termination_defaults_def_1_def_2() {
-        let cases =
-            [("", "", "edge"), ("", "PEM", ""), ("Reencrypt", "", "reencrypt"), ("EDGE", "", "EDGE")];
+        let cases = [
+            ("", "", "edge"),
+            ("", "PEM", ""),
+            ("Reencrypt", "", "reencrypt"),
+            ("EDGE", "", "EDGE"),
+        ];
         for (written, ca, want) in cases {
             let mut made = named("t");
             made.spec.tls = Some(RouteTls {
@@ -125,7 +127,9 @@ mod tests {
     #[test]
     fn kind_weight_and_policy_default_def_3_def_4() {
         let mut made = named("t");
-        made.spec.alternate_backends.push(RouteTarget { weight: Some(0), ..RouteTarget::default() });
+        made.spec
+            .alternate_backends
+            .push(RouteTarget { weight: Some(0), ..RouteTarget::default() });
         route(&mut made, "x");
         assert_eq!((made.spec.to.kind.as_str(), made.spec.to.weight), ("Service", Some(100)));
         assert_eq!(made.spec.alternate_backends[0].weight, Some(0));

@@ -271,7 +271,7 @@ impl Directory {
             return;
         }
         entry.real.clone_into(&mut file.real);
-        match file.read(&self.host_suffix) {
+        match file.read(&self.host_suffix, entry.identity) {
             Some(changed) => seen.changed |= changed,
             None => {
                 file.candidate = Some((entry.identity, now));
@@ -332,7 +332,7 @@ impl Manifest {
     }
 
     /// Reads the present version; `None` when it is still changing, else whether anything changed.
-    fn read(&mut self, host_suffix: &str) -> Option<bool> {
+    fn read(&mut self, host_suffix: &str, listed: Identity) -> Option<bool> {
         let (identity, text) = match files::read(&self.real) {
             Ok(read) => read,
             Err(ReadError::Changing | ReadError::Gone) => return None,
@@ -341,6 +341,8 @@ impl Manifest {
                 let finding = Finding::new(error.code(), place, error.to_string());
                 let changed = self.problem.as_ref() != Some(&finding);
                 self.problem = Some(finding);
+                // Tried again when the file changes; a change of mode is one.
+                self.identity = Some(listed);
                 self.candidate = None;
                 return Some(changed);
             },
@@ -412,7 +414,8 @@ fn take_over(before: &[AnyObject], content: Content) -> (Vec<AnyObject>, Vec<Fin
 
 fn last_good(object: &AnyObject) -> Finding {
     let text = "the last valid version keeps serving until this document is mended";
-    Finding::new(codes::LAST_GOOD, object.place().clone(), text).with_object(object.id().to_string())
+    Finding::new(codes::LAST_GOOD, object.place().clone(), text)
+        .with_object(object.id().to_string())
 }
 
 fn duplicate(id: &ObjectId, place: &Place, first: &Place) -> Finding {

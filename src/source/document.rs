@@ -217,7 +217,8 @@ pub fn split(text: &str) -> Vec<(u32, &str)> {
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker).is_some_and(|rest| rest.trim_start().len() < rest.len() || rest.is_empty())
+    line.strip_prefix(marker)
+        .is_some_and(|rest| rest.trim_start().len() < rest.len() || rest.is_empty())
 }
 
 /// True when a chunk holds comments, directives and markers only.

@@ -302,7 +302,8 @@ mod tests {
 
     #[test]
     fn library_kinds_are_checked_the_same_way() {
-        let text = "metadata: {name: a}\nspec: {ports: [{port: 80, targetPrt: 1}], clusterIP: None}\n";
+        let text =
+            "metadata: {name: a}\nspec: {ports: [{port: 80, targetPrt: 1}], clusterIP: None}\n";
         let found = issues(Kind::Service, text);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].2, "spec.ports[0].targetPrt");

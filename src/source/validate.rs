@@ -158,7 +158,8 @@ fn host(report: &mut Report<'_, Route>, spec: &RouteSpec) {
 fn targets(report: &mut Report<'_, Route>, spec: &RouteSpec) {
     target(report, &spec.to, "spec.to");
     if spec.alternate_backends.len() > 3 {
-        let text = format!("{} alternate backends, three are allowed", spec.alternate_backends.len());
+        let text =
+            format!("{} alternate backends, three are allowed", spec.alternate_backends.len());
         report.add(codes::TOO_MANY_BACKENDS, "spec.alternateBackends[3]", text);
     }
     let mut names = vec![spec.to.name.as_str()];
@@ -247,7 +248,8 @@ fn tls_section(report: &mut Report<'_, Route>, spec: &RouteSpec, tls: &RouteTls)
         _ => false,
     };
     if !allowed {
-        let text = format!("the insecure policy \"{policy}\" cannot be used with {}", tls.termination);
+        let text =
+            format!("the insecure policy \"{policy}\" cannot be used with {}", tls.termination);
         let field = "spec.tls.insecureEdgeTerminationPolicy";
         report.add(codes::BAD_INSECURE_POLICY, field, text);
     }

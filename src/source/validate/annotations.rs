@@ -84,7 +84,8 @@ pub(super) fn check(report: &mut Report<'_, Route>, route: &Route) {
 fn unknown(report: &mut Report<'_, Route>, field: &str, name: &str, short: &str) {
     let meant = closest(short, TABLE.iter().map(|(_, known, ..)| *known));
     let full = meant.and_then(|meant| TABLE.iter().find(|(_, known, ..)| *known == meant));
-    let fix = full.map_or_else(String::new, |(prefix, known, ..)| format!("did you mean {prefix}{known}?"));
+    let fix = full
+        .map_or_else(String::new, |(prefix, known, ..)| format!("did you mean {prefix}{known}?"));
     let text = format!("the annotation {name} is unknown");
     report.add_with_fix(codes::UNKNOWN_ANNOTATION, field, text, fix);
 }
@@ -98,21 +99,15 @@ fn effect(
 ) {
     let passthrough = tls.is_some_and(|tls| tls.termination == "passthrough");
     let why = match applies {
-        Applies::Http | Applies::Tls if passthrough => "passthrough",
-        Applies::Tls if tls.is_none() => "no TLS",
+        Http | Tls if passthrough => "passthrough",
+        Tls if tls.is_none() => "no TLS",
         _ => return,
     };
     let text = format!("{short} has no effect on a route with {why}");
     report.add(codes::NO_EFFECT, field, text);
 }
 
-fn judge(
-    report: &mut Report<'_, Route>,
-    field: &str,
-    short: &str,
-    value: &str,
-    grammar: Grammar,
-) {
+fn judge(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str, grammar: Grammar) {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     let (good, wanted) = match grammar {
         Grammar::AllowList => return allow_list(report, field, short, value),
@@ -129,9 +124,10 @@ fn judge(
             let good = !value.is_empty() && value.bytes().all(token);
             (good, "made of letters, digits, - and _".to_owned())
         },
-        Grammar::Rewrite => {
-            (value.starts_with('/') && !value.contains('\n'), "a path that starts with /".to_owned())
-        },
+        Grammar::Rewrite => (
+            value.starts_with('/') && !value.contains('\n'),
+            "a path that starts with /".to_owned(),
+        ),
         Grammar::Word(words) => (words.contains(&value), format!("one of {}", words.join(", "))),
     };
     if good {

@@ -30,11 +30,9 @@ pub fn cross_check(objects: &Objects) -> Vec<Finding> {
         let mut report = Report::new(route.as_ref(), Kind::Route);
         let spec = &route.object.spec;
         let targets = std::iter::once((&spec.to, "spec.to".to_owned())).chain(
-            (0..)
-                .zip(&spec.alternate_backends)
-                .map(|(index, target): (usize, _)| {
-                    (target, format!("spec.alternateBackends[{index}]"))
-                }),
+            (0..).zip(&spec.alternate_backends).map(|(index, target): (usize, _)| {
+                (target, format!("spec.alternateBackends[{index}]"))
+            }),
         );
         for (target, field) in targets {
             index.target(&mut report, route, target, &field);
