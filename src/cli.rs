@@ -1,1 +1,307 @@
-//! L7: the command line.
+//! L7: the command line: types of clap, and the dispatch to `app`.
+//!
+//! Flags win over the environment, which wins over the defaults.
+
+mod dispatch;
+
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use self::dispatch::dispatch;
+use crate::telemetry::logs;
+
+/// The OpenShift-on-AWS ingress path in one binary: NLB emulator, Route router, cluster DNS.
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, propagate_version = true)]
+pub struct Cli {
+    /// Log level of the process log on stderr: error, warn, info, debug, or TARGET=LEVEL,...
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    log: String,
+    /// Writes the process log as JSON lines.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The edge router: serves Routes.
+    Router(Box<RouterArgs>),
+    /// The AWS NLB emulator.
+    Nlb(NlbArgs),
+    /// The cluster DNS server.
+    Dns(DnsArgs),
+    /// A sample pod.
+    Backend(BackendArgs),
+    /// The whole path in one process: NLB, two routers, DNS, sample pods.
+    Up(UpArgs),
+    /// Validates manifests offline; exit code 1 when there are errors.
+    Check(CheckArgs),
+    /// Says which route serves a URL and why the others do not, or explains a finding code.
+    Explain(ExplainArgs),
+    /// Shows routes, services, endpoints, targets or certs.
+    Get(GetArgs),
+    /// Mints a development CA and certificates.
+    Cert(CertArgs),
+    /// Asks a health endpoint; exit code 0 when it is well.
+    Healthcheck(HealthcheckArgs),
+}
+
+#[derive(Debug, Args)]
+struct RouterArgs {
+    /// Manifest file or folder, recursive; may be repeated [default: routes, and certs if it exists]
+    #[arg(long, value_name = "PATH")]
+    manifests: Vec<PathBuf>,
+    /// Plain HTTP listener [default: 0.0.0.0:80]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// HTTPS listener [default: 0.0.0.0:443]
+    #[arg(long, value_name = "ADDR")]
+    https: Option<SocketAddr>,
+    /// Health, metrics and API [default: 127.0.0.1:1936]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// Networks that may read all of the admin port when it is not on loopback
+    #[arg(long, value_name = "CIDR")]
+    admin_allow: Vec<ipnet::IpNet>,
+    /// Serves cluster DNS as well
+    #[arg(long, value_name = "ADDR")]
+    dns: Option<SocketAddr>,
+    /// PEM file with certificate and key, or folder with tls.crt and tls.key [default: self-signed]
+    #[arg(long, value_name = "PATH")]
+    default_cert: Option<PathBuf>,
+    /// Worker threads [default: number of cores]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Requires a PROXY protocol header on both traffic ports
+    #[arg(long)]
+    proxy_protocol: bool,
+    /// Cluster domain [default: cluster.local]
+    #[arg(long, value_name = "NAME")]
+    cluster_domain: Option<String>,
+    /// Name of this router in route status [default: default]
+    #[arg(long, value_name = "NAME")]
+    router_name: Option<String>,
+    /// Domain of generated hosts and of the self-signed certificate
+    #[arg(long, value_name = "NAME")]
+    router_domain: Option<String>,
+    /// Keeps endpoints on loopback addresses, for test beds
+    #[arg(long)]
+    allow_loopback_endpoints: bool,
+    /// Admits routes with wildcardPolicy: Subdomain
+    #[arg(long)]
+    allow_wildcard_routes: bool,
+    /// Lets routes of different namespaces share a host
+    #[arg(long)]
+    disable_namespace_ownership_check: bool,
+    /// Port that redirects to https name, when it is not 443
+    #[arg(long, value_name = "PORT")]
+    redirect_https_port: Option<u16>,
+    /// Resolves ExternalName Services
+    #[arg(long)]
+    resolve_external_names: bool,
+    /// Connections at once [default: 50000]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+    /// Writes no access log
+    #[arg(long)]
+    no_access_log: bool,
+}
+
+#[derive(Debug, Args)]
+struct NlbArgs {
+    /// Configuration file; edits are taken over while it runs
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// API and metrics [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
+    api: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct DnsArgs {
+    /// Manifest file or folder; may be repeated
+    #[arg(long, value_name = "PATH", default_value = "routes")]
+    manifests: Vec<PathBuf>,
+    /// UDP and TCP listener
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:53")]
+    listen: SocketAddr,
+    /// Cluster domain
+    #[arg(long, value_name = "NAME", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Name server for names outside the cluster domain; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    forward: Vec<SocketAddr>,
+    /// Asks the name servers of the system for names outside the cluster domain
+    #[arg(long)]
+    forward_system: bool,
+}
+
+#[derive(Debug, Args)]
+struct BackendArgs {
+    /// Listener
+    #[arg(long, value_name = "ADDR", default_value = "[::]:8080")]
+    listen: SocketAddr,
+    /// Name of the pod
+    #[arg(long, default_value = "backend")]
+    name: String,
+    /// Namespace of the pod
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// PEM certificate chain
+    #[arg(long, value_name = "PEM", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM private key
+    #[arg(long, value_name = "PEM", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Seconds to keep serving after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    lame_duck: u64,
+}
+
+#[derive(Debug, Args)]
+struct UpArgs {
+    /// Manifest file or folder; may be repeated
+    #[arg(long, value_name = "PATH", default_value = "routes")]
+    manifests: Vec<PathBuf>,
+    /// Where the development certificates are
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    certs: PathBuf,
+    /// Writes an access log to stdout
+    #[arg(long)]
+    access_log: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Manifest files and folders
+    #[arg(value_name = "PATH", required_unless_present = "schema")]
+    paths: Vec<PathBuf>,
+    /// Prints the JSON schema of the Route object instead
+    #[arg(long)]
+    schema: bool,
+}
+
+/// Where the client commands look.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Admin port of a running router [default: 127.0.0.1:1936], or API of the NLB for targets
+    #[arg(long, value_name = "ADDR", conflicts_with = "manifests")]
+    pub server: Option<SocketAddr>,
+    /// Looks at manifests instead of a running router; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub manifests: Vec<PathBuf>,
+    /// Output
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// JSON.
+    Json,
+    /// Columns for people.
+    Table,
+    /// More columns.
+    Wide,
+    /// YAML.
+    Yaml,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// A URL such as <http://app-dev.example.com/path>, or a code such as WH1001
+    #[arg(value_name = "URL|CODE")]
+    what: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What `wharf get` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Certificates by SNI.
+    Certs,
+    /// Endpoints of services.
+    Endpoints,
+    /// Routes and their admission.
+    Routes,
+    /// Services of the DNS map.
+    Services,
+    /// Targets of the NLB.
+    Targets,
+}
+
+#[derive(Debug, Args)]
+struct GetArgs {
+    /// What to show
+    #[arg(value_enum)]
+    kind: Kind,
+    /// Only this namespace
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+struct CertArgs {
+    /// Folder for the CA, the certificates and the Secrets
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    dir: PathBuf,
+    /// Manifests whose TLS routes get a Secret; may be repeated
+    #[arg(long, value_name = "PATH", default_value = "routes")]
+    manifests: Vec<PathBuf>,
+    /// Mints anew what exists
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+struct HealthcheckArgs {
+    /// What to ask
+    #[arg(default_value = "http://127.0.0.1:1936/healthz/ready")]
+    url: String,
+    /// Asks a DNS server for the zone's SOA record instead
+    #[arg(long, value_name = "ADDR")]
+    dns: Option<SocketAddr>,
+    /// Cluster domain for --dns
+    #[arg(long, value_name = "NAME", default_value = "cluster.local")]
+    cluster_domain: String,
+}
+
+/// Parses the arguments of the process and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = logs::init(cli.log_json, &cli.log) {
+        return failed(&error.into());
+    }
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+/// One line with the whole chain of causes.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let _nowhere_left_to_say_it = writeln!(std::io::stderr(), "wharf: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // Data-path workers have runtimes of their own; this one carries control tasks and clients.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let code = runtime.block_on(dispatch(command));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}

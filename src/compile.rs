@@ -105,8 +105,7 @@ impl Compiler {
         self.generation += 1;
         let serial = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let serial = u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0);
-        let zone =
-            Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
+        let zone = Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
         self.certificates.begin(&objects.secrets);
         let candidates = self.candidates(objects, &mut findings);
         let claims: Vec<Claim<'_>> =
@@ -122,17 +121,12 @@ impl Compiler {
         let mut routes = Vec::with_capacity(candidates.len());
         for ((candidate, admission), rank) in candidates.iter().zip(admissions).zip(ranks) {
             let admission = judge(candidate, admission, &mut findings);
-            let compiled = admission
-                .is_admitted()
-                .then(|| self.route(candidate, &zone, &mut findings));
+            let compiled =
+                admission.is_admitted().then(|| self.route(candidate, &zone, &mut findings));
             if let Some(route) = &compiled {
                 entries.push(entry(route, rank));
             }
-            routes.push(RouteState {
-                source: Arc::clone(&candidate.present),
-                admission,
-                compiled,
-            });
+            routes.push(RouteState { source: Arc::clone(&candidate.present), admission, compiled });
         }
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
         let certs = self.certificates.store(&routes, self.settings.disable_http2);
@@ -210,13 +204,7 @@ impl Compiler {
 }
 
 /// A finding about a field of a route.
-fn finding(
-    route: &Stored<Route>,
-    code: Code,
-    field: &str,
-    text: &str,
-    fix: &str,
-) -> Finding {
+fn finding(route: &Stored<Route>, code: Code, field: &str, text: &str, fix: &str) -> Finding {
     Finding {
         code,
         place: route.field_place(field),
@@ -254,11 +242,7 @@ fn ranks(claims: &[Claim<'_>]) -> Vec<u64> {
 
 /// The outcome for a candidate: its claims, then what compile knows about it. Every refusal is a
 /// finding as well.
-fn judge(
-    candidate: &Candidate,
-    claimed: Admission,
-    findings: &mut Vec<Finding>,
-) -> Admission {
+fn judge(candidate: &Candidate, claimed: Admission, findings: &mut Vec<Finding>) -> Admission {
     let route = &candidate.source;
     if let Admission::Rejected { reason, message } = &claimed {
         let (code, fix) = match reason {

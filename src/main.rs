@@ -1,6 +1,10 @@
 //! The `wharf` binary: parses the command line and calls `app`.
 
+use std::process::ExitCode;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    wharf::cli::main()
+}

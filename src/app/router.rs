@@ -91,13 +91,8 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
     };
     control::spawn(&mut tasks, publisher, changed, checked, &cancel);
 
-    let data = data::DataPath::start(
-        &data::Listeners { http, https },
-        &live,
-        &settings,
-        &stats,
-        &drain,
-    )?;
+    let data =
+        data::DataPath::start(&data::Listeners { http, https }, &live, &settings, &stats, &drain)?;
     readiness.set_listening();
     let state = Arc::new(AdminState::new(
         Arc::clone(&live),

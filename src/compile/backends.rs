@@ -113,7 +113,8 @@ impl Backends {
         });
         let mut server_stats = HashMap::new();
         let mut servers = Vec::new();
-        let mut check = counts.iter().filter(|(weight, _)| *weight > 0).map(|(_, n)| n).sum::<usize>() > 1;
+        let mut check =
+            counts.iter().filter(|(weight, _)| *weight > 0).map(|(_, n)| n).sum::<usize>() > 1;
         for ((service, _, found), weight) in services.into_iter().zip(weights) {
             let service: Arc<str> = service.into();
             check &= !found.iter().any(|found| found.idled);
@@ -137,12 +138,8 @@ impl Backends {
         let weights: Vec<u16> = servers.iter().map(|server| server.weight).collect();
         let balancer =
             Balancer::new(algorithm(route, &counts), &weights, Arc::clone(&kept.position));
-        let name = format!(
-            "{}:{}:{}",
-            termination.backend_prefix(),
-            route.key.namespace,
-            route.key.name
-        );
+        let name =
+            format!("{}:{}:{}", termination.backend_prefix(), route.key.namespace, route.key.name);
         let stats = Arc::clone(&kept.stats);
         self.next_kept.insert(key, kept);
         Arc::new(Backend { name: name.into(), servers: servers.into(), balancer, stats })
@@ -245,9 +242,7 @@ fn matches(port: &Port, wanted: Option<&IntOrString>) -> bool {
     let named = match wanted {
         None => true,
         Some(IntOrString::Int(number)) => i32::from(port.number) == *number,
-        Some(IntOrString::String(text)) => {
-            *port.name == **text || text.parse() == Ok(port.number)
-        },
+        Some(IntOrString::String(text)) => *port.name == **text || text.parse() == Ok(port.number),
     };
     named && port.protocol != Protocol::Udp && port.number != 0
 }
@@ -261,8 +256,7 @@ fn is_restricted(address: IpAddr, allow_loopback: bool) -> bool {
     let special = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.octets() == [168, 63, 129, 16],
         IpAddr::V6(v6) => {
-            v6.is_unicast_link_local()
-                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+            v6.is_unicast_link_local() || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
         },
     };
     special || address.is_unspecified() || address.is_multicast()
@@ -285,9 +279,20 @@ mod tests {
     #[test]
     fn epf_2_restricted_addresses_in_every_spelling() {
         let restricted = [
-            "0.0.0.0", "::", "127.0.0.1", "::1", "169.254.169.254", "fe80::1", "224.0.0.1",
-            "ff02::1", "168.63.129.16", "fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:169.254.1.1",
-            "::127.0.0.1", "::ffff:224.0.0.5",
+            "0.0.0.0",
+            "::",
+            "127.0.0.1",
+            "::1",
+            "169.254.169.254",
+            "fe80::1",
+            "224.0.0.1",
+            "ff02::1",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.1.1",
+            "::127.0.0.1",
+            "::ffff:224.0.0.5",
         ];
         for text in restricted {
             assert!(is_restricted(text.parse().unwrap(), false), "{text}");

@@ -178,7 +178,8 @@ impl Certificates {
             *users.entry(pair.digest).or_default() += 1;
         }
         let previous = std::mem::take(&mut self.configs);
-        let mut store = CertStore::new(self.served(&self.default.clone(), false, "default", &previous));
+        let mut store =
+            CertStore::new(self.served(&self.default.clone(), false, "default", &previous));
         for (route, pair) in served {
             let shared = users.get(&pair.digest).is_some_and(|count| *count > 1);
             let is_default = pair.key.cert.first() == self.default.key.cert.first();

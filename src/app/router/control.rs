@@ -148,7 +148,11 @@ impl Publisher {
         let start = Instant::now();
         let mut objects = update.objects.clone();
         objects.extend(&self.extra);
-        let names = names_to_resolve(&objects, self.settings.resolve_external_names);
+        let names = names_to_resolve(
+            &objects,
+            &self.settings.cluster_domain,
+            self.settings.resolve_external_names,
+        );
         want.send_if_modified(|old| {
             let changed = *old != names;
             *old = names;

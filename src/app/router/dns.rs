@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dns::server::{self, DnsStats},
-    net::listen,
+    app::dns::bind,
+    dns::{server, stats::DnsStats},
     zone::Zone,
 };
 
@@ -19,13 +19,9 @@ pub(super) fn spawn(
     zone: Arc<ArcSwap<Zone>>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
-    let help = |error: std::io::Error| anyhow::anyhow!(listen::bind_help(address, &error));
-    let udp = listen::udp(address).map_err(help)?;
-    let bound = udp.local_addr()?;
-    let tcp = listen::tcp(bound).map_err(help)?;
-    let udp = tokio::net::UdpSocket::from_std(udp)?;
-    let tcp = tokio::net::TcpListener::from_std(tcp)?;
+    let sockets = bind(address)?;
+    let bound = sockets.udp.local_addr()?;
     let stats = Arc::new(DnsStats::default());
-    tasks.spawn(server::serve(udp, tcp, zone, None, stats, cancel.clone()));
+    tasks.spawn(server::serve(sockets.udp, sockets.tcp, zone, None, stats, cancel.clone()));
     Ok(bound)
 }
