@@ -1,0 +1,219 @@
+//! Sample pods for `wharf up`: four for each selector Service that has no endpoints of its own.
+//!
+//! Pods listen on loopback addresses of their own (127.77.SERVICE.POD), so that the cluster DNS answers
+//! with four different addresses, as it does in a cluster.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{ObjectReference, Service, ServicePort},
+        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backend::{self, Identity},
+    model::objects::{ObjectKey, Objects, Stored},
+    net::listen,
+};
+
+/// Pods for each Service.
+const PODS: u8 = 4;
+
+/// Most Services that get pods.
+const MAX_SERVICES: usize = 200;
+
+/// Label that ties a slice to its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// One pod.
+#[derive(Debug)]
+pub(super) struct Pod {
+    pub(super) name: String,
+    pub(super) namespace: Arc<str>,
+    pub(super) address: IpAddr,
+    pub(super) ports: Vec<u16>,
+}
+
+/// The pods to start, and the slices that make them known.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) pods: Vec<Pod>,
+    pub(super) objects: Objects,
+}
+
+/// Pods for the Services of `objects` that select pods and have no endpoints.
+pub(super) fn plan(objects: &Objects) -> Plan {
+    let mut served: HashSet<ObjectKey> =
+        objects.endpoints.iter().map(|endpoints| endpoints.key.clone()).collect();
+    for slice in &objects.slices {
+        let labels = slice.object.metadata.labels.as_ref();
+        if let Some(name) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
+            served.insert(ObjectKey::new(&slice.key.namespace, name));
+        }
+    }
+    let mut services: Vec<_> = objects
+        .services
+        .iter()
+        .filter(|service| !served.contains(&service.key) && has_selector(&service.object))
+        .collect();
+    services.sort_by(|a, b| a.key.cmp(&b.key));
+    if services.len() > MAX_SERVICES {
+        tracing::warn!(services = services.len(), MAX_SERVICES, "not every Service gets pods");
+    }
+    let mut plan = Plan::default();
+    for (index, service) in (0_u8..).zip(services.into_iter().take(MAX_SERVICES)) {
+        plan.add(index, service);
+    }
+    plan
+}
+
+fn has_selector(service: &Service) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| !selector.is_empty())
+}
+
+impl Plan {
+    fn add(&mut self, index: u8, service: &Stored<Service>) {
+        let ports: Vec<&ServicePort> = service
+            .object
+            .spec
+            .iter()
+            .flat_map(|spec| spec.ports.iter().flatten())
+            .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+            .collect();
+        let numbers: Vec<u16> = (0..).zip(&ports).map(|(n, port)| number(n, port)).collect();
+        let pods: Vec<Pod> = (1..=PODS)
+            .map(|pod| Pod {
+                name: format!("{}-{pod}", service.key.name),
+                namespace: Arc::clone(&service.key.namespace),
+                address: IpAddr::V4(Ipv4Addr::new(127, 77, index, pod)),
+                ports: numbers.clone(),
+            })
+            .collect();
+        let slice = slice(&service.key, &ports, &numbers, &pods);
+        let key = ObjectKey::new(&service.key.namespace, &format!("{}-up", service.key.name));
+        self.objects.slices.push(Arc::new(Stored::in_memory(key, slice, "wharf up")));
+        self.pods.extend(pods);
+    }
+}
+
+/// The port a pod listens on: the target port if it is a number that needs no privilege, else one
+/// from 8080 on.
+fn number(index: u16, port: &ServicePort) -> u16 {
+    let wanted = match &port.target_port {
+        Some(IntOrString::Int(number)) => *number,
+        Some(IntOrString::String(_)) => 0,
+        None => port.port,
+    };
+    u16::try_from(wanted).ok().filter(|wanted| *wanted >= 1024).unwrap_or(8080 + index)
+}
+
+fn slice(
+    service: &ObjectKey,
+    ports: &[&ServicePort],
+    numbers: &[u16],
+    pods: &[Pod],
+) -> EndpointSlice {
+    let ports = ports.iter().zip(numbers).map(|(port, number)| EndpointPort {
+        app_protocol: port.app_protocol.clone(),
+        name: port.name.clone(),
+        port: Some(i32::from(*number)),
+        protocol: Some("TCP".to_owned()),
+    });
+    let endpoints = pods.iter().map(|pod| Endpoint {
+        addresses: vec![pod.address.to_string()],
+        conditions: Some(EndpointConditions { ready: Some(true), ..Default::default() }),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".to_owned()),
+            name: Some(pod.name.clone()),
+            namespace: Some(pod.namespace.to_string()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    EndpointSlice {
+        address_type: "IPv4".to_owned(),
+        endpoints: Some(endpoints.collect()),
+        metadata: ObjectMeta {
+            labels: Some([(SERVICE_NAME.to_owned(), service.name.to_string())].into()),
+            name: Some(format!("{}-up", service.name)),
+            namespace: Some(service.namespace.to_string()),
+            ..Default::default()
+        },
+        ports: Some(ports.collect()),
+    }
+}
+
+/// Binds and starts every pod.
+pub(super) fn start(
+    tasks: &mut JoinSet<()>,
+    pods: &[Pod],
+    cancel: &CancellationToken,
+) -> anyhow::Result<()> {
+    for pod in pods {
+        for port in &pod.ports {
+            let address = SocketAddr::new(pod.address, *port);
+            let listener = listen::tcp(address)
+                .map_err(|error| anyhow::anyhow!(listen::bind_help(address, &error)))?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let identity = Identity::new(&pod.name, &pod.namespace);
+            let cancel = cancel.clone();
+            tasks.spawn(async move {
+                if let Err(error) = backend::serve(listener, identity, None, cancel).await {
+                    tracing::error!(%address, %error, "a sample pod ended");
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(namespace: &str, name: &str, spec: serde_json::Value) -> Arc<Stored<Service>> {
+        let object = serde_json::from_value(serde_json::json!({ "spec": spec })).unwrap();
+        Arc::new(Stored::in_memory(ObjectKey::new(namespace, name), object, "test"))
+    }
+
+    #[test]
+    fn selector_services_without_endpoints_get_four_pods() {
+        let spec = |selector: serde_json::Value| {
+            serde_json::json!({
+                "selector": selector,
+                "ports": [
+                    {"name": "http", "port": 80, "targetPort": 8080},
+                    {"name": "named", "port": 81, "targetPort": "web"},
+                    {"name": "low", "port": 82},
+                    {"name": "dns", "port": 53, "protocol": "UDP"},
+                ],
+            })
+        };
+        let mut objects = Objects::default();
+        objects.services.push(service("b", "plain", spec(serde_json::json!({}))));
+        objects.services.push(service("b", "picked", spec(serde_json::json!({"app": "x"}))));
+        objects.services.push(service("a", "sliced", spec(serde_json::json!({"app": "x"}))));
+        let mut sliced = EndpointSlice::default();
+        sliced.metadata.labels = Some([(SERVICE_NAME.to_owned(), "sliced".to_owned())].into());
+        let key = ObjectKey::new("a", "s");
+        objects.slices.push(Arc::new(Stored::in_memory(key, sliced, "test")));
+        let plan = plan(&objects);
+        let names: Vec<_> = plan.pods.iter().map(|pod| pod.name.as_str()).collect();
+        assert_eq!(names, ["picked-1", "picked-2", "picked-3", "picked-4"]);
+        assert_eq!(plan.pods[3].address, IpAddr::from([127, 77, 0, 4]));
+        assert_eq!(plan.pods[0].ports, [8080, 8081, 8082]);
+        let slice = &plan.objects.slices[0].object;
+        assert_eq!(slice.endpoints.as_ref().map(Vec::len), Some(4));
+        assert_eq!(slice.ports.as_ref().map(Vec::len), Some(3));
+    }
+}
