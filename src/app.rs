@@ -1,1 +1,3 @@
 //! L7: wiring of each command.
+
+pub mod nlb;
