@@ -1,0 +1,191 @@
+//! The API of the NLB emulator: `/healthz`, `/metrics`, `/api/v1/targets`. Read only.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+use crate::{
+    health::State,
+    nlb::{NlbHandle, stats::ListenerTotals},
+};
+
+/// Connections at once.
+const CONNECTIONS: usize = 64;
+/// Limit of a request head, and of an idle connection.
+const HEAD: Duration = Duration::from_secs(10);
+/// Limit of a whole connection.
+const CONNECTION: Duration = Duration::from_secs(60);
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+type Answer = Response<Full<bytes::Bytes>>;
+
+/// Serves the API on `listener` until it is dropped.
+pub async fn serve_api(listener: TcpListener, handle: NlbHandle) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let handle = handle.clone();
+                connections.spawn(async move {
+                    serve(stream, handle).await;
+                    drop(permit);
+                });
+            },
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, handle: NlbHandle) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(&handle, request.method(), request.uri().path());
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // A reader that leaves or stalls concerns nobody else.
+    let _ = tokio::time::timeout(CONNECTION, connection).await;
+}
+
+fn answer(handle: &NlbHandle, method: &Method, path: &str) -> Answer {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    if method != Method::GET && method != Method::HEAD {
+        return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n".into());
+    }
+    match path {
+        "/healthz" => response(StatusCode::OK, TEXT, "ok\n".into()),
+        "/metrics" => match metrics(handle) {
+            Ok(text) => {
+                const OPENMETRICS: &str =
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                response(StatusCode::OK, OPENMETRICS, text)
+            },
+            Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n".into()),
+        },
+        "/api/v1/targets" => match serde_json::to_string(&handle.targets()) {
+            Ok(text) => response(StatusCode::OK, "application/json", text),
+            Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n".into()),
+        },
+        _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn metrics(handle: &NlbHandle) -> Result<String, std::fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Metrics(handle.clone())));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// Encodes the counts of a load balancer. The encoder adds `_total` to counters.
+#[derive(Debug)]
+struct Metrics(NlbHandle);
+
+type Read = fn(&ListenerTotals) -> u64;
+
+const COUNTERS: [(&str, &str, Read); 10] = [
+    ("nlb_new_flow_count", "Flows accepted", |totals| totals.new_flow_count),
+    ("nlb_processed_bytes", "Bytes relayed in both directions", |totals| totals.processed_bytes),
+    ("nlb_tcp_client_reset_count", "Flows reset by the client", |totals| {
+        totals.tcp_client_reset_count
+    }),
+    ("nlb_tcp_target_reset_count", "Flows reset by the target", |totals| {
+        totals.tcp_target_reset_count
+    }),
+    ("nlb_tcp_elb_reset_count", "Flows reset by the load balancer", |totals| {
+        totals.tcp_elb_reset_count
+    }),
+    ("nlb_rejected_flow_count", "Flows refused", |totals| totals.rejected_flow_count),
+    ("nlb_unhealthy_routing_flow_count", "Flows routed by fail-open", |totals| {
+        totals.unhealthy_routing_flow_count
+    }),
+    ("nlb_target_connect_failures", "Connections to targets that failed", |totals| {
+        totals.target_connect_failures
+    }),
+    ("nlb_redispatches", "Flows that went to a second target", |totals| totals.redispatches),
+    ("nlb_accept_errors", "Failed accepts", |totals| totals.accept_errors),
+];
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let listeners = self.0.listeners();
+        for (name, help, read) in COUNTERS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for totals in &listeners {
+                let labels = [("listener", &*totals.listener)];
+                ConstCounter::new(read(totals)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let name = "nlb_active_flow_count";
+        let mut family = encoder.encode_descriptor(name, "Open flows", None, MetricType::Gauge)?;
+        for totals in &listeners {
+            let labels = [("listener", &*totals.listener)];
+            ConstGauge::new(totals.active_flow_count).encode(family.encode_family(&labels)?)?;
+        }
+        self.encode_hosts(&mut encoder)
+    }
+}
+
+impl Metrics {
+    fn encode_hosts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut groups: Vec<(Arc<str>, i64, i64)> = Vec::new();
+        for target in self.0.targets() {
+            let (healthy, unhealthy) = match target.state {
+                State::Healthy => (1, 0),
+                State::Unhealthy | State::UnhealthyDraining => (0, 1),
+                State::Draining | State::Initial | State::Unused => (0, 0),
+            };
+            match groups.last_mut() {
+                Some(last) if last.0 == target.target_group => {
+                    last.1 += healthy;
+                    last.2 += unhealthy;
+                },
+                _ => groups.push((target.target_group, healthy, unhealthy)),
+            }
+        }
+        let name = "nlb_healthy_host_count";
+        let mut family = encoder.encode_descriptor(name, "Healthy", None, MetricType::Gauge)?;
+        for (group, healthy, _) in &groups {
+            let labels = [("target_group", &**group)];
+            ConstGauge::new(*healthy).encode(family.encode_family(&labels)?)?;
+        }
+        let name = "nlb_unhealthy_host_count";
+        let mut family = encoder.encode_descriptor(name, "Unhealthy", None, MetricType::Gauge)?;
+        for (group, _, unhealthy) in &groups {
+            let labels = [("target_group", &**group)];
+            ConstGauge::new(*unhealthy).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

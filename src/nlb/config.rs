@@ -1,0 +1,176 @@
+//! Configuration of the NLB emulator: plain data, and how it is read from YAML.
+//!
+//! Read by `app::nlb`, built in code by `wharf up`. Words, ranges and defaults are those of the AWS
+//! API (spec/l4-dns.md A.1, A.5, A.6b); what is ours is marked "extension".
+//!
+//! ```yaml
+//! name: openshift
+//! zones: [a, b]
+//! attributes: { load_balancing.cross_zone.enabled: "true" }
+//! listeners:
+//!   - { port: 443, protocol: TCP, targetGroup: https }
+//! targetGroups:
+//!   - name: https
+//!     protocol: TCP
+//!     port: 8443
+//!     healthCheck: { protocol: HTTP, port: 1936, path: /healthz/ready, intervalSeconds: 5 }
+//!     attributes: { proxy_protocol_v2.enabled: true }
+//!     targets:
+//!       - { id: 10.0.0.11, availabilityZone: a }
+//!       - { id: 10.0.0.12, availabilityZone: b }
+//! ```
+
+mod attributes;
+mod read;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+pub use read::{ConfigError, LoadError, Problem, parse, parse_file, read_text};
+
+use crate::{health::Rules, nlb::flow::Minimum, probe::Matcher};
+
+/// Flows at once of one listener, unless configured.
+pub const DEFAULT_MAX_FLOWS: usize = 50_000;
+/// Limit of connecting to a target, unless configured.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default of `tcp.idle_timeout.seconds` (A.4).
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(350);
+
+/// A load balancer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NlbConfig {
+    /// Its name; a label of metrics.
+    pub name: Arc<str>,
+    /// Enabled zones. Empty: every zone is enabled.
+    pub zones: Vec<Arc<str>>,
+    /// Listeners; names and addresses are unique.
+    pub listeners: Vec<ListenerConfig>,
+    /// Target groups; names are unique.
+    pub groups: Vec<GroupConfig>,
+}
+
+/// A TCP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// What identifies it over configuration changes. Extension; `TCP:PORT` by default.
+    pub name: Arc<str>,
+    /// Where it listens. `port: N` means `0.0.0.0:N`; a whole `address` is an extension.
+    pub address: SocketAddr,
+    /// The zone whose load balancer node this listener stands for. Extension; without it the
+    /// listener sees the targets of all zones.
+    pub zone: Option<Arc<str>>,
+    /// Name of the target group.
+    pub group: Arc<str>,
+    /// `tcp.idle_timeout.seconds`.
+    pub idle_timeout: Duration,
+    /// Limit of connecting to a target. Extension.
+    pub connect_timeout: Duration,
+    /// Flows at once; more are reset. Extension.
+    pub max_flows: usize,
+}
+
+/// A target group of type `ip`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupConfig {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How health is checked.
+    pub check: CheckConfig,
+    /// `proxy_protocol_v2.enabled`.
+    pub proxy_protocol: bool,
+    /// `stickiness.enabled` with type `source_ip`.
+    pub sticky: bool,
+    /// `load_balancing.cross_zone.enabled`, the load balancer's value filled in.
+    pub cross_zone: bool,
+    /// `deregistration_delay.timeout_seconds`.
+    pub deregistration_delay: Duration,
+    /// `deregistration_delay.connection_termination.enabled`.
+    pub deregistration_termination: bool,
+    /// `target_health_state.unhealthy.draining_interval_seconds`.
+    pub unhealthy_draining: Duration,
+    /// `target_group_health.unhealthy_state_routing.minimum_healthy_targets.*`.
+    pub minimum: Minimum,
+    /// Targets; addresses are unique.
+    pub targets: Vec<TargetConfig>,
+}
+
+/// A registered target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetConfig {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+    /// Port that is checked. Extension: two routers on one host differ here.
+    pub check_port: Option<u16>,
+}
+
+/// How the targets of a group are checked (A.5).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckConfig {
+    /// HealthCheckProtocol, with the path and the matcher of HTTP.
+    pub protocol: CheckProtocol,
+    /// HealthCheckPort; `None` is `traffic-port`.
+    pub port: Option<u16>,
+    /// HealthCheckIntervalSeconds.
+    pub interval: Duration,
+    /// HealthCheckTimeoutSeconds.
+    pub timeout: Duration,
+    /// Thresholds, and what the attributes say about unhealthy targets.
+    pub rules: Rules,
+    /// Which checks carry a PROXY header when the group has it enabled (A.7).
+    pub send_proxy_header: SendProxyHeader,
+}
+
+/// Protocol of a health check.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckProtocol {
+    /// A GET.
+    Http {
+        /// HealthCheckPath.
+        path: Arc<str>,
+        /// Matcher.
+        matcher: Matcher,
+    },
+    /// A connection.
+    Tcp,
+}
+
+/// Which checks carry a PROXY header when the group has it enabled. Extension: reports about what
+/// AWS does for another port than the traffic port contradict each other (A.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SendProxyHeader {
+    /// All.
+    Always,
+    /// None.
+    Never,
+    /// Those to the port that also gets traffic.
+    TrafficPortOnly,
+}
+
+impl TargetConfig {
+    /// The address that checks connect to.
+    #[must_use]
+    pub fn check_address(&self, check: &CheckConfig) -> SocketAddr {
+        let port = self.check_port.or(check.port).unwrap_or(self.address.port());
+        SocketAddr::new(self.address.ip(), port)
+    }
+}
+
+impl GroupConfig {
+    /// True if checks to `port` of a target carry a PROXY header.
+    #[must_use]
+    pub fn check_has_proxy_header(&self, target: &TargetConfig) -> bool {
+        let on_traffic_port = target.check_address(&self.check).port() == target.address.port();
+        self.proxy_protocol
+            && match self.check.send_proxy_header {
+                SendProxyHeader::Always => true,
+                SendProxyHeader::Never => false,
+                SendProxyHeader::TrafficPortOnly => on_traffic_port,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! Attribute maps with AWS's keys, ranges and defaults (A.6b). A key that has no effect here is an
+//! error: it must not look as if it had one.
+
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+
+use serde_saphyr::Spanned;
+
+use super::read::{ConfigError, Problem};
+use crate::{health::OnUnhealthy, nlb::flow::Minimum};
+
+/// Keys and values as written.
+pub(super) type Attributes = BTreeMap<String, Spanned<String>>;
+
+/// Attributes of the load balancer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BalancerAttributes {
+    pub(super) cross_zone: bool,
+}
+
+/// Attributes of a listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListenerAttributes {
+    pub(super) idle_timeout: Duration,
+}
+
+/// Attributes of a target group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupAttributes {
+    pub(super) proxy_protocol: bool,
+    pub(super) sticky: bool,
+    /// `None` is `use_load_balancer_configuration`.
+    pub(super) cross_zone: Option<bool>,
+    pub(super) deregistration_delay: Duration,
+    pub(super) deregistration_termination: bool,
+    pub(super) unhealthy_termination: bool,
+    pub(super) unhealthy_draining: Duration,
+    pub(super) minimum: Minimum,
+}
+
+impl Default for GroupAttributes {
+    fn default() -> Self {
+        Self {
+            proxy_protocol: false,
+            sticky: false,
+            cross_zone: None,
+            deregistration_delay: Duration::from_secs(300),
+            deregistration_termination: false,
+            unhealthy_termination: true,
+            unhealthy_draining: Duration::ZERO,
+            minimum: Minimum { count: 1, percent: None },
+        }
+    }
+}
+
+impl GroupAttributes {
+    pub(super) fn on_unhealthy(&self) -> OnUnhealthy {
+        match (self.unhealthy_termination, self.unhealthy_draining.is_zero()) {
+            (true, _) => OnUnhealthy::Reset,
+            (false, true) => OnUnhealthy::Keep,
+            (false, false) => OnUnhealthy::Drain,
+        }
+    }
+}
+
+pub(super) fn balancer(attributes: &Attributes) -> Result<BalancerAttributes, ConfigError> {
+    let mut read = BalancerAttributes::default();
+    for (key, value) in attributes {
+        match key.as_str() {
+            "load_balancing.cross_zone.enabled" => read.cross_zone = truth(key, value)?,
+            _ => return Err(unknown(key, value)),
+        }
+    }
+    Ok(read)
+}
+
+pub(super) fn listener(attributes: &Attributes) -> Result<ListenerAttributes, ConfigError> {
+    let mut read = ListenerAttributes { idle_timeout: super::DEFAULT_IDLE_TIMEOUT };
+    for (key, value) in attributes {
+        match key.as_str() {
+            "tcp.idle_timeout.seconds" => read.idle_timeout = seconds(key, value, 60..=6000)?,
+            _ => return Err(unknown(key, value)),
+        }
+    }
+    Ok(read)
+}
+
+pub(super) fn group(attributes: &Attributes) -> Result<GroupAttributes, ConfigError> {
+    let mut read = GroupAttributes::default();
+    for (key, value) in attributes {
+        match key.as_str() {
+            "deregistration_delay.connection_termination.enabled" => {
+                read.deregistration_termination = truth(key, value)?;
+            },
+            "deregistration_delay.timeout_seconds" => {
+                read.deregistration_delay = seconds(key, value, 0..=3600)?;
+            },
+            "load_balancing.cross_zone.enabled" => {
+                read.cross_zone = match value.value.as_str() {
+                    "use_load_balancer_configuration" => None,
+                    _ => Some(truth(key, value)?),
+                };
+            },
+            // A process without privilege cannot keep the client's address; only "false" is true.
+            "preserve_client_ip.enabled" => {
+                if truth(key, value)? {
+                    return Err(bad(key, value, "false"));
+                }
+            },
+            "proxy_protocol_v2.enabled" => read.proxy_protocol = truth(key, value)?,
+            "stickiness.enabled" => read.sticky = truth(key, value)?,
+            "stickiness.type" => {
+                if value.value != "source_ip" {
+                    return Err(bad(key, value, "source_ip"));
+                }
+            },
+            _ => group_health(&mut read, key, value)?,
+        }
+    }
+    Ok(read)
+}
+
+fn group_health(
+    read: &mut GroupAttributes,
+    key: &str,
+    value: &Spanned<String>,
+) -> Result<(), ConfigError> {
+    match key {
+        "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count" => {
+            read.minimum.count = number(key, value, 1..=1000)?;
+        },
+        "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage" => {
+            read.minimum.percent = match value.value.as_str() {
+                "off" => None,
+                _ => Some(number(key, value, 1..=100)?),
+            };
+        },
+        "target_health_state.unhealthy.connection_termination.enabled" => {
+            read.unhealthy_termination = truth(key, value)?;
+        },
+        "target_health_state.unhealthy.draining_interval_seconds" => {
+            read.unhealthy_draining = seconds(key, value, 0..=360_000)?;
+        },
+        _ => return Err(unknown(key, value)),
+    }
+    Ok(())
+}
+
+fn truth(key: &str, value: &Spanned<String>) -> Result<bool, ConfigError> {
+    match value.value.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(bad(key, value, "true or false")),
+    }
+}
+
+fn number(
+    key: &str,
+    value: &Spanned<String>,
+    range: RangeInclusive<u32>,
+) -> Result<u32, ConfigError> {
+    value.value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        bad(key, value, &format!("a number from {} to {}", range.start(), range.end()))
+    })
+}
+
+fn seconds(
+    key: &str,
+    value: &Spanned<String>,
+    range: RangeInclusive<u32>,
+) -> Result<Duration, ConfigError> {
+    number(key, value, range).map(|number| Duration::from_secs(number.into()))
+}
+
+fn unknown(key: &str, value: &Spanned<String>) -> ConfigError {
+    ConfigError::at(value, Problem::UnknownAttribute { key: key.to_owned() })
+}
+
+fn bad(key: &str, value: &Spanned<String>, expected: &str) -> ConfigError {
+    let problem = Problem::Value { name: key.to_owned(), expected: expected.to_owned() };
+    ConfigError::at(value, problem)
+}

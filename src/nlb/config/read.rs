@@ -1,0 +1,494 @@
+//! YAML to [`NlbConfig`]. An error names the place in the file.
+
+use std::{
+    collections::HashSet,
+    io::Read,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::{
+    CheckConfig, CheckProtocol, DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_FLOWS, GroupConfig,
+    ListenerConfig, NlbConfig, SendProxyHeader, TargetConfig,
+    attributes::{self, Attributes, GroupAttributes},
+};
+use crate::{health::Rules, probe::Matcher};
+
+/// Listeners of a load balancer at most (A.12).
+const MAX_LISTENERS: usize = 50;
+/// Size of a configuration file at most.
+const MAX_BYTES: u64 = 4 << 20;
+/// Targets of a target group at most (A.12).
+const MAX_TARGETS: usize = 1000;
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{line}:{column}: {problem}")]
+pub struct ConfigError {
+    /// Line, from 1; 0 when unknown.
+    pub line: u64,
+    /// Column, from 1; 0 when unknown.
+    pub column: u64,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// A name or address that must be unique is used twice.
+    #[error("{what} is used twice")]
+    Duplicate {
+        /// Which one.
+        what: String,
+    },
+    /// A listener has both or neither of `port` and `address`.
+    #[error("a listener has either `port` or `address`")]
+    ListenerAddress,
+    /// More than the quota of AWS allows.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// The quota.
+        limit: usize,
+    },
+    /// An attribute that has no effect here.
+    #[error("attribute `{key}` is unknown or not supported")]
+    UnknownAttribute {
+        /// Its key.
+        key: String,
+    },
+    /// A listener forwards to a group that does not exist.
+    #[error("there is no target group `{name}`")]
+    UnknownGroup {
+        /// The name.
+        name: String,
+    },
+    /// A listener stands for a zone that is not enabled.
+    #[error("zone `{name}` is not among the zones of the load balancer")]
+    UnknownZone {
+        /// The name.
+        name: String,
+    },
+    /// A value out of range.
+    #[error("`{name}` must be {expected}")]
+    Value {
+        /// Field or attribute.
+        name: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// Not YAML, or not of this shape.
+    #[error("{0}")]
+    Yaml(String),
+}
+
+/// Why a configuration file could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its text is wrong.
+    #[error("{}:{error}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        error: ConfigError,
+    },
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+}
+
+impl ConfigError {
+    pub(super) fn at<T>(place: &Spanned<T>, problem: Problem) -> Self {
+        let place = place.referenced;
+        Self { line: place.line(), column: place.column(), problem }
+    }
+}
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// The file cannot be read, is not UTF-8 or is larger than 4 MiB.
+pub fn read_text(path: &Path) -> Result<String, LoadError> {
+    let read = || {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(text)
+    };
+    read().map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+/// [`parse`] with errors that name the file.
+///
+/// # Errors
+/// The first thing that is wrong with `text`.
+pub fn parse_file(path: &Path, text: &str) -> Result<NlbConfig, LoadError> {
+    parse(text).map_err(|error| LoadError::Config { path: path.to_owned(), error })
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn parse(text: &str) -> Result<NlbConfig, ConfigError> {
+    let raw: RawNlb = serde_saphyr::from_str(text).map_err(|error| {
+        let (line, column) =
+            error.location().map_or((0, 0), |place| (place.line(), place.column()));
+        let text = error.without_snippet().to_string();
+        let first = text.lines().next().unwrap_or_default().to_owned();
+        ConfigError { line, column, problem: Problem::Yaml(first) }
+    })?;
+    raw.build()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawNlb {
+    name: Arc<str>,
+    #[serde(default)]
+    zones: Vec<Arc<str>>,
+    #[serde(default)]
+    attributes: Attributes,
+    /// Lifts the lower bounds of check intervals and time-outs. Extension.
+    #[serde(default)]
+    allow_fast_checks: bool,
+    listeners: Spanned<Vec<Spanned<RawListener>>>,
+    target_groups: Vec<Spanned<RawGroup>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawListener {
+    name: Option<Arc<str>>,
+    port: Option<Spanned<u16>>,
+    address: Option<SocketAddr>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "read for its value check alone: TCP is the only protocol")]
+    protocol: Protocol,
+    zone: Option<Spanned<Arc<str>>>,
+    target_group: Spanned<Arc<str>>,
+    #[serde(default)]
+    attributes: Attributes,
+    connect_timeout_seconds: Option<Spanned<f64>>,
+    max_flows: Option<Spanned<usize>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawGroup {
+    name: Arc<str>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "read for its value check alone: TCP is the only protocol")]
+    protocol: Protocol,
+    port: Spanned<u16>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "read for its value check alone: ip is the only type")]
+    target_type: TargetType,
+    #[serde(default)]
+    health_check: RawCheck,
+    #[serde(default)]
+    attributes: Attributes,
+    #[serde(default)]
+    targets: Vec<Spanned<RawTarget>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawTarget {
+    id: IpAddr,
+    port: Option<Spanned<u16>>,
+    availability_zone: Option<Arc<str>>,
+    health_check_port: Option<Spanned<u16>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawCheck {
+    #[serde(default)]
+    protocol: RawCheckProtocol,
+    port: Option<Spanned<String>>,
+    path: Option<Spanned<Arc<str>>>,
+    interval_seconds: Option<Spanned<f64>>,
+    timeout_seconds: Option<Spanned<f64>>,
+    healthy_threshold_count: Option<Spanned<u32>>,
+    unhealthy_threshold_count: Option<Spanned<u32>>,
+    matcher: Option<Spanned<String>>,
+    send_proxy_header: Option<SendProxyHeader>,
+}
+
+#[derive(Deserialize, Default)]
+enum Protocol {
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+}
+
+#[derive(Deserialize, Default)]
+enum TargetType {
+    #[default]
+    #[serde(rename = "ip")]
+    Ip,
+}
+
+#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "UPPERCASE")]
+enum RawCheckProtocol {
+    Http,
+    #[default]
+    Tcp,
+}
+
+/// Lower bounds of checks.
+#[derive(Clone, Copy)]
+enum Bounds {
+    Aws,
+    Fast,
+}
+
+impl RawNlb {
+    fn build(self) -> Result<NlbConfig, ConfigError> {
+        let balancer = attributes::balancer(&self.attributes)?;
+        let bounds = if self.allow_fast_checks { Bounds::Fast } else { Bounds::Aws };
+        let mut groups: Vec<GroupConfig> = Vec::new();
+        for group in self.target_groups {
+            let built = build_group(&group.value, bounds, balancer.cross_zone)?;
+            if groups.iter().any(|other| other.name == built.name) {
+                return Err(twice(&group, format!("target group `{}`", built.name)));
+            }
+            groups.push(built);
+        }
+        if self.listeners.value.len() > MAX_LISTENERS {
+            let problem = Problem::TooMany { what: "listeners", limit: MAX_LISTENERS };
+            return Err(ConfigError::at(&self.listeners, problem));
+        }
+        let mut listeners: Vec<ListenerConfig> = Vec::new();
+        for listener in &self.listeners.value {
+            let built = build_listener(listener)?;
+            check_references(&listener.value, &groups, &self.zones)?;
+            let taken = |other: &ListenerConfig| {
+                other.name == built.name
+                    || (other.address == built.address && built.address.port() != 0)
+            };
+            if listeners.iter().any(taken) {
+                return Err(twice(listener, format!("listener `{}`", built.name)));
+            }
+            listeners.push(built);
+        }
+        Ok(NlbConfig { name: self.name, zones: self.zones, listeners, groups })
+    }
+}
+
+fn check_references(
+    listener: &RawListener,
+    groups: &[GroupConfig],
+    zones: &[Arc<str>],
+) -> Result<(), ConfigError> {
+    let group = &listener.target_group;
+    if !groups.iter().any(|known| known.name == group.value) {
+        let problem = Problem::UnknownGroup { name: group.value.to_string() };
+        return Err(ConfigError::at(group, problem));
+    }
+    match &listener.zone {
+        Some(zone) if !zones.contains(&zone.value) => {
+            let problem = Problem::UnknownZone { name: zone.value.to_string() };
+            Err(ConfigError::at(zone, problem))
+        },
+        _ => Ok(()),
+    }
+}
+
+fn build_listener(raw: &Spanned<RawListener>) -> Result<ListenerConfig, ConfigError> {
+    let listener = &raw.value;
+    let address = match (&listener.port, listener.address) {
+        (Some(port), None) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, above_zero("port", port)?)),
+        (None, Some(address)) => address,
+        _ => return Err(ConfigError::at(raw, Problem::ListenerAddress)),
+    };
+    let attributes = attributes::listener(&listener.attributes)?;
+    let connect_timeout = match &listener.connect_timeout_seconds {
+        Some(seconds) => duration("connectTimeoutSeconds", seconds, 0.001, 300.0)?,
+        None => DEFAULT_CONNECT_TIMEOUT,
+    };
+    let max_flows = match &listener.max_flows {
+        Some(flows) if flows.value == 0 => return Err(value(flows, "maxFlows", "at least 1")),
+        Some(flows) => flows.value,
+        None => DEFAULT_MAX_FLOWS,
+    };
+    Ok(ListenerConfig {
+        name: listener.name.clone().unwrap_or_else(|| format!("TCP:{}", address.port()).into()),
+        address,
+        zone: listener.zone.as_ref().map(|zone| zone.value.clone()),
+        group: listener.target_group.value.clone(),
+        idle_timeout: attributes.idle_timeout,
+        connect_timeout,
+        max_flows,
+    })
+}
+
+fn build_group(
+    raw: &RawGroup,
+    bounds: Bounds,
+    cross_zone: bool,
+) -> Result<GroupConfig, ConfigError> {
+    let attributes = attributes::group(&raw.attributes)?;
+    let port = above_zero("port", &raw.port)?;
+    let mut targets: Vec<TargetConfig> = Vec::new();
+    let mut seen = HashSet::new();
+    for target in &raw.targets {
+        let built = build_target(&target.value, port)?;
+        if !seen.insert(built.address) {
+            return Err(twice(target, format!("target {}", built.address)));
+        }
+        if seen.len() > MAX_TARGETS {
+            let problem = Problem::TooMany { what: "targets", limit: MAX_TARGETS };
+            return Err(ConfigError::at(target, problem));
+        }
+        targets.push(built);
+    }
+    Ok(GroupConfig {
+        name: raw.name.clone(),
+        check: build_check(&raw.health_check, &attributes, bounds)?,
+        proxy_protocol: attributes.proxy_protocol,
+        sticky: attributes.sticky,
+        cross_zone: attributes.cross_zone.unwrap_or(cross_zone),
+        deregistration_delay: attributes.deregistration_delay,
+        deregistration_termination: attributes.deregistration_termination,
+        unhealthy_draining: attributes.unhealthy_draining,
+        minimum: attributes.minimum,
+        targets,
+    })
+}
+
+fn build_target(raw: &RawTarget, group_port: u16) -> Result<TargetConfig, ConfigError> {
+    let port = raw.port.as_ref().map(|port| above_zero("port", port)).transpose()?;
+    let check = raw.health_check_port.as_ref();
+    Ok(TargetConfig {
+        address: SocketAddr::new(raw.id, port.unwrap_or(group_port)),
+        zone: raw.availability_zone.clone(),
+        check_port: check.map(|port| above_zero("healthCheckPort", port)).transpose()?,
+    })
+}
+
+fn build_check(
+    raw: &RawCheck,
+    attributes: &GroupAttributes,
+    bounds: Bounds,
+) -> Result<CheckConfig, ConfigError> {
+    let http = raw.protocol == RawCheckProtocol::Http;
+    let (interval_from, timeout_from) = match bounds {
+        Bounds::Aws => (5.0, 2.0),
+        Bounds::Fast => (0.01, 0.01),
+    };
+    let interval = match &raw.interval_seconds {
+        Some(seconds) => duration("intervalSeconds", seconds, interval_from, 300.0)?,
+        None => Duration::from_secs(30),
+    };
+    let timeout = match &raw.timeout_seconds {
+        Some(seconds) => duration("timeoutSeconds", seconds, timeout_from, 120.0)?,
+        None => Duration::from_secs(if http { 6 } else { 10 }),
+    };
+    Ok(CheckConfig {
+        protocol: check_protocol(raw, http)?,
+        port: check_port(raw)?,
+        interval,
+        timeout,
+        rules: Rules {
+            healthy_threshold: threshold("healthyThresholdCount", &raw.healthy_threshold_count, 5)?,
+            unhealthy_threshold: threshold(
+                "unhealthyThresholdCount",
+                &raw.unhealthy_threshold_count,
+                2,
+            )?,
+            on_unhealthy: attributes.on_unhealthy(),
+        },
+        send_proxy_header: raw.send_proxy_header.unwrap_or(SendProxyHeader::TrafficPortOnly),
+    })
+}
+
+fn check_protocol(raw: &RawCheck, http: bool) -> Result<CheckProtocol, ConfigError> {
+    if !http {
+        if let Some(path) = &raw.path {
+            return Err(value(path, "path", "left out with protocol TCP"));
+        }
+        return match &raw.matcher {
+            Some(matcher) => Err(value(matcher, "matcher", "left out with protocol TCP")),
+            None => Ok(CheckProtocol::Tcp),
+        };
+    }
+    let path = match &raw.path {
+        None => "/".into(),
+        Some(path) => match path.value.parse::<http::uri::PathAndQuery>() {
+            Ok(_) if path.value.starts_with('/') => path.value.clone(),
+            _ => return Err(value(path, "path", "a path that starts with `/`")),
+        },
+    };
+    let matcher = match &raw.matcher {
+        None => Matcher::default(),
+        Some(text) => text.value.parse().map_err(|_not_a_list| {
+            value(text, "matcher", "codes from 200 to 599 such as `200`, `200,202` or `200-399`")
+        })?,
+    };
+    Ok(CheckProtocol::Http { path, matcher })
+}
+
+fn check_port(raw: &RawCheck) -> Result<Option<u16>, ConfigError> {
+    match &raw.port {
+        None => Ok(None),
+        Some(port) if port.value == "traffic-port" => Ok(None),
+        Some(port) => match port.value.parse() {
+            Ok(number @ 1..) => Ok(Some(number)),
+            _ => Err(value(port, "port", "`traffic-port` or a port")),
+        },
+    }
+}
+
+fn threshold(name: &str, raw: &Option<Spanned<u32>>, default: u32) -> Result<u32, ConfigError> {
+    match raw {
+        None => Ok(default),
+        Some(count) if (2..=10).contains(&count.value) => Ok(count.value),
+        Some(count) => Err(value(count, name, "a number from 2 to 10")),
+    }
+}
+
+fn duration(
+    name: &str,
+    seconds: &Spanned<f64>,
+    from: f64,
+    to: f64,
+) -> Result<Duration, ConfigError> {
+    if (from..=to).contains(&seconds.value) {
+        return Ok(Duration::from_secs_f64(seconds.value));
+    }
+    Err(value(seconds, name, &format!("a number of seconds from {from} to {to}")))
+}
+
+fn above_zero(name: &str, port: &Spanned<u16>) -> Result<u16, ConfigError> {
+    match port.value {
+        0 => Err(value(port, name, "a port from 1 to 65535")),
+        number => Ok(number),
+    }
+}
+
+fn value<T>(place: &Spanned<T>, name: &str, expected: &str) -> ConfigError {
+    let problem = Problem::Value { name: name.to_owned(), expected: expected.to_owned() };
+    ConfigError::at(place, problem)
+}
+
+fn twice<T>(place: &Spanned<T>, what: String) -> ConfigError {
+    ConfigError::at(place, Problem::Duplicate { what })
+}

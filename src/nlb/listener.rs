@@ -1,0 +1,251 @@
+//! A TCP listener: accepts, chooses a target, connects, relays.
+//!
+//! Started by `server`. Always holds: an accept error pauses the loop and never ends or spins it;
+//! a flow keeps what it was started with when the listener's settings change.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    flow::{Flow, Routing},
+    stats::ListenerStats,
+    target::{Group, Picked, Target},
+};
+use crate::net::{
+    connect, proxy_protocol,
+    relay::{End, Relayed, Side, relay_until},
+};
+
+/// Pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections taken from the kernel's queue after the end of accepting.
+const LAST_ACCEPTS: usize = 4096;
+
+/// What a listener does with new flows; replaced as a whole by a new configuration.
+#[derive(Debug)]
+pub(super) struct Binding {
+    pub(super) group: Arc<Group>,
+    pub(super) zone: Option<Arc<str>>,
+    pub(super) idle_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) max_flows: usize,
+}
+
+/// What the tasks of a listener share.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) binding: ArcSwap<Binding>,
+    pub(super) stats: Arc<ListenerStats>,
+    /// Owns the flows.
+    pub(super) flows: TaskTracker,
+    /// Resets the flows.
+    pub(super) end: CancellationToken,
+    /// Stands for the sequence number in the flow hash.
+    pub(super) sequence: AtomicU64,
+}
+
+/// Accepts until `stop`, then takes what already waits in the kernel's queue: closing the socket
+/// would reset it.
+pub(super) async fn accept_loop(
+    listener: Arc<Listener>,
+    socket: TcpListener,
+    stop: CancellationToken,
+) {
+    while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
+        match accepted {
+            Ok((stream, client)) => listener.start(stream, client),
+            Err(error) => {
+                listener.stats.accept_errors.one();
+                if !concerns_one_connection(&error) {
+                    tracing::warn!(%error, "accept failed");
+                    stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
+                }
+            },
+        }
+    }
+    for _ in 0..LAST_ACCEPTS {
+        match timeout(Duration::ZERO, socket.accept()).await {
+            Ok(Ok((stream, client))) => listener.start(stream, client),
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+/// True if the next connection may be accepted at once.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+impl Listener {
+    /// Starts the flow of an accepted connection, or refuses it.
+    fn start(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
+        let binding = self.binding.load_full();
+        let active = usize::try_from(self.stats.active.load()).unwrap_or(0);
+        if active >= binding.max_flows {
+            self.stats.rejected.one();
+            reset(&stream);
+            return;
+        }
+        self.stats.new.one();
+        let open = Open::new(Arc::clone(self));
+        self.flows.spawn(async move {
+            open.listener.run(stream, client, &binding).await;
+            drop(open);
+        });
+    }
+
+    async fn run(&self, mut client: TcpStream, address: SocketAddr, binding: &Binding) {
+        let Ok(local) = client.local_addr() else { return };
+        let sequence = self.sequence.fetch_add(1, Relaxed);
+        let flow = Flow { source: address, destination: local, sequence };
+        // Small writes of an interactive client are passed on as they come.
+        let _ = client.set_nodelay(true);
+        let connected = self.end.run_until_cancelled(self.connect(&flow, binding)).await.flatten();
+        let Some((mut target, picked)) = connected else {
+            self.stats.rejected.one();
+            self.stats.elb_resets.one();
+            reset(&client);
+            return;
+        };
+        let _carried = Carried::new(&picked.target);
+        if picked.routing == Routing::FailOpen {
+            self.stats.fail_open.one();
+        }
+        let relayed = relay_until(
+            &mut client,
+            &mut target,
+            binding.idle_timeout,
+            Some(&self.stats.traffic),
+            cut(picked.cut, &self.end),
+        )
+        .await;
+        self.finish(&client, &target, &relayed);
+    }
+
+    /// Connects to a target. If that fails, nothing has been sent, so one more healthy target is
+    /// tried; AWS would leave that to the client's next SYN.
+    async fn connect(&self, flow: &Flow, binding: &Binding) -> Option<(TcpStream, Picked)> {
+        let zone = binding.zone.as_deref();
+        let first = binding.group.pick(flow, zone, None)?;
+        if let Some(stream) = self.open(flow, binding, &first.target).await {
+            return Some((stream, first));
+        }
+        let second = binding.group.pick(flow, zone, Some(&first.target))?;
+        if second.routing == Routing::FailOpen && first.routing == Routing::Healthy {
+            return None;
+        }
+        self.stats.redispatches.one();
+        let stream = self.open(flow, binding, &second.target).await?;
+        Some((stream, second))
+    }
+
+    /// Connects to `target` and sends the PROXY header if the group wants one.
+    async fn open(&self, flow: &Flow, binding: &Binding, target: &Target) -> Option<TcpStream> {
+        let config = binding.group.config();
+        let opened = async {
+            let mut stream = connect::tcp(target.address, binding.connect_timeout).await?;
+            if config.proxy_protocol {
+                let mut header = Vec::with_capacity(128);
+                proxy_protocol::write_v2(&mut header, flow.source, flow.destination);
+                timeout(binding.connect_timeout, stream.write_all(&header)).await??;
+            }
+            Ok::<_, io::Error>(stream)
+        };
+        match opened.await {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.stats.connect_failures.one();
+                tracing::debug!(target = %target.address, %error, "connecting to a target failed");
+                // Sticky groups have no passive checks (A.3).
+                if !config.sticky {
+                    target.connect_failed();
+                }
+                None
+            },
+        }
+    }
+
+    /// Passes a failure of one side on as a reset of both, and counts it.
+    fn finish(&self, client: &TcpStream, target: &TcpStream, relayed: &Relayed) {
+        match relayed.end {
+            End::Closed => return,
+            End::Failed { side: Side::A, .. } => self.stats.client_resets.one(),
+            End::Failed { side: Side::B, .. } => self.stats.target_resets.one(),
+            End::Cancelled | End::Idle => self.stats.elb_resets.one(),
+        }
+        reset(client);
+        reset(target);
+    }
+}
+
+/// Makes closing this connection a reset.
+fn reset(stream: &TcpStream) {
+    // Without the option the close is an ordinary one, which is no worse.
+    let _ = stream.set_zero_linger();
+}
+
+/// Ends when the target's flows are reset or the process ends.
+async fn cut(mut target: watch::Receiver<u64>, end: &CancellationToken) {
+    let changed = async {
+        if target.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    end.run_until_cancelled(changed).await;
+}
+
+/// Counts a flow as open until it is dropped.
+struct Open {
+    listener: Arc<Listener>,
+}
+
+impl Open {
+    fn new(listener: Arc<Listener>) -> Self {
+        listener.stats.active.add(1);
+        Self { listener }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.listener.stats.active.add(-1);
+    }
+}
+
+/// Counts a flow at its target until it is dropped.
+struct Carried<'a>(&'a Target);
+
+impl<'a> Carried<'a> {
+    fn new(target: &'a Target) -> Self {
+        target.flows.add(1);
+        Self(target)
+    }
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        self.0.flows.add(-1);
+    }
+}

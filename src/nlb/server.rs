@@ -1,0 +1,272 @@
+//! A running load balancer: its listeners and target groups, and how a new configuration is applied.
+//!
+//! Started by `app::nlb` and by `wharf up`. Always holds: what a new configuration does not change
+//! goes on untouched, and a part of it that cannot be applied leaves the rest applied.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    config::{GroupConfig, ListenerConfig, NlbConfig},
+    listener::{Binding, Listener, accept_loop},
+    stats::{ListenerStats, ListenerTotals, TargetState},
+    target::{CHECKS_AT_ONCE, Group, Shared, Usage},
+};
+use crate::net::listen;
+
+/// What could not be applied; everything else was.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct ApplyError(pub Vec<BindError>);
+
+/// A listener that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {name}: {}", listen::bind_help(*address, source))]
+pub struct BindError {
+    /// Name of the listener.
+    pub name: Arc<str>,
+    /// Where it should listen.
+    pub address: SocketAddr,
+    /// What the kernel says.
+    pub source: io::Error,
+}
+
+/// A running load balancer. Clones refer to the same one.
+#[derive(Clone, Debug)]
+pub struct NlbHandle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Ends accepting.
+    cancel: CancellationToken,
+    shared: Arc<Shared>,
+    /// Accept loops and flows.
+    flows: TaskTracker,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    listeners: HashMap<Arc<str>, Bound>,
+    groups: HashMap<Arc<str>, Arc<Group>>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    /// As configured; the port may be 0.
+    wanted: SocketAddr,
+    local: SocketAddr,
+    listener: Arc<Listener>,
+    /// Ends accepting on this socket.
+    stop: CancellationToken,
+}
+
+impl NlbHandle {
+    /// Starts a load balancer. It accepts until `cancel`; its flows go on until [`Self::drain`].
+    ///
+    /// # Errors
+    /// A listener cannot be bound; nothing runs then.
+    pub async fn start(config: NlbConfig, cancel: CancellationToken) -> Result<Self, ApplyError> {
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        let handle = Self(Arc::new(Inner {
+            cancel,
+            shared: Arc::new(Shared {
+                seed,
+                tasks: TaskTracker::new(),
+                end: CancellationToken::new(),
+                changes: watch::Sender::new(0),
+                permits: Semaphore::new(CHECKS_AT_ONCE),
+            }),
+            flows: TaskTracker::new(),
+            running: Mutex::default(),
+        }));
+        if let Err(error) = handle.apply(config) {
+            handle.0.cancel.cancel();
+            handle.drain(Duration::ZERO).await;
+            return Err(error);
+        }
+        Ok(handle)
+    }
+
+    /// Applies a configuration: groups and listeners are matched by name, targets by address. Flows
+    /// go on. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// Listeners that could not be bound; the previous ones of the same names keep serving.
+    pub fn apply(&self, config: NlbConfig) -> Result<(), ApplyError> {
+        let mut running = self.lock();
+        let NlbConfig { zones, listeners, groups, .. } = config;
+        self.apply_groups(&mut running, groups, &listeners, &zones);
+        let mut failed = Vec::new();
+        running.listeners.retain(|name, bound| {
+            let stays = listeners.iter().any(|listener| listener.name == *name);
+            if !stays {
+                bound.stop.cancel();
+            }
+            stays
+        });
+        for listener in listeners {
+            if let Err(error) = self.apply_listener(&mut running, listener) {
+                failed.push(error);
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(ApplyError(failed)) }
+    }
+
+    fn apply_groups(
+        &self,
+        running: &mut Running,
+        groups: Vec<GroupConfig>,
+        listeners: &[ListenerConfig],
+        zones: &[Arc<str>],
+    ) {
+        let gone: Vec<Arc<str>> = running
+            .groups
+            .keys()
+            .filter(|name| !groups.iter().any(|group| group.name == **name))
+            .cloned()
+            .collect();
+        for group in gone.iter().filter_map(|name| running.groups.remove(name)) {
+            let empty = GroupConfig { targets: Vec::new(), ..GroupConfig::clone(&group.config()) };
+            group.apply(empty, Usage::NotUsed, zones);
+        }
+        for config in groups {
+            let used = listeners.iter().any(|listener| listener.group == config.name);
+            let usage = if used { Usage::Used } else { Usage::NotUsed };
+            let group = running
+                .groups
+                .entry(Arc::clone(&config.name))
+                .or_insert_with(|| Group::new(Arc::clone(&self.0.shared), config.clone()));
+            group.apply(config, usage, zones);
+        }
+    }
+
+    fn apply_listener(
+        &self,
+        running: &mut Running,
+        config: ListenerConfig,
+    ) -> Result<(), BindError> {
+        let Some(group) = running.groups.get(&config.group).cloned() else {
+            let source = io::Error::new(io::ErrorKind::NotFound, "no such target group");
+            let ListenerConfig { name, address, .. } = config;
+            return Err(BindError { name, address, source });
+        };
+        let binding = Arc::new(Binding {
+            group,
+            zone: config.zone,
+            idle_timeout: config.idle_timeout,
+            connect_timeout: config.connect_timeout,
+            max_flows: config.max_flows,
+        });
+        if let Some(bound) = running.listeners.get(&config.name) {
+            bound.listener.binding.store(Arc::clone(&binding));
+            if bound.wanted == config.address {
+                return Ok(());
+            }
+        }
+        let (name, address) = (config.name, config.address);
+        let bind = || -> io::Result<(TcpListener, SocketAddr)> {
+            let socket = TcpListener::from_std(listen::tcp(address)?)?;
+            let local = socket.local_addr()?;
+            Ok((socket, local))
+        };
+        let (socket, local) =
+            bind().map_err(|source| BindError { name: Arc::clone(&name), address, source })?;
+        let previous = running.listeners.get(&name);
+        let listener = Arc::new(Listener {
+            binding: ArcSwap::new(binding),
+            stats: previous
+                .map_or_else(Arc::<ListenerStats>::default, |old| Arc::clone(&old.listener.stats)),
+            flows: self.0.flows.clone(),
+            end: self.0.shared.end.clone(),
+            sequence: AtomicU64::new(0),
+        });
+        let stop = self.0.cancel.child_token();
+        self.0.flows.spawn(accept_loop(Arc::clone(&listener), socket, stop.clone()));
+        tracing::info!(listener = %name, address = %local, "listening");
+        let bound = Bound { wanted: address, local, listener, stop };
+        if let Some(previous) = running.listeners.insert(name, bound) {
+            previous.stop.cancel();
+        }
+        Ok(())
+    }
+
+    /// Ends accepting, waits up to `grace` for the flows, and resets what is left. Says whether none
+    /// was left.
+    pub async fn drain(&self, grace: Duration) -> Drained {
+        let inner = &self.0;
+        inner.cancel.cancel();
+        inner.flows.close();
+        inner.shared.tasks.close();
+        let left = tokio::time::timeout(grace, inner.flows.wait()).await.is_err();
+        inner.shared.end.cancel();
+        inner.flows.wait().await;
+        inner.shared.tasks.wait().await;
+        if left { Drained::Reset } else { Drained::Clean }
+    }
+
+    /// Names of the listeners and the addresses they are bound to, by name.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        let running = self.lock();
+        let mut addresses: Vec<_> =
+            running.listeners.iter().map(|(name, bound)| (Arc::clone(name), bound.local)).collect();
+        addresses.sort();
+        addresses
+    }
+
+    /// All targets with their states, by group and address.
+    #[must_use]
+    pub fn targets(&self) -> Vec<TargetState> {
+        let mut targets: Vec<_> =
+            self.lock().groups.values().flat_map(|group| group.targets()).collect();
+        targets
+            .sort_by(|a, b| (&a.target_group, a.id, a.port).cmp(&(&b.target_group, b.id, b.port)));
+        targets
+    }
+
+    /// Counts of the listeners, by name.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<ListenerTotals> {
+        let running = self.lock();
+        let totals =
+            |(name, bound): (&Arc<str>, &Bound)| bound.listener.stats.totals(Arc::clone(name));
+        let mut all: Vec<_> = running.listeners.iter().map(totals).collect();
+        all.sort_by(|a, b| a.listener.cmp(&b.listener));
+        all
+    }
+
+    /// Changes whenever the state of a target may have changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.shared.changes.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every flow ended by itself.
+    Clean,
+    /// Some flows had to be reset.
+    Reset,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What the NLB emulator counts. Written by flows of any worker, read at scrape.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use serde::Serialize;
+
+use crate::{
+    health::{Code, State},
+    net::relay::Traffic,
+    stats::Gauge,
+};
+
+/// A count with any number of writers.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn one(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn load(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Counts of one listener.
+#[derive(Debug, Default)]
+pub(super) struct ListenerStats {
+    pub(super) active: Gauge,
+    pub(super) new: Count,
+    pub(super) traffic: Traffic,
+    pub(super) client_resets: Count,
+    pub(super) target_resets: Count,
+    pub(super) elb_resets: Count,
+    pub(super) rejected: Count,
+    pub(super) fail_open: Count,
+    pub(super) connect_failures: Count,
+    pub(super) redispatches: Count,
+    pub(super) accept_errors: Count,
+}
+
+/// Counts of one listener at one moment, named after the CloudWatch metrics (A.12).
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerTotals {
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// Flows open now.
+    pub active_flow_count: i64,
+    /// Flows accepted.
+    pub new_flow_count: u64,
+    /// Bytes relayed, both directions.
+    pub processed_bytes: u64,
+    /// Flows that the client reset.
+    pub tcp_client_reset_count: u64,
+    /// Flows that the target reset.
+    pub tcp_target_reset_count: u64,
+    /// Flows that the load balancer reset.
+    pub tcp_elb_reset_count: u64,
+    /// Flows refused: too many at once, or no target.
+    pub rejected_flow_count: u64,
+    /// Flows routed by fail-open.
+    pub unhealthy_routing_flow_count: u64,
+    /// Connections to targets that failed.
+    pub target_connect_failures: u64,
+    /// Flows that went to a second target after the first could not be reached.
+    pub redispatches: u64,
+    /// Failed accepts, such as for want of descriptors.
+    pub accept_errors: u64,
+}
+
+impl ListenerStats {
+    pub(super) fn totals(&self, listener: Arc<str>) -> ListenerTotals {
+        ListenerTotals {
+            listener,
+            active_flow_count: self.active.load(),
+            new_flow_count: self.new.load(),
+            processed_bytes: self.traffic.a_to_b.load(Relaxed) + self.traffic.b_to_a.load(Relaxed),
+            tcp_client_reset_count: self.client_resets.load(),
+            tcp_target_reset_count: self.target_resets.load(),
+            tcp_elb_reset_count: self.elb_resets.load(),
+            rejected_flow_count: self.rejected.load(),
+            unhealthy_routing_flow_count: self.fail_open.load(),
+            target_connect_failures: self.connect_failures.load(),
+            redispatches: self.redispatches.load(),
+            accept_errors: self.accept_errors.load(),
+        }
+    }
+}
+
+/// A target at one moment, in the words of `DescribeTargetHealth` (A.6).
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetState {
+    /// Name of its group.
+    pub target_group: Arc<str>,
+    /// Address.
+    pub id: std::net::IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Its zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub availability_zone: Option<Arc<str>>,
+    /// Port that is checked.
+    pub health_check_port: u16,
+    /// State.
+    pub state: State,
+    /// Why, unless it is healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Code>,
+    /// Flows open now. Ours; AWS does not tell.
+    pub active_flows: i64,
+}

@@ -1,0 +1,353 @@
+//! Target groups: who is registered, who is healthy, who leaves (A.5, A.6).
+//!
+//! Made and changed by `server`, asked by `listener` for every flow. Each registered target has one
+//! task that checks it; all changes of health happen there, changes of registration happen in
+//! [`Group::apply`]. A [`Target`] lives as long as a flow holds it.
+
+mod checks;
+
+use std::{
+    hash::BuildHasher,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+};
+
+use arc_swap::ArcSwap;
+use foldhash::quality::FixedState;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(super) use checks::AT_ONCE as CHECKS_AT_ONCE;
+
+use super::{
+    config::{GroupConfig, TargetConfig},
+    flow::{Flow, Member, Routing, Standing, choose, sticky_hash},
+    stats::TargetState,
+};
+use crate::{
+    health::{Code, Flows, Rules, State, Step, TargetHealth},
+    stats::Gauge,
+};
+
+/// What all groups of a load balancer share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Key of the flow hash.
+    pub(super) seed: u64,
+    /// Check tasks and timers.
+    pub(super) tasks: TaskTracker,
+    /// Ends those tasks.
+    pub(super) end: CancellationToken,
+    /// Counts changes of any target's state.
+    pub(super) changes: watch::Sender<u64>,
+    /// Bounds the checks at once.
+    pub(super) permits: Semaphore,
+}
+
+/// A target group.
+#[derive(Debug)]
+pub(super) struct Group {
+    shared: Arc<Shared>,
+    config: watch::Sender<Arc<GroupConfig>>,
+    members: ArcSwap<Vec<Arc<Target>>>,
+    /// Held while `members` is replaced.
+    writing: Mutex<()>,
+}
+
+/// Whether a listener forwards to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    NotUsed,
+    Used,
+}
+
+/// A target, registered or draining.
+#[derive(Debug)]
+pub(super) struct Target {
+    id: u64,
+    pub(super) address: SocketAddr,
+    config: ArcSwap<TargetConfig>,
+    registration: Mutex<Registration>,
+    /// [`Standing`], kept beside the lock for the choice.
+    standing: AtomicU8,
+    pub(super) flows: Gauge,
+    /// A change resets the flows that subscribed before.
+    cut: watch::Sender<u64>,
+    /// A flow could not connect (passive check, A.5).
+    passive: Notify,
+}
+
+#[derive(Debug)]
+struct Registration {
+    health: TargetHealth,
+    /// Ends the tasks of this registration.
+    stop: CancellationToken,
+}
+
+/// A chosen target.
+#[derive(Debug)]
+pub(super) struct Picked {
+    pub(super) target: Arc<Target>,
+    pub(super) routing: Routing,
+    /// Changes when the flow must be reset.
+    pub(super) cut: watch::Receiver<u64>,
+}
+
+impl Group {
+    pub(super) fn new(shared: Arc<Shared>, config: GroupConfig) -> Arc<Self> {
+        let empty = GroupConfig { targets: Vec::new(), ..config };
+        Arc::new(Self {
+            shared,
+            config: watch::Sender::new(Arc::new(empty)),
+            members: ArcSwap::default(),
+            writing: Mutex::new(()),
+        })
+    }
+
+    pub(super) fn config(&self) -> Arc<GroupConfig> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Chooses a target for a flow that enters at the node of `zone`; never `except`.
+    pub(super) fn pick(
+        &self,
+        flow: &Flow,
+        zone: Option<&str>,
+        except: Option<&Target>,
+    ) -> Option<Picked> {
+        let config = self.config();
+        let hash = match config.sticky {
+            true => sticky_hash(flow.source.ip(), self.shared.seed),
+            false => flow.hash(self.shared.seed),
+        };
+        let zone = zone.filter(|_| !config.cross_zone);
+        let members = self.members.load();
+        let candidates = members.iter().map(|target| {
+            let foreign = zone.is_some() && target.config.load().zone.as_deref() != zone;
+            let excluded = except.is_some_and(|other| std::ptr::eq(other, &raw const **target));
+            let out = foreign || excluded;
+            let standing = if out { Standing::Out } else { target.standing() };
+            Member { id: target.id, standing }
+        });
+        let choice = choose(hash, candidates, config.minimum)?;
+        let target = Arc::clone(&members[choice.index]);
+        let cut = target.cut.subscribe();
+        Some(Picked { target, routing: choice.routing, cut })
+    }
+
+    /// Registers, changes and deregisters targets so that those of `config` remain. A target whose
+    /// zone is not among `zones` is not used.
+    pub(super) fn apply(self: &Arc<Self>, config: GroupConfig, usage: Usage, zones: &[Arc<str>]) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = Arc::new(config);
+        self.config.send_replace(Arc::clone(&config));
+        let present = self.members.load_full();
+        let mut members = Vec::with_capacity(config.targets.len());
+        for wanted in &config.targets {
+            let zone_enabled =
+                zones.is_empty() || wanted.zone.as_ref().is_none_or(|zone| zones.contains(zone));
+            let usage = if zone_enabled { usage } else { Usage::NotUsed };
+            let known = present.iter().find(|target| target.address == wanted.address);
+            let target = match known {
+                Some(target) => {
+                    target.config.store(Arc::new(wanted.clone()));
+                    Arc::clone(target)
+                },
+                None => Arc::new(Target::new(wanted)),
+            };
+            self.register(&target, usage, known.is_none());
+            members.push(target);
+        }
+        let leaves = |target: &&Arc<Target>| {
+            !config.targets.iter().any(|wanted| wanted.address == target.address)
+        };
+        for target in present.iter().filter(leaves) {
+            if self.deregister(target) == State::Draining {
+                members.push(Arc::clone(target));
+            }
+        }
+        self.members.store(Arc::new(members));
+        self.shared.note_change();
+    }
+
+    /// Brings a wanted target into the state `usage` asks for; one that is there already stays as it
+    /// is.
+    fn register(self: &Arc<Self>, target: &Arc<Target>, usage: Usage, new: bool) {
+        let mut registration = target.lock();
+        let used = match registration.health.state() {
+            State::Draining => None,
+            State::Unused => Some(Usage::NotUsed),
+            _ => Some(Usage::Used),
+        };
+        if !new && used == Some(usage) {
+            return;
+        }
+        registration.stop.cancel();
+        let stop = self.shared.end.child_token();
+        let health = match usage {
+            Usage::NotUsed => TargetHealth::not_in_use(),
+            Usage::Used => TargetHealth::registered(),
+        };
+        *registration = Registration { health, stop: stop.clone() };
+        target.note_standing(&registration.health);
+        drop(registration);
+        if usage == Usage::Used {
+            let run = checks::run(Arc::clone(self), Arc::clone(target));
+            self.shared.tasks.spawn(async move {
+                stop.run_until_cancelled(run).await;
+            });
+        }
+    }
+
+    /// Starts the deregistration of a target and says in which state it is now.
+    fn deregister(self: &Arc<Self>, target: &Arc<Target>) -> State {
+        let mut registration = target.lock();
+        let step = registration.health.deregister();
+        target.note_standing(&registration.health);
+        let (state, stop) = (registration.health.state(), registration.stop.clone());
+        drop(registration);
+        match step {
+            Some(Step { to: State::Draining, .. }) => {
+                tracing::info!(target = %target.address, "target is draining");
+                let delay = self.config().deregistration_delay;
+                let (group, target) = (Arc::clone(self), Arc::clone(target));
+                self.shared.tasks.spawn(async move {
+                    let over = stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+                    if over.is_some() {
+                        group.deregistered(&target);
+                    }
+                });
+            },
+            Some(_) => stop.cancel(),
+            None => {},
+        }
+        state
+    }
+
+    /// The deregistration delay is over: the group forgets the target; what flows remain hold it.
+    fn deregistered(&self, target: &Arc<Target>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let flows = match self.config().deregistration_termination {
+            true => Flows::Reset,
+            false => Flows::Keep,
+        };
+        let mut registration = target.lock();
+        let Some(step) = registration.health.deregistered(flows) else { return };
+        registration.stop.cancel();
+        drop(registration);
+        let mut members = Vec::clone(&self.members.load());
+        members.retain(|other| !Arc::ptr_eq(other, target));
+        self.members.store(Arc::new(members));
+        target.follow(step);
+        self.shared.note_change();
+    }
+
+    /// Runs `change` on the health of a target and carries out what follows from it.
+    fn change(
+        &self,
+        target: &Target,
+        change: impl FnOnce(&mut TargetHealth, &Rules) -> Option<Step>,
+    ) -> Option<Step> {
+        let rules = self.config.borrow().check.rules;
+        let mut registration = target.lock();
+        let step = change(&mut registration.health, &rules);
+        target.note_standing(&registration.health);
+        let code = registration.health.code();
+        drop(registration);
+        if let Some(step) = step {
+            target.follow(step);
+            log(&self.config().name, target, step, code);
+        }
+        self.shared.note_change();
+        step
+    }
+
+    /// Targets and their states.
+    pub(super) fn targets(&self) -> Vec<TargetState> {
+        let config = self.config();
+        let state = |target: &Arc<Target>| {
+            let registered = target.config.load();
+            let registration = target.lock();
+            TargetState {
+                target_group: Arc::clone(&config.name),
+                id: target.address.ip(),
+                port: target.address.port(),
+                availability_zone: registered.zone.clone(),
+                health_check_port: registered.check_address(&config.check).port(),
+                state: registration.health.state(),
+                reason: registration.health.code(),
+                active_flows: target.flows.load(),
+            }
+        };
+        self.members.load().iter().map(state).collect()
+    }
+}
+
+fn log(group: &str, target: &Target, step: Step, code: Option<Code>) {
+    let target = target.address;
+    match step.to {
+        State::Unhealthy | State::UnhealthyDraining => {
+            tracing::warn!(group, %target, from = ?step.from, to = ?step.to, ?code, "target changed");
+        },
+        _ => tracing::info!(group, %target, from = ?step.from, to = ?step.to, "target changed"),
+    }
+}
+
+impl Shared {
+    fn note_change(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Target {
+    fn new(config: &TargetConfig) -> Self {
+        Self {
+            id: FixedState::default().hash_one(config.address),
+            address: config.address,
+            config: ArcSwap::from_pointee(config.clone()),
+            registration: Mutex::new(Registration {
+                health: TargetHealth::registered(),
+                stop: CancellationToken::new(),
+            }),
+            standing: AtomicU8::new(0),
+            flows: Gauge::default(),
+            cut: watch::Sender::new(0),
+            passive: Notify::new(),
+        }
+    }
+
+    /// A flow could not connect.
+    pub(super) fn connect_failed(&self) {
+        self.passive.notify_one();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Registration> {
+        self.registration.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn standing(&self) -> Standing {
+        match self.standing.load(Relaxed) {
+            0 => Standing::Out,
+            1 => Standing::Candidate,
+            _ => Standing::Healthy,
+        }
+    }
+
+    fn note_standing(&self, health: &TargetHealth) {
+        let standing = match health.state() {
+            State::Draining | State::Unused => 0,
+            State::Initial | State::Unhealthy | State::UnhealthyDraining => 1,
+            State::Healthy => 2,
+        };
+        self.standing.store(standing, Relaxed);
+    }
+
+    fn follow(&self, step: Step) {
+        if step.flows == Flows::Reset {
+            self.cut.send_modify(|count| *count += 1);
+        }
+    }
+}

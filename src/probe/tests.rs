@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use tokio::{io::AsyncReadExt, net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::upstream::peer::{Peer, PeerKey};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(20);
+
+/// Accepts one connection, reads until the end of a request head, answers, and returns what came.
+async fn answers(response: &'static str) -> (SocketAddr, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") {
+            seen.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(response.as_bytes()).await.unwrap();
+        let _ = stream.read(&mut [0; 16]).await;
+        seen
+    });
+    (address, task)
+}
+
+async fn refusing() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+fn check(matcher: &Matcher) -> HttpCheck<'_> {
+    HttpCheck { host: "10.0.0.1:80", path: "/healthz/ready", matcher }
+}
+
+#[tokio::test]
+async fn http_judges_by_the_status_code_alone() {
+    let only_200: Matcher = "200".parse().unwrap();
+    for (response, outcome) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n", Outcome::Pass),
+        ("HTTP/1.1 200 OK\r\n\r\n", Outcome::Pass),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+            Outcome::Fail(FailReason::ResponseCode(503)),
+        ),
+        ("SSH-2.0-OpenSSH\r\n\r\n", Outcome::Fail(FailReason::Failed)),
+    ] {
+        let (address, _task) = answers(response).await;
+        assert_eq!(http(address, check(&only_200), LIMIT, Preamble::None).await, outcome);
+    }
+}
+
+#[tokio::test]
+async fn http_sends_one_closing_request_behind_the_preamble() {
+    let (address, task) = answers("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await;
+    let matcher = Matcher::default();
+    assert_eq!(http(address, check(&matcher), LIMIT, Preamble::ProxyLocal).await, Outcome::Pass);
+    let seen = task.await.unwrap();
+    let mut header = Vec::new();
+    proxy_protocol::write_v2_local(&mut header);
+    let request = seen.strip_prefix(&header[..]).unwrap();
+    assert_eq!(
+        std::str::from_utf8(request).unwrap(),
+        "GET /healthz/ready HTTP/1.1\r\nhost: 10.0.0.1:80\r\nuser-agent: \
+         ELB-HealthChecker/2.0\r\nconnection: close\r\n\r\n"
+    );
+}
+
+#[tokio::test]
+async fn refusal_and_silence_are_told_apart() {
+    let matcher = Matcher::default();
+    let refused = Outcome::Fail(FailReason::Refused);
+    assert_eq!(tcp(refusing().await, LIMIT, Preamble::None).await, refused);
+    assert_eq!(http(refusing().await, check(&matcher), LIMIT, Preamble::None).await, refused);
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    assert_eq!(tcp(address, LIMIT, Preamble::None).await, Outcome::Pass);
+    let late = Outcome::Fail(FailReason::Timeout);
+    assert_eq!(http(address, check(&matcher), SHORT, Preamble::None).await, late);
+}
+
+fn peer(address: SocketAddr) -> Arc<Peer> {
+    Arc::new(Peer::new(PeerKey { address, pod: "pod".into() }))
+}
+
+/// Lets timers and sockets run until the checks have brought the condition about.
+async fn until(condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, wait).await.expect("the condition comes true");
+}
+
+/// [HC-2] and [HC-3].
+#[tokio::test]
+async fn hc_3_a_peer_that_leaves_the_list_is_tried_again() {
+    let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let good = peer(open.local_addr().unwrap());
+    let bad = peer(refusing().await);
+    let (list, peers) = watch::channel(Arc::new(vec![Arc::clone(&good), Arc::clone(&bad)]));
+    let cancel = CancellationToken::new();
+    let checks = tokio::spawn(run_checks(peers, SHORT, LIMIT, cancel.clone()));
+    until(|| !bad.is_up()).await;
+    assert!(good.is_up());
+    list.send_replace(Arc::new(vec![Arc::clone(&good)]));
+    until(|| bad.is_up()).await;
+    drop(open);
+    until(|| !good.is_up()).await;
+    assert!(good.check_failures.load() >= 3, "it had passed, so it needed three failures");
+    cancel.cancel();
+    checks.await.unwrap();
+}
