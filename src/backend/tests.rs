@@ -20,15 +20,17 @@ struct Pod {
 
 impl Pod {
     async fn start() -> Self {
-        Self::with_tls(None).await
+        Self::with(None, GRACE).await
     }
 
-    async fn with_tls(tls: Option<rustls::ServerConfig>) -> Self {
+    async fn with(tls: Option<rustls::ServerConfig>, grace: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
         let identity = Identity::new("pod-1", "app-dev");
-        let ended = tokio::spawn(serve(listener, identity, tls.map(Arc::new), cancel.clone()));
+        let serving =
+            serve_with_grace(listener, identity, tls.map(Arc::new), cancel.clone(), grace);
+        let ended = tokio::spawn(serving);
         Self { address, cancel: cancel.drop_guard(), ended }
     }
 
@@ -240,7 +242,7 @@ async fn tls_offers_both_versions_and_shows_the_server_name() {
     let (certificate, key) = (key.cert, key.signing_key);
     let config =
         server_config(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-    let pod = Pod::with_tls(Some(config)).await;
+    let pod = Pod::with(Some(config), GRACE).await;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -329,9 +331,9 @@ async fn a_stop_says_goodbye_to_a_websocket() {
     stopped.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_request_that_never_ends_is_closed_when_the_grace_is_over() {
-    let pod = Pod::start().await;
+    let pod = Pod::with(None, Duration::from_millis(20)).await;
     let mut stream = pod.connect().await;
     let request =
         "POST /data HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
