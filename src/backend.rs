@@ -81,6 +81,16 @@ pub async fn serve(
     tls: Option<Arc<rustls::ServerConfig>>,
     cancel: CancellationToken,
 ) -> io::Result<()> {
+    serve_with_grace(listener, identity, tls, cancel, GRACE).await
+}
+
+async fn serve_with_grace(
+    listener: TcpListener,
+    identity: Identity,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    cancel: CancellationToken,
+    grace: Duration,
+) -> io::Result<()> {
     let local = listener.local_addr()?;
     let shared = Shared {
         identity,
@@ -92,7 +102,7 @@ pub async fn serve(
     tracing::debug!(address = %local, pod = %shared.identity.name, "pod listening");
     accept_until_cancelled(listener, &shared, &cancel).await;
     shared.tasks.close();
-    if tokio::time::timeout(GRACE, shared.tasks.wait()).await.is_err() {
+    if tokio::time::timeout(grace, shared.tasks.wait()).await.is_err() {
         tracing::debug!(connections = shared.tasks.len(), "grace is over, closing connections");
         shared.abort.cancel();
         shared.tasks.wait().await;

@@ -56,14 +56,14 @@ pub(super) struct Letters {
     size: u64,
     /// Bytes promised; more than `size` means the body breaks off. `None` promises nothing.
     promised: Option<u64>,
-    piece: u64,
+    piece: usize,
     pause: Pause,
 }
 
 impl Letters {
     /// `size` letters with a Content-Length.
     pub(super) fn new(size: u64) -> Self {
-        Self { sent: 0, size, promised: Some(size), piece: PIECE as u64, pause: Pause::none() }
+        Self { sent: 0, size, promised: Some(size), piece: PIECE, pause: Pause::none() }
     }
 
     /// Without a Content-Length: chunked, or HTTP/2 data frames.
@@ -75,7 +75,7 @@ impl Letters {
     /// At about `rate` bytes a second.
     pub(super) fn paced(mut self, rate: u64) -> Self {
         let per_second = (rate / PIECE as u64).max(10);
-        self.piece = (rate / per_second).clamp(1, PIECE as u64);
+        self.piece = usize::try_from(rate / per_second).unwrap_or(PIECE).clamp(1, PIECE);
         self.pause = Pause::of(Duration::from_secs_f64(self.piece as f64 / rate.max(1) as f64));
         self
     }
@@ -100,7 +100,8 @@ impl Letters {
             ready!(self.pause.poll(cx));
         }
         let start = (self.sent % 26) as usize;
-        let length = left.min(self.piece).min((PIECE - start) as u64) as usize;
+        let left = usize::try_from(left).unwrap_or(PIECE);
+        let length = left.min(self.piece).min(PIECE - start);
         self.sent += length as u64;
         Poll::Ready(Some(Ok(Bytes::from_static(&LETTERS[start..start + length]))))
     }

@@ -4,7 +4,7 @@
 //! Called by `backend::serve`, once per accepted connection. Always holds: the handshake, the
 //! preface and each request head have a deadline.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     Request,
@@ -102,7 +102,7 @@ where
     });
     let io = TokioIo::new(stream);
     let ended = if is_http2 {
-        let mut connection = pin!(http2(executor).serve_connection(io, service));
+        let mut connection = Box::pin(http2(executor).serve_connection(io, service));
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = drain.cancelled() => {
@@ -111,7 +111,7 @@ where
             },
         }
     } else {
-        let mut connection = pin!(http1().serve_connection(io, service).with_upgrades());
+        let mut connection = Box::pin(http1().serve_connection(io, service).with_upgrades());
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = drain.cancelled() => {

@@ -44,7 +44,7 @@ const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(super) fn upgrade(mut request: Request<Incoming>, link: &Link) -> Response<PodBody> {
     let accept = match check(&request) {
         Ok(key) => accept_value(key.as_bytes()),
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.response(),
     };
     let on_upgrade = hyper::upgrade::on(&mut request);
     let drain = link.shared.drain.clone();
@@ -64,33 +64,46 @@ pub(super) fn upgrade(mut request: Request<Incoming>, link: &Link) -> Response<P
     response
 }
 
+/// What is wrong with a handshake.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    Key,
+    NoUpgrade,
+    Version,
+}
+
+impl Refusal {
+    fn response(self) -> Response<PodBody> {
+        let (status, text) = match self {
+            Self::Key => (StatusCode::BAD_REQUEST, "sec-websocket-key: must have 24 bytes\n"),
+            Self::NoUpgrade => (StatusCode::UPGRADE_REQUIRED, "/echo speaks WebSocket\n"),
+            Self::Version => (StatusCode::UPGRADE_REQUIRED, "only version 13 is spoken\n"),
+        };
+        let mut response = Response::new(PodBody::text(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        if status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
+
 /// The client's key, if its handshake is right (RFC 6455 4.2.1).
-fn check(request: &Request<Incoming>) -> Result<&HeaderValue, Response<PodBody>> {
+fn check(request: &Request<Incoming>) -> Result<&HeaderValue, Refusal> {
     let headers = request.headers();
     let is_upgrade = request.method() == Method::GET
         && request.version() == Version::HTTP_11
         && has_token(headers, &CONNECTION, "upgrade")
         && has_token(headers, &UPGRADE, "websocket");
     if !is_upgrade {
-        let mut refusal = refuse(StatusCode::UPGRADE_REQUIRED, "/echo speaks WebSocket\n");
-        refusal.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-        return Err(refusal);
+        return Err(Refusal::NoUpgrade);
     }
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let mut refusal = refuse(StatusCode::UPGRADE_REQUIRED, "only version 13 is spoken\n");
-        refusal.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(refusal);
+        return Err(Refusal::Version);
     }
-    headers
-        .get(SEC_WEBSOCKET_KEY)
-        .filter(|key| key.len() == 24)
-        .ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "sec-websocket-key: must have 24 bytes\n"))
-}
-
-fn refuse(status: StatusCode, text: &'static str) -> Response<PodBody> {
-    let mut response = Response::new(PodBody::text(text));
-    *response.status_mut() = status;
-    response
+    headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24).ok_or(Refusal::Key)
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -149,7 +162,7 @@ async fn echo(stream: &mut TokioIo<Upgraded>) -> io::Result<Option<Close>> {
         loop {
             match decoder.next() {
                 Ok(Some(Event::Message(kind, payload))) => {
-                    encode::message(&mut out, kind, &payload)
+                    encode::message(&mut out, kind, &payload);
                 },
                 Ok(Some(Event::Ping(payload))) => encode::pong(&mut out, &payload),
                 Ok(Some(Event::Close(close))) | Err(close) => {
