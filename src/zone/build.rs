@@ -278,3 +278,6 @@ fn reverse(services: &HashMap<Arc<str>, Arc<ServiceEntry>>) -> HashMap<IpAddr, V
     }
     names
 }
+
+#[cfg(test)]
+mod tests;
