@@ -91,7 +91,8 @@ fn an_unknown_edns_version_is_badvers() {
         panic!("answered")
     };
     let answer = Message::from_vec(&bytes).unwrap();
-    assert_eq!(answer.metadata.response_code, ResponseCode::BADVERS);
+    // 16 is BADVERS in an answer to EDNS; the decoder calls it by its other name, BADSIG.
+    assert_eq!(u16::from(answer.metadata.response_code), 16);
     assert_eq!(answer.edns.unwrap().version(), 0);
 }
 
