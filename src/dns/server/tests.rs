@@ -359,7 +359,7 @@ mod any_packet {
 
             let tail: &[&[u8]] = if below { &[b"app", b"svc", b"cluster", b"local"] } else { &[] };
             let labels = labels.iter().map(Vec::as_slice).chain(tail.iter().copied());
-            let Ok(mut name) = Name::from_labels(labels.map(<[u8]>::to_vec).collect::<Vec<_>>()) else {
+            let Ok(mut name) = Name::from_labels(labels.map(<[u8]>::to_vec)) else {
                 return Ok(());
             };
             name.set_fqdn(true);
