@@ -214,9 +214,8 @@ fn address_record(name: Name, address: IpAddr) -> Record {
     Record::from_rdata(name, TTL, RData::from(address))
 }
 
-/// The labels of `name` left of `domain`, lower case; `None` when `name` is not in `domain`. A byte
-/// that no name of the map has becomes a label that none has, so that a dot inside a label is never
-/// taken for a separator.
+/// The labels of `name` left of `domain`, lower case; `None` when `name` is not in `domain`. They
+/// stay apart: a dot inside a label is no separator, and no name of the map has one.
 fn labels_below(name: &Name, domain: &str) -> Option<Vec<String>> {
     let mut labels = name.iter();
     for wanted in domain.rsplit('.') {
@@ -224,15 +223,9 @@ fn labels_below(name: &Name, domain: &str) -> Option<Vec<String>> {
             return None;
         }
     }
-    Some(labels.map(plain_label).collect())
-}
-
-fn plain_label(label: &[u8]) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if !label.iter().all(plain) {
-        return "?".to_owned();
-    }
-    label.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+    // Each byte becomes one character, so bytes that are no text stay distinct labels.
+    let lower = |byte: &u8| char::from(byte.to_ascii_lowercase());
+    Some(labels.map(|label| label.iter().map(lower).collect()).collect())
 }
 
 fn is_arpa(name: &Name) -> bool {

@@ -4,7 +4,7 @@
 //! endpoints. Always holds: the same objects in any order of slices give the same map.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     net::IpAddr,
     sync::Arc,
 };
@@ -50,9 +50,8 @@ impl Zone {
         for service in &objects.services {
             let Some(key) = lower_key(&service.key) else { continue };
             let fqdn: Arc<str> = zone.fqdn(&key).into();
-            if !zone.services.contains_key(&fqdn) {
-                let entry = sources.entry(&service.object, key, Arc::clone(&fqdn));
-                zone.services.insert(fqdn, Arc::new(entry));
+            if let Entry::Vacant(room) = zone.services.entry(Arc::clone(&fqdn)) {
+                room.insert(Arc::new(sources.entry(&service.object, key, fqdn)));
             }
         }
         zone.reverse = reverse(&zone.services);
@@ -278,3 +277,6 @@ fn reverse(services: &HashMap<Arc<str>, Arc<ServiceEntry>>) -> HashMap<IpAddr, V
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

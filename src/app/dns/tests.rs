@@ -1,1 +1,94 @@
-//! Tests.
+//! From objects to answers on a socket.
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{Name, RecordType},
+};
+use serde_json::json;
+
+use super::*;
+use crate::model::objects::{ObjectKey, Stored};
+
+/// Far beyond what an answer takes; a test that waits this long has failed.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+fn objects(ip: &str) -> Arc<Objects> {
+    let service = serde_json::from_value(json!({"spec": {"clusterIP": ip}})).unwrap();
+    let key = ObjectKey::new("app", "web");
+    let services = vec![Arc::new(Stored::in_memory(key, service, "test"))];
+    Arc::new(Objects { services, ..Objects::default() })
+}
+
+async fn ask(client: &UdpSocket) -> (ResponseCode, Vec<String>) {
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    let name = Name::from_ascii("web.app.svc.cluster.local.").unwrap();
+    message.add_query(Query::query(name, RecordType::A));
+    client.send(&message.to_vec().unwrap()).await.unwrap();
+    let mut buffer = [0; 512];
+    let length = tokio::time::timeout(PATIENCE, client.recv(&mut buffer)).await.unwrap().unwrap();
+    let answer = Message::from_vec(&buffer[..length]).unwrap();
+    let data = answer.answers.iter().map(|record| record.data.to_string()).collect();
+    (answer.metadata.response_code, data)
+}
+
+/// Asks until the answer is `wanted`; fails after [`PATIENCE`].
+async fn until(client: &UdpSocket, wanted: &str) {
+    let asking = async {
+        while ask(client).await.1 != [wanted] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap();
+}
+
+/// DNS-D, DNS-E
+#[tokio::test]
+async fn answers_follow_the_objects() {
+    let sockets = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = sockets.tcp.local_addr().unwrap();
+    assert_eq!(sockets.udp.local_addr().unwrap(), address);
+    let (send, receive) = watch::channel(Arc::default());
+    let cancel = CancellationToken::new();
+    let service = ZoneService {
+        sockets,
+        domain: "cluster.local".into(),
+        forward: None,
+        stats: Arc::default(),
+    };
+    let task = tokio::spawn(serve_zone(service, receive, cancel.clone()));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(address).await.unwrap();
+
+    assert_eq!(ask(&client).await.0, ResponseCode::ServFail, "not synced");
+    send.send_replace(objects("10.0.0.1"));
+    until(&client, "10.0.0.1").await;
+    send.send_replace(objects("10.0.0.2"));
+    until(&client, "10.0.0.2").await;
+    drop(send);
+    assert_eq!(ask(&client).await.1, ["10.0.0.2"], "the last zone stays");
+    cancel.cancel();
+    tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn forwarding_to_oneself_is_refused() {
+    let mut options = DnsOptions {
+        manifests: Vec::new(),
+        listen: "0.0.0.0:8053".parse().unwrap(),
+        cluster_domain: "cluster.local".into(),
+        forward: vec!["127.0.0.1:8053".parse().unwrap()],
+        forward_system: false,
+    };
+    assert!(forwarder(&options).unwrap_err().to_string().contains("address of this server"));
+    options.forward = vec!["127.0.0.1:53".parse().unwrap()];
+    assert!(forwarder(&options).unwrap().is_some());
+    options.forward.clear();
+    assert!(forwarder(&options).unwrap().is_none());
+}
+
+#[test]
+fn serials_only_grow() {
+    assert!(serial(0) > 1_700_000_000);
+    assert_eq!(serial(u32::MAX - 1), u32::MAX);
+    assert_eq!(serial(u32::MAX), u32::MAX);
+}

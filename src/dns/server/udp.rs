@@ -33,7 +33,7 @@ pub(super) async fn run(server: Arc<Server>, socket: Arc<UdpSocket>, cancel: Can
                 continue;
             },
         };
-        // Port 0 cannot be answered, and our own port would be a conversation with ourselves.
+        // Port 0 cannot be answered.
         if client.port() == 0 {
             server.stats.dropped.add_one();
             continue;
