@@ -1,2 +1,4 @@
 //! L6: the admin port.
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod readiness;
