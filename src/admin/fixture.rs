@@ -102,3 +102,8 @@ pub(crate) fn snapshot() -> Snapshot {
         findings: Vec::new(),
     }
 }
+
+/// A table without routes.
+pub(crate) const fn empty_table() -> RouteTable<Arc<CompiledRoute>> {
+    RouteTable(Vec::new())
+}

@@ -7,7 +7,11 @@
 mod process;
 mod upstream;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -47,6 +51,33 @@ pub struct Extra {
     pub last_apply_seconds: f64,
     /// The last one failed.
     pub apply_failed: bool,
+}
+
+/// The latest [`Extra`], written by the control loop after each compile.
+#[derive(Debug, Default)]
+pub struct ExtraCell(Mutex<Extra>);
+
+impl ExtraCell {
+    /// A cell that holds `extra`.
+    #[must_use]
+    pub const fn new(extra: Extra) -> Self {
+        Self(Mutex::new(extra))
+    }
+
+    /// The latest figures.
+    #[must_use]
+    pub fn load(&self) -> Extra {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a configuration that was applied, or with `failed` one that could not be.
+    pub fn applied(&self, took: Duration, failed: bool) {
+        let mut extra = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        extra.applies += 1;
+        extra.apply_seconds += took.as_secs_f64();
+        extra.last_apply_seconds = took.as_secs_f64();
+        extra.apply_failed = failed;
+    }
 }
 
 /// All metrics of this moment.
