@@ -35,6 +35,14 @@ pub enum CertError {
         #[source]
         source: std::io::Error,
     },
+    /// A name that is no Kubernetes name would become a path.
+    #[error("{namespace:?} and {secret:?} cannot name a Secret")]
+    Name {
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        secret: String,
+    },
     /// The names or the authority's files are bad.
     #[error("cannot make {}", path.display())]
     Mint {
@@ -79,6 +87,14 @@ pub fn run(dir: &Path, wanted: &[Wanted], force: bool) -> Result<Vec<Made>, Cert
         format!("{}{}", pair.cert_pem, pair.key_pem)
     })?;
     for want in wanted {
+        let is_name = |text: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+            !text.is_empty() && text.bytes().all(allowed)
+        };
+        if !is_name(&want.namespace) || !is_name(&want.secret) {
+            let (namespace, secret) = (want.namespace.clone(), want.secret.clone());
+            return Err(CertError::Name { namespace, secret });
+        }
         // A dot stands in no namespace, so two Secrets never share a file.
         let path = dir.join(format!("secret-{}.{}.yaml", want.namespace, want.secret));
         leaf(&authority, path, &want.hosts, keep, &mut made, |pair| secret(want, pair))?;

@@ -97,3 +97,14 @@ fn what_cannot_be_written_is_named() {
     let error = run(&dir.path().join("file"), &[], false).unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
+
+#[test]
+fn a_name_cannot_leave_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    for bad in ["../x", "a/b", "", "a b"] {
+        let mut want = wanted();
+        want[0].secret = bad.to_owned();
+        let refused = run(dir.path(), &want, false);
+        assert!(matches!(refused, Err(CertError::Name { .. })), "{bad:?}");
+    }
+}
