@@ -1,7 +1,15 @@
 //! L7: wiring of each command.
 
 pub mod backend;
+pub mod cert;
 pub mod check;
+pub mod client;
 pub mod dns;
+pub mod explain;
+pub mod get;
+pub mod healthcheck;
+pub mod nlb;
 pub mod router;
 pub mod signal;
+pub mod table;
+pub mod up;

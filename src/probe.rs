@@ -1,12 +1,150 @@
-//! stub
-/// s
-pub async fn run_checks(
-    _p: tokio::sync::watch::Receiver<
-        std::sync::Arc<Vec<std::sync::Arc<crate::upstream::peer::Peer>>>,
-    >,
-    _i: std::time::Duration,
-    _t: std::time::Duration,
-    c: tokio_util::sync::CancellationToken,
-) {
-    c.cancelled().await
+//! L4: active health checks: one check of an address, and the router's checks of its endpoints.
+//!
+//! Called by `nlb` for its targets and by `app` for [`run_checks`]. Always holds: a check ends within
+//! its limit, its connection is closed afterwards, and the number of checks at once is bounded.
+
+mod endpoints;
+mod matcher;
+
+use std::{net::SocketAddr, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+pub use endpoints::run_checks;
+pub use matcher::{Matcher, MatcherError};
+
+use crate::net::{connect, proxy_protocol};
+
+/// Most bytes of a response head.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Outcome of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The address answered, and not with something else.
+    Fail(FailReason),
+    /// It answered as wanted.
+    Pass,
 }
+
+/// Why a check failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailReason {
+    /// The connection broke, or what came was no HTTP.
+    Failed,
+    /// Nobody listens there.
+    Refused,
+    /// An answer with another status code.
+    ResponseCode(u16),
+    /// No answer in time.
+    Timeout,
+}
+
+/// What a check sends first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preamble {
+    /// Nothing.
+    None,
+    /// A PROXY header without addresses, as the AWS load balancer does (A.7).
+    ProxyLocal,
+}
+
+/// What an HTTP check asks and expects.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpCheck<'a> {
+    /// Value of Host.
+    pub host: &'a str,
+    /// Path of the GET.
+    pub path: &'a str,
+    /// Codes that pass.
+    pub matcher: &'a Matcher,
+}
+
+/// Passes if `address` accepts a connection within `limit`.
+pub async fn tcp(address: SocketAddr, limit: Duration, preamble: Preamble) -> Outcome {
+    within(limit, async {
+        open(address, limit, preamble).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Passes if `address` answers a GET with a code that the matcher wants, all within `limit`. The
+/// body is not read.
+pub async fn http(
+    address: SocketAddr,
+    check: HttpCheck<'_>,
+    limit: Duration,
+    preamble: Preamble,
+) -> Outcome {
+    within(limit, async {
+        let stream = open(address, limit, preamble).await?;
+        let status = get(stream, check).await?;
+        if check.matcher.matches(status.as_u16()) {
+            return Ok(());
+        }
+        Err(FailReason::ResponseCode(status.as_u16()))
+    })
+    .await
+}
+
+async fn within(limit: Duration, check: impl Future<Output = Result<(), FailReason>>) -> Outcome {
+    match tokio::time::timeout(limit, check).await {
+        Ok(Ok(())) => Outcome::Pass,
+        Ok(Err(reason)) => Outcome::Fail(reason),
+        Err(_elapsed) => Outcome::Fail(FailReason::Timeout),
+    }
+}
+
+async fn open(
+    address: SocketAddr,
+    limit: Duration,
+    preamble: Preamble,
+) -> Result<TcpStream, FailReason> {
+    let mut stream = connect::tcp(address, limit).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => FailReason::Refused,
+        std::io::ErrorKind::TimedOut => FailReason::Timeout,
+        _ => FailReason::Failed,
+    })?;
+    if preamble == Preamble::ProxyLocal {
+        let mut header = Vec::new();
+        proxy_protocol::write_v2_local(&mut header);
+        stream.write_all(&header).await.map_err(|_broken| FailReason::Failed)?;
+    }
+    Ok(stream)
+}
+
+async fn get(stream: TcpStream, check: HttpCheck<'_>) -> Result<StatusCode, FailReason> {
+    let request = Request::get(check.path)
+        .header(header::HOST, check.host)
+        .header(header::USER_AGENT, "ELB-HealthChecker/2.0")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_bad_path| FailReason::Failed)?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_broken| FailReason::Failed)?;
+    let mut connection = pin!(connection);
+    let mut response = pin!(sender.send_request(request));
+    let mut open = true;
+    loop {
+        // The connection may end in the same step in which the response is ready.
+        tokio::select! {
+            biased;
+            answer = &mut response => {
+                return answer.map(|answer| answer.status()).map_err(|_broken| FailReason::Failed);
+            },
+            _ended = &mut connection, if open => open = false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,272 @@
-//! L6
+//! Metrics as OpenMetrics text: OpenShift's names and labels (spec/route.md 18.3), and `wharf_*`.
+//!
+//! Called by the admin port at each scrape. The counters live in the workers and behind the
+//! snapshot; nothing is registered ahead, so a series vanishes with its route [MET-5]. `haproxy_*`
+//! are gauges, as OpenShift has them, even where the name ends in `_total`.
+
+mod process;
+mod upstream;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet, text,
+    },
+    metrics::MetricType,
+    registry::Registry,
+};
+
+use crate::{
+    model::{finding::Severity, reason::REASONS},
+    proxy::{record::Frontend, stats::RouterStats},
+    snapshot::Snapshot,
+    stats::{FrontendCounters, PerWorker},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The `Content-Type` of [`encode`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Names of [`crate::stats::ResponseClasses`].
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+/// What neither the snapshot nor the counters know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra {
+    /// ROUTER_MAX_CONNECTIONS.
+    pub max_connections: u64,
+    /// Configurations applied, good or bad.
+    pub applies: u64,
+    /// Seconds that these took, in sum.
+    pub apply_seconds: f64,
+    /// Seconds that the last one took.
+    pub last_apply_seconds: f64,
+    /// The last one failed.
+    pub apply_failed: bool,
+}
+
+/// The latest [`Extra`], written by the control loop after each compile.
+#[derive(Debug, Default)]
+pub struct ExtraCell(Mutex<Extra>);
+
+impl ExtraCell {
+    /// A cell that holds `extra`.
+    #[must_use]
+    pub const fn new(extra: Extra) -> Self {
+        Self(Mutex::new(extra))
+    }
+
+    /// The latest figures.
+    #[must_use]
+    pub fn load(&self) -> Extra {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a configuration that was applied, or with `failed` one that could not be.
+    pub fn applied(&self, took: Duration, failed: bool) {
+        let mut extra = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        extra.applies += 1;
+        extra.apply_seconds += took.as_secs_f64();
+        extra.last_apply_seconds = took.as_secs_f64();
+        extra.apply_failed = failed;
+    }
+}
+
+/// All metrics of this moment.
+#[must_use]
+pub fn encode(snapshot: &Arc<Snapshot>, stats: &Arc<RouterStats>, extra: Extra) -> String {
+    let mut registry = Registry::default();
+    let scrape = Scrape { snapshot: Arc::clone(snapshot), stats: Arc::clone(stats), extra };
+    registry.register_collector(Box::new(scrape));
+    let mut out = String::new();
+    // Writing into a String does not fail.
+    let _ = text::encode(&mut out, &registry);
+    out
+}
+
+/// One scrape: what the encoder walks over.
+#[derive(Debug)]
+struct Scrape {
+    snapshot: Arc<Snapshot>,
+    stats: Arc<RouterStats>,
+    extra: Extra,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        self.general(&mut out)?;
+        self.frontends(&mut out)?;
+        upstream::encode(&self.snapshot, &mut out)?;
+        self.native(&mut out)?;
+        process::encode(&mut out)
+    }
+}
+
+impl Scrape {
+    fn general(&self, out: &mut Out<'_>) -> fmt::Result {
+        out.level("haproxy_up", "The router serves.", 1_u64)?;
+        let limit = self.extra.max_connections;
+        out.level("haproxy_max_connections", "Limit of connections at once.", limit)?;
+        let (sum, count) = (self.extra.apply_seconds, self.extra.applies);
+        out.level("template_router_reload_seconds_sum", "Time spent on new configurations.", sum)?;
+        out.level("template_router_reload_seconds_count", "New configurations.", count)?;
+        let failed = u64::from(self.extra.apply_failed);
+        out.level("template_router_reload_failure", "The last configuration failed.", failed)
+    }
+
+    fn frontends(&self, out: &mut Out<'_>) -> fmt::Result {
+        type Read = fn(&PerWorker<FrontendCounters>) -> u64;
+        let families: [(&str, &str, Read); 6] = [
+            ("haproxy_frontend_current_sessions", "Connections open.", |cells| {
+                // Read apart from each other, so the second may be ahead of the first.
+                cells.sum(|cell| &cell.connections).saturating_sub(cells.sum(|cell| &cell.closed))
+            }),
+            ("haproxy_frontend_connections_total", "Connections accepted.", |cells| {
+                cells.sum(|cell| &cell.connections)
+            }),
+            ("haproxy_frontend_bytes_in_total", "Bytes from clients.", |cells| {
+                cells.sum(|cell| &cell.bytes_in)
+            }),
+            ("haproxy_frontend_bytes_out_total", "Bytes to clients.", |cells| {
+                cells.sum(|cell| &cell.bytes_out)
+            }),
+            ("haproxy_frontend_http_requests_total", "Requests.", |cells| {
+                cells.sum(|cell| &cell.requests)
+            }),
+            ("haproxy_frontend_request_errors_total", "Malformed or late requests.", |cells| {
+                cells.sum(|cell| &cell.request_errors)
+            }),
+        ];
+        let all = || Frontend::ALL.iter().zip(&self.stats.frontends);
+        for (name, help, read) in families {
+            out.gauges(
+                name,
+                help,
+                all().map(|(frontend, cells)| ([("frontend", frontend.name())], read(cells))),
+            )?;
+        }
+        let rows = all().flat_map(|(frontend, cells)| {
+            CLASSES.iter().enumerate().map(move |(class, code)| {
+                let labels = [("frontend", frontend.name()), ("code", code)];
+                (labels, cells.sum(|cell| &cell.responses[class]))
+            })
+        });
+        out.gauges("haproxy_frontend_http_responses_total", "Responses by class.", rows)
+    }
+
+    fn native(&self, out: &mut Out<'_>) -> fmt::Result {
+        let workers = &self.stats.workers;
+        let reasons = REASONS.iter().map(|(reason, word, _)| {
+            let count = workers.sum(|cell| &cell.reasons[*reason as usize]);
+            ([("reason", *word)], count)
+        });
+        out.counters("wharf_responses_by_router", "Answers that no pod gave.", reasons)?;
+        for (name, help, count) in [
+            (
+                "wharf_log_dropped",
+                "Access log records dropped.",
+                workers.sum(|cell| &cell.log_dropped),
+            ),
+            (
+                "wharf_accept_errors",
+                "Errors of accept(2).",
+                workers.sum(|cell| &cell.accept_errors),
+            ),
+            (
+                "wharf_tls_handshakes",
+                "TLS handshakes completed.",
+                workers.sum(|cell| &cell.handshakes),
+            ),
+            (
+                "wharf_pool_evicted",
+                "Idle pod connections closed for room.",
+                workers.sum(|cell| &cell.pool_evicted),
+            ),
+            ("wharf_panics", "Panics caught.", workers.sum(|cell| &cell.panics)),
+        ] {
+            out.counters(name, help, [(NO_LABELS, count)].into_iter())?;
+        }
+        let open = u64::try_from(self.stats.connections.load()).unwrap_or(0);
+        out.level("wharf_connections", "Connections open over both ports.", open)?;
+        self.config(out)
+    }
+
+    fn config(&self, out: &mut Out<'_>) -> fmt::Result {
+        let snapshot = &self.snapshot;
+        out.level("wharf_config_generation", "Snapshots published.", snapshot.generation)?;
+        let last = self.extra.last_apply_seconds;
+        out.level("wharf_config_apply_seconds", "Time of the last compile.", last)?;
+        let findings =
+            [("error", Severity::Error), ("warning", Severity::Warning)].map(|(name, severity)| {
+                let same = |finding: &&_| severity_of(finding) == severity;
+                ([("severity", name)], count(snapshot.findings.iter().filter(same)))
+            });
+        out.gauges("wharf_config_findings", "Findings in the input.", findings.into_iter())?;
+        let routes = [("admitted", true), ("rejected", false)].map(|(name, admitted)| {
+            let same =
+                |route: &&crate::snapshot::RouteState| route.admission.is_admitted() == admitted;
+            ([("state", name)], count(snapshot.routes.iter().filter(same)))
+        });
+        out.gauges("wharf_routes", "Route objects.", routes.into_iter())?;
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        out.gauges("wharf_build_info", "This build.", [(version, 1_u64)].into_iter())
+    }
+}
+
+const fn severity_of(finding: &crate::model::finding::Finding) -> Severity {
+    finding.code.severity()
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u64 {
+    u64::try_from(items.count()).unwrap_or(u64::MAX)
+}
+
+const NO_LABELS: [(&str, &str); 0] = [];
+
+/// Writes families.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    /// A gauge without labels.
+    fn level(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&value)
+    }
+
+    /// A gauge for each row.
+    fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl Iterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    /// A counter for each row. The encoder adds `_total` to `name`.
+    fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl Iterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, V, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+}

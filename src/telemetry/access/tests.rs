@@ -68,7 +68,7 @@ fn a_client_cannot_forge_a_line_s_94() {
 #[test]
 fn the_writer_ends_with_its_senders_and_outlives_errors() {
     struct Flaky(Arc<Mutex<Vec<u8>>>, u32);
-    impl io::Write for Flaky {
+    impl Write for Flaky {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.1 += 1;
             if self.1 == 1 {

@@ -1,0 +1,52 @@
+use super::*;
+use crate::admin::fixture;
+
+#[test]
+fn the_winner_is_the_tables_and_losers_say_why() {
+    let explained = explain(&fixture::snapshot(), "https://Shop.Example.com./cart/1?x").unwrap();
+    assert_eq!(explained.outcome, Outcome::Serve);
+    assert_eq!((explained.host.as_str(), explained.path.as_str()), ("shop.example.com", "/cart/1"));
+    assert_eq!(explained.winner.unwrap().name, "web");
+    assert_eq!(explained.why, "host is exact; longest path prefix");
+    assert_eq!(explained.certificate.unwrap().source, "Route shop/web");
+    assert_eq!(explained.endpoints.len(), 2);
+    let [loser] = &explained.losers[..] else { panic!("{:?}", explained.losers) };
+    assert_eq!(
+        loser.why,
+        "rejected: HostAlreadyClaimed (route web already exposes shop.example.com)"
+    );
+}
+
+#[test]
+fn a_host_without_routes_is_a_503() {
+    let mut snapshot = fixture::snapshot();
+    snapshot.table = fixture::empty_table();
+    let explained = explain(&snapshot, "other.example.com").unwrap();
+    assert_eq!(explained.outcome, Outcome::NoHost);
+    assert_eq!(explained.why, "no route has this host on the HTTP port; answer: 503");
+    assert!(explained.losers.is_empty() && explained.certificate.is_none());
+}
+
+#[test]
+fn what_is_no_url_is_refused() {
+    let snapshot = fixture::snapshot();
+    for url in ["", "/cart", "http://", "https:///x", "a b"] {
+        assert_eq!(explain(&snapshot, url), Err(ExplainError::NotUrl), "{url:?}");
+    }
+    assert_eq!(explain(&snapshot, "ftp://a/"), Err(ExplainError::Scheme));
+}
+
+#[test]
+fn prefixes_end_at_segments() {
+    for (prefix, path, covered) in [
+        ("", "/", true),
+        ("/", "/a", true),
+        ("/a", "/a", true),
+        ("/a", "/a/b", true),
+        ("/a/", "/a/b", true),
+        ("/a", "/ab", false),
+        ("/a/b", "/a", false),
+    ] {
+        assert_eq!(covers(prefix, path), covered, "{prefix} {path}");
+    }
+}

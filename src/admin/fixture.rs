@@ -1,0 +1,109 @@
+//! A small snapshot for the tests of the surface.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    balance::Balancer,
+    model::{
+        objects::{ObjectKey, Stored},
+        route::{InsecurePolicy, Route, RouteTarget, RouteTls, Termination},
+        status::{Admission, RejectReason},
+    },
+    routing::table::RouteTable,
+    snapshot::{
+        Backend, CompiledRoute, ForwardedPolicy, RoutePolicy, RouteState, Server, Snapshot,
+    },
+    stats::UpstreamStats,
+    tls::store::CertStore,
+    upstream::peer::{Peer, PeerKey},
+    zone::Zone,
+};
+
+fn server(address: &str, pod: &str, weight: u16) -> Server {
+    let key = PeerKey { address: address.parse().unwrap(), pod: pod.into() };
+    Server {
+        peer: Arc::new(Peer::new(key)),
+        weight,
+        service: "web".into(),
+        pod: pod.into(),
+        label: address.into(),
+        stats: Arc::new(UpstreamStats::new(2)),
+    }
+}
+
+fn route(name: &str, path: &str, alternate: Option<(&str, i32)>) -> Arc<Stored<Route>> {
+    let mut object = Route::default();
+    object.spec.host = "shop.example.com".to_owned();
+    object.spec.path = path.to_owned();
+    object.spec.to = RouteTarget { name: "web".to_owned(), weight: Some(90), ..Default::default() };
+    object.spec.alternate_backends = alternate
+        .map(|(name, weight)| RouteTarget {
+            name: name.to_owned(),
+            weight: Some(weight),
+            ..Default::default()
+        })
+        .into_iter()
+        .collect();
+    object.spec.tls = Some(RouteTls {
+        termination: "edge".to_owned(),
+        insecure_edge_termination_policy: "Redirect".to_owned(),
+        key: "-----BEGIN CANARY-----".to_owned(),
+        ..Default::default()
+    });
+    Arc::new(Stored::in_memory(ObjectKey::new("shop", name), object, "routes/shop.yaml"))
+}
+
+/// Route `shop/web` is admitted and has two endpoints; `shop/web-late` lost its host.
+pub(crate) fn snapshot() -> Snapshot {
+    let source = route("web", "/cart", Some(("web-v3", 10)));
+    let compiled = Arc::new(CompiledRoute {
+        key: source.key.clone(),
+        host: "shop.example.com".into(),
+        wildcard: false,
+        path: "/cart".into(),
+        termination: Termination::Edge,
+        insecure: InsecurePolicy::Redirect,
+        policy: RoutePolicy {
+            server_timeout: Duration::from_secs(30),
+            tunnel_timeout: Duration::from_secs(3600),
+            forwarded: ForwardedPolicy::Append,
+        },
+        backend: Arc::new(Backend {
+            name: "be_edge_http:shop:web".into(),
+            servers: Box::new([
+                server("10.1.0.4:8080", "web-1", 256),
+                server("10.1.0.5:8080", "web-2", 256),
+            ]),
+            balancer: Balancer,
+            stats: Arc::new(UpstreamStats::new(2)),
+        }),
+    });
+    Snapshot {
+        generation: 4,
+        built_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_846_600),
+        table: RouteTable(vec![compiled.clone()]),
+        certs: CertStore,
+        zone: Arc::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
+        routes: vec![
+            RouteState { source, admission: Admission::Admitted, compiled: Some(compiled) },
+            RouteState {
+                source: route("web-late", "/cart", None),
+                admission: Admission::Rejected {
+                    reason: RejectReason::HostAlreadyClaimed,
+                    message: "route web already exposes shop.example.com".to_owned(),
+                },
+                compiled: None,
+            },
+        ],
+        checked: Vec::new(),
+        findings: Vec::new(),
+    }
+}
+
+/// A table without routes.
+pub(crate) const fn empty_table() -> RouteTable<Arc<CompiledRoute>> {
+    RouteTable(Vec::new())
+}

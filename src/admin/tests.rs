@@ -1,0 +1,142 @@
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::*;
+
+struct Fixture {
+    address: SocketAddr,
+    state: Arc<AdminState>,
+    cancel: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+}
+
+async fn start() -> Fixture {
+    let live = Arc::new(Live::from_pointee(fixture::snapshot()));
+    let state = Arc::new(AdminState::new(live, Arc::new(RouterStats::new(1)), Arc::default()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let cancel = CancellationToken::new();
+    let server = tokio::spawn(serve(listener, state.clone(), cancel.clone()));
+    Fixture { address, state, cancel, server }
+}
+
+async fn ask(fixture: &Fixture, method: &str, target: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test]
+async fn readiness_names_what_is_missing_admin_3() {
+    let admin = start().await;
+    assert_eq!(ask(&admin, "GET", "/healthz").await, (200, "ok".to_owned()));
+    let (status, body) = ask(&admin, "GET", "/healthz/ready").await;
+    assert_eq!(status, 503);
+    assert_eq!(body, "[-]listeners failed\n[-]has-synced failed\nhealthz check failed\n");
+    admin.state.ready.set_synced();
+    admin.state.ready.set_listening();
+    assert_eq!(ask(&admin, "GET", "/healthz/ready").await, (200, "ok".to_owned()));
+    let (_, body) = ask(&admin, "GET", "/healthz/ready?verbose").await;
+    assert_eq!(
+        body,
+        "[+]listeners ok\n[+]has-synced ok\n[+]process-running ok\nhealthz check passed\n"
+    );
+    admin.state.ready.set_draining();
+    let (status, body) = ask(&admin, "GET", "/healthz/ready").await;
+    assert_eq!((status, body.as_str()), (503, "[-]process-running failed\nhealthz check failed\n"));
+}
+
+#[tokio::test]
+async fn pages_are_json_without_secrets_s_92() {
+    let admin = start().await;
+    for page in ["routes", "services", "endpoints", "certs", "snapshot"] {
+        let (status, body) = ask(&admin, "GET", &format!("/api/v1/{page}")).await;
+        assert_eq!(status, 200, "{page}");
+        serde_json::from_str::<serde_json::Value>(&body).unwrap();
+        assert!(!body.contains("CANARY"), "{page}");
+    }
+    let (_, body) = ask(&admin, "GET", "/api/v1/routes").await;
+    let routes: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        routes[0]["status"]["ingress"][0],
+        serde_json::json!({
+            "host": "shop.example.com",
+            "routerName": "default",
+            "conditions": [{
+                "type": "Admitted",
+                "status": "True",
+                "lastTransitionTime": "2026-08-04T12:30:00Z",
+            }],
+            "wildcardPolicy": "None",
+        }),
+        "[STAT-1] [STAT-3]"
+    );
+    let condition = &routes[1]["status"]["ingress"][0]["conditions"][0];
+    assert_eq!(condition["status"], "False");
+    assert_eq!(condition["reason"], "HostAlreadyClaimed");
+    assert_eq!(condition["message"], "route web already exposes shop.example.com");
+}
+
+#[tokio::test]
+async fn explain_takes_an_encoded_url() {
+    let admin = start().await;
+    let (status, body) =
+        ask(&admin, "GET", "/api/v1/explain?url=https%3A%2F%2Fshop.example.com%2Fcart").await;
+    assert_eq!(status, 200);
+    let explained: explain::Explanation = serde_json::from_str(&body).unwrap();
+    assert_eq!(explained.winner.unwrap().name, "web");
+    for query in ["", "?url=", "?url=%", "?url=%ff", "?url=ftp%3A%2F%2Fa"] {
+        assert_eq!(ask(&admin, "GET", &format!("/api/v1/explain{query}")).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_possible_s_91() {
+    let admin = start().await;
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        assert_eq!(ask(&admin, method, "/api/v1/routes").await.0, 405, "{method}");
+    }
+    assert_eq!(ask(&admin, "HEAD", "/metrics").await, (200, String::new()));
+    assert!(ask(&admin, "GET", "/metrics").await.1.contains("haproxy_up 1\n"));
+    assert_eq!(ask(&admin, "GET", "/nothing").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_stranger_sees_health_alone_s_91() {
+    let admin = start().await;
+    let stranger = |path: &str| {
+        let uri = path.parse().unwrap();
+        answer(&admin.state, false, &Method::GET, &uri).status().as_u16()
+    };
+    assert_eq!(stranger("/healthz"), 200);
+    assert_eq!(stranger("/healthz/ready"), 503);
+    for path in ["/metrics", "/api/v1/routes", "/api/v1/explain?url=a", "/nothing"] {
+        assert_eq!(stranger(path), 403, "{path}");
+    }
+    let net = ["10.0.0.0/8".parse().unwrap()];
+    let trusted = |ip: &str| is_trusted(ip.parse().unwrap(), &net);
+    for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.9.9.9", "::ffff:10.9.9.9"] {
+        assert!(trusted(ip), "{ip}");
+    }
+    for ip in ["192.0.2.1", "2001:db8::1", "11.0.0.1"] {
+        assert!(!trusted(ip), "{ip}");
+    }
+}
+
+#[tokio::test]
+async fn cancelling_ends_it_with_connections_open() {
+    let admin = start().await;
+    let mut idle = TcpStream::connect(admin.address).await.unwrap();
+    assert_eq!(ask(&admin, "GET", "/healthz").await.0, 200);
+    admin.cancel.cancel();
+    admin.server.await.unwrap();
+    // Cut, with either word for it.
+    let read = idle.read(&mut [0; 16]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+}
