@@ -9,6 +9,7 @@ pub mod explain;
 pub mod get;
 pub mod healthcheck;
 pub mod nlb;
+pub mod offline;
 pub mod router;
 pub mod signal;
 pub mod table;

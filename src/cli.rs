@@ -7,10 +7,12 @@ mod dispatch;
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use self::dispatch::dispatch;
-use crate::telemetry::logs;
+use crate::{
+    app::get::{Kind, Output},
+    telemetry::logs,
+};
 
 /// The OpenShift-on-AWS ingress path in one binary: NLB emulator, Route router, cluster DNS.
 #[derive(Debug, Parser)]
@@ -119,6 +121,9 @@ struct NlbArgs {
     /// API and metrics [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     api: Option<SocketAddr>,
+    /// Seconds that flows get to end after SIGTERM [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    grace: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -187,29 +192,16 @@ struct CheckArgs {
 
 /// Where the client commands look.
 #[derive(Debug, Args)]
-pub struct Place {
+struct Place {
     /// Admin port of a running router [default: 127.0.0.1:1936], or API of the NLB for targets
     #[arg(long, value_name = "ADDR", conflicts_with = "manifests")]
-    pub server: Option<SocketAddr>,
+    server: Option<SocketAddr>,
     /// Looks at manifests instead of a running router; may be repeated
     #[arg(long, value_name = "PATH")]
-    pub manifests: Vec<PathBuf>,
+    manifests: Vec<PathBuf>,
     /// Output
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// JSON.
-    Json,
-    /// Columns for people.
-    Table,
-    /// More columns.
-    Wide,
-    /// YAML.
-    Yaml,
+    output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -219,21 +211,6 @@ struct ExplainArgs {
     what: String,
     #[command(flatten)]
     place: Place,
-}
-
-/// What `wharf get` shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// Certificates by SNI.
-    Certs,
-    /// Endpoints of services.
-    Endpoints,
-    /// Routes and their admission.
-    Routes,
-    /// Services of the DNS map.
-    Services,
-    /// Targets of the NLB.
-    Targets,
 }
 
 #[derive(Debug, Args)]
@@ -294,6 +271,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if !dispatch::is_server(&command) {
+        return dispatch::client(command);
+    }
     // Data-path workers have runtimes of their own; this one carries control tasks and clients.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -301,7 +281,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(dispatch(command));
+    let code = runtime.block_on(dispatch::serve(command));
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }

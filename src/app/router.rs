@@ -10,6 +10,8 @@ mod dns;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+pub use self::control::{compiler, host_suffix};
+
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
@@ -24,6 +26,7 @@ use crate::{
     proxy::stats::RouterStats,
     settings::RouterSettings,
     snapshot::Live,
+    telemetry::metrics::{Extra, ExtraCell},
     source::{
         directory::Directory,
         watch::{self as manifests, Update},
@@ -80,7 +83,19 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
     let (check, checked) = watch::channel(Arc::default());
+    let state = Arc::new(AdminState {
+        live: Arc::clone(&live),
+        stats: Arc::clone(&stats),
+        ready: Arc::clone(&readiness),
+        allow: settings.admin_allow.clone(),
+        router_name: settings.router_name.clone(),
+        extra: ExtraCell::new(Extra {
+            max_connections: settings.max_connections as u64,
+            ..Extra::default()
+        }),
+    });
     let publisher = control::Publisher {
+        admin: Arc::clone(&state),
         compiler,
         settings: Arc::clone(&settings),
         live: Arc::clone(&live),
@@ -94,12 +109,6 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
     let data =
         data::DataPath::start(&data::Listeners { http, https }, &live, &settings, &stats, &drain)?;
     readiness.set_listening();
-    let state = Arc::new(AdminState::new(
-        Arc::clone(&live),
-        Arc::clone(&stats),
-        Arc::clone(&readiness),
-        Arc::clone(&settings),
-    ));
     tasks.spawn(admin::serve(admin, state, cancel.clone()));
     let dns = match settings.dns {
         Some(address) => Some(dns::spawn(&mut tasks, address, zone, &cancel)?),

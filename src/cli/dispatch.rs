@@ -1,25 +1,161 @@
 //! From parsed arguments to the command's code in `app`.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use super::{BackendArgs, CheckArgs, Command, DnsArgs, RouterArgs};
+use anyhow::Context as _;
+
+use super::{
+    BackendArgs, CertArgs, CheckArgs, Command, DnsArgs, ExplainArgs, GetArgs, NlbArgs, RouterArgs,
+    UpArgs,
+};
 use crate::{
     app::{
         self,
         backend::{BackendOptions, TlsFiles},
         dns::DnsOptions,
+        get::{Get, Output},
+        nlb::NlbOptions,
+        offline,
+        up::UpOptions,
     },
+    model::objects::Objects,
     settings::{RouterSettings, env},
 };
 
-pub(super) async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+/// Longest time for a health check.
+const HEALTH: Duration = Duration::from_secs(2);
+
+/// Commands that ask or look once; they need no runtime of their own kind.
+pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
     match command {
-        Command::Router(args) => app::router::run(router(*args)?).await,
-        Command::Backend(args) => {
-            app::backend::run(backend(args)).await.map(|()| ExitCode::SUCCESS)
+        Command::Check(args) => return check(&args, &mut out),
+        Command::Explain(args) => explain(&args, &mut out)?,
+        Command::Get(args) => get(args, &mut out)?,
+        Command::Cert(args) => cert(&args, &mut out)?,
+        Command::Healthcheck(args) => match args.dns {
+            Some(server) => app::healthcheck::dns(server, &args.cluster_domain, HEALTH)?,
+            None => app::healthcheck::http(&args.url, HEALTH)?,
         },
-        _ => anyhow::bail!("not yet"),
+        // The servers are `serve`'s.
+        Command::Backend(_)
+        | Command::Dns(_)
+        | Command::Nlb(_)
+        | Command::Router(_)
+        | Command::Up(_) => {},
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Commands that run until a signal.
+pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Backend(args) => app::backend::run(backend(args)).await?,
+        Command::Dns(args) => return app::dns::run(dns(args)).await,
+        Command::Nlb(args) => app::nlb::run(nlb(args)).await?,
+        Command::Router(args) => return app::router::run(router(*args)?).await,
+        Command::Up(args) => return app::up::run(up(args)).await,
+        // The others are `client`'s.
+        Command::Cert(_)
+        | Command::Check(_)
+        | Command::Explain(_)
+        | Command::Get(_)
+        | Command::Healthcheck(_) => {},
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// True for commands that [`serve`] runs.
+pub(super) const fn is_server(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Backend(_)
+            | Command::Dns(_)
+            | Command::Nlb(_)
+            | Command::Router(_)
+            | Command::Up(_)
+    )
+}
+
+fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    if args.schema {
+        app::check::print_schema(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let compile = |objects: &Objects| {
+        offline::compile(objects, Vec::new()).map_or_else(
+            |error| {
+                tracing::error!("cannot compile: {error:#}");
+                Vec::new()
+            },
+            |snapshot| snapshot.findings,
+        )
+    };
+    let errors = app::check::run(&args.paths, compile, out)?;
+    Ok(if errors { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn explain(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    if app::explain::is_code(&args.what) {
+        let page = app::check::explain_code(&args.what)
+            .with_context(|| format!("there is no finding code {}", args.what))?;
+        return Ok(write!(out, "{page}")?);
+    }
+    let json = args.place.output == Output::Json;
+    if args.place.manifests.is_empty() {
+        let server = args.place.server.map(|server| server.to_string());
+        app::explain::live(&args.what, server.as_deref(), json, out)?;
+    } else {
+        let snapshot = offline::snapshot(&args.place.manifests)?;
+        app::explain::offline(&args.what, &snapshot, json, out)?;
+    }
+    Ok(())
+}
+
+fn get(args: GetArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let get = Get { kind: args.kind, namespace: args.namespace, output: args.place.output };
+    if args.place.manifests.is_empty() {
+        let server = args.place.server.map(|server| server.to_string());
+        app::get::live(&get, server.as_deref(), out)?;
+    } else {
+        let snapshot = offline::snapshot(&args.place.manifests)?;
+        app::get::offline(&get, &snapshot, &RouterSettings::default().router_name, out)?;
+    }
+    Ok(())
+}
+
+fn cert(args: &CertArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let (objects, findings) = offline::objects(&args.manifests);
+    for finding in findings {
+        tracing::warn!("{finding}");
+    }
+    let wanted = offline::wanted_secrets(&objects);
+    for made in app::cert::run(&args.dir, &wanted, args.force)? {
+        writeln!(out, "{} {}", if made.new { "made" } else { "kept" }, made.path.display())?;
+    }
+    Ok(())
+}
+
+fn dns(args: DnsArgs) -> DnsOptions {
+    DnsOptions {
+        manifests: args.manifests,
+        listen: args.listen,
+        cluster_domain: args.cluster_domain,
+        forward: args.forward,
+        forward_system: args.forward_system,
+    }
+}
+
+fn nlb(args: NlbArgs) -> NlbOptions {
+    NlbOptions {
+        config: args.config,
+        api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
+        grace: args.grace.map_or(app::nlb::DEFAULT_GRACE, Duration::from_secs),
+    }
+}
+
+fn up(args: UpArgs) -> UpOptions {
+    UpOptions { manifests: args.manifests, certs: args.certs, access_log: args.access_log }
 }
 
 fn backend(args: BackendArgs) -> BackendOptions {

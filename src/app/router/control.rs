@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::readiness::Readiness,
+    admin::{AdminState, readiness::Readiness},
     compile::Compiler,
     dns::resolver::{self, Resolver},
     model::objects::Objects,
@@ -43,18 +43,23 @@ pub(super) struct Publisher {
     pub(super) settings: Arc<RouterSettings>,
     pub(super) live: Arc<Live>,
     pub(super) zone: Arc<ArcSwap<Zone>>,
+    pub(super) admin: Arc<AdminState>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) checked: watch::Sender<Peers>,
     pub(super) extra: Objects,
 }
 
-/// Suffix of generated hosts.
-pub(super) fn host_suffix(settings: &RouterSettings) -> String {
+/// Suffix of generated hosts [APISRV-1].
+#[must_use]
+pub fn host_suffix(settings: &RouterSettings) -> String {
     if settings.domain.is_empty() { HOST_SUFFIX.to_owned() } else { settings.domain.clone() }
 }
 
 /// A compiler with the default certificate of `settings` [DCERT-1].
-pub(super) fn compiler(settings: &Arc<RouterSettings>) -> anyhow::Result<Compiler> {
+///
+/// # Errors
+/// When the certificate cannot be read or used.
+pub fn compiler(settings: &Arc<RouterSettings>) -> anyhow::Result<Compiler> {
     let profile = Profile::new().context("cannot set up TLS")?;
     let (certificate, key) = match &settings.default_cert {
         Some(path) => default_pair(path)?,
@@ -173,6 +178,7 @@ impl Publisher {
         let checked = Arc::new(snapshot.checked.clone());
         let old = self.live.swap(Arc::new(snapshot));
         self.readiness.set_synced();
+        self.admin.extra.applied(start.elapsed(), false);
         self.checked.send_replace(checked);
         old
     }
