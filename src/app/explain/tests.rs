@@ -3,11 +3,17 @@ use crate::admin::fixture;
 
 #[test]
 fn a_winner_and_a_loser() {
-    let mut out = Vec::new();
-    let snapshot = fixture::snapshot();
-    offline("https://shop.example.com/cart/1", &snapshot, false, &mut out).unwrap();
+    let url = "https://shop.example.com/cart/1";
+    let mut explained = explain::explain(&fixture::snapshot(), url).unwrap();
+    explained.certificate = Some(crate::admin::model::CertView {
+        host: "shop.example.com".to_owned(),
+        source: "Route shop/web".to_owned(),
+        not_after: "2026-08-04T12:30:00Z".to_owned(),
+        not_after_unix: 1_785_846_600,
+        names: Vec::new(),
+    });
     assert_eq!(
-        String::from_utf8(out).unwrap(),
+        render(&explained),
         "\
 listener   https (SNI shop.example.com, certificate of Route shop/web, valid until 2026-08-04T12:30:00Z)
 winner     Route shop/web   host shop.example.com   path /cart   edge

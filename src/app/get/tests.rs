@@ -33,8 +33,13 @@ fn without_a_namespace_all_are_shown_with_theirs() {
 
 #[test]
 fn certificates_have_an_end() {
+    let certs = serde_json::json!([{
+        "host": "shop.example.com", "source": "Route shop/web", "names": ["shop.example.com"],
+        "notAfter": "2026-08-04T12:30:00Z", "notAfterUnix": 1_785_846_600,
+    }]);
+    let get = Get { kind: Kind::Certs, namespace: None, output: Output::Wide };
     assert_eq!(
-        printed(Kind::Certs, Output::Wide, None),
+        tabulate(&get, certs).unwrap(),
         "\
 HOST               SOURCE           NOT-AFTER              NAMES
 shop.example.com   Route shop/web   2026-08-04T12:30:00Z   shop.example.com
