@@ -7,11 +7,13 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Number};
 use serde_saphyr::granit_parser::{
-    Event, Marker, Options, ParseResult, Parser, ScalarStyle, Span, StrInput,
+    ErrorKind, Event, Marker, Options, ParseResult, Parser, ScalarStyle, Span, StrInput,
 };
 
 /// Deepest nesting that is read.
 pub const MAX_DEPTH: usize = 64;
+/// What [`MAX_DEPTH`] limits, in a message.
+const NESTING: &str = "64 levels of nesting";
 /// Nodes that aliases may add to one document.
 pub const MAX_ALIASED_NODES: usize = 10_000;
 /// Nodes of one document.
@@ -254,10 +256,13 @@ impl<'a> Composer<'a> {
                 self.last = Mark::of(span.start);
                 Ok((event, span))
             },
-            Some(Err(error)) => Err(YamlError {
-                mark: Mark::of(*error.marker()),
-                kind: YamlErrorKind::Syntax(error.info().trim_end_matches('.').to_owned()),
-            }),
+            Some(Err(error)) => {
+                let kind = match error.kind() {
+                    ErrorKind::RecursionLimitExceeded => YamlErrorKind::Limit(NESTING),
+                    _ => YamlErrorKind::Syntax(error.info().trim_end_matches('.').to_owned()),
+                };
+                Err(YamlError { mark: Mark::of(*error.marker()), kind })
+            },
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
@@ -285,7 +290,7 @@ impl<'a> Composer<'a> {
         let mark = Mark::of(span.start);
         self.nodes += 1;
         if depth > MAX_DEPTH {
-            return Self::fail(mark, YamlErrorKind::Limit("64 levels of nesting"));
+            return Self::fail(mark, YamlErrorKind::Limit(NESTING));
         }
         if self.nodes > MAX_NODES {
             return Self::fail(mark, YamlErrorKind::Limit("2000000 nodes in a document"));

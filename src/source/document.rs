@@ -254,8 +254,6 @@ impl Reader<'_> {
         let code = match error.kind {
             YamlErrorKind::DuplicateKey(_) => codes::DUPLICATE_FIELD,
             YamlErrorKind::Limit(_) => codes::LIMIT,
-            // The library's own depth limits have no kind of their own.
-            YamlErrorKind::Syntax(ref text) if text.contains("nesting") => codes::LIMIT,
             YamlErrorKind::NotScalarKey | YamlErrorKind::Syntax(_) => codes::SYNTAX,
         };
         if id == Guess::OtherKind {
@@ -293,37 +291,15 @@ impl Reader<'_> {
         }
     }
 
+    /// A document of no kind of ours. Where it was probably meant to be one, it counts as a bad
+    /// version of that object, which then keeps serving.
     fn unknown_kind(&mut self, line: u32, node: &Node, word: &str, version: &str) {
-        let place = self.place(line, yaml::place_in(node, "kind"));
-        if word.is_empty() {
-            if node.get("metadata").is_some() && node.get("spec").is_some() {
-                let finding = Finding::new(codes::MISSING_FIELD, place, "the document has no kind");
-                self.content.findings.push(finding.with_field("kind"));
-            }
-            return;
-        }
-        let exact = KINDS.iter().find(|(_, kind, _)| *kind == word);
-        let finding = if let Some((_, _, group)) = exact {
-            let near = version.is_empty()
-                || !version.contains('/')
-                || schema::closest(version, [*group].into_iter()).is_some();
-            if !near {
-                return;
-            }
-            let place = self.place(line, yaml::place_in(node, "apiVersion"));
-            let text = format!("{word} has no apiVersion \"{version}\", the document is ignored");
-            Finding::new(codes::UNKNOWN_KIND, place, text)
-                .with_field("apiVersion")
-                .with_fix(format!("write apiVersion: {group}"))
-        } else {
-            let words = KINDS.iter().map(|(_, kind, _)| *kind).chain(["List"]);
-            let Some(meant) = schema::closest(word, words) else { return };
-            let text = format!("the kind \"{word}\" is unknown, the document is ignored");
-            Finding::new(codes::UNKNOWN_KIND, place, text)
-                .with_field("kind")
-                .with_fix(format!("did you mean {meant}?"))
-        };
-        self.content.findings.push(finding);
+        let Some((field, meant, text, fix)) = misspelled(node, word, version) else { return };
+        let code = if word.is_empty() { codes::MISSING_FIELD } else { codes::UNKNOWN_KIND };
+        let place = self.place(line, yaml::place_in(node, field));
+        self.content.findings.push(Finding::new(code, place, text).with_field(field).with_fix(fix));
+        let id = meant.and_then(|kind| identity(node, kind));
+        self.content.outcomes.push(Outcome::Invalid(id));
     }
 
     fn object(&mut self, line: u32, chunk: &str, node: &Node, kind: Kind) {
@@ -364,6 +340,32 @@ impl Reader<'_> {
     fn valid_since(&self, before: usize) -> bool {
         !self.content.findings[before..].iter().any(|finding| invalidates(&finding.code))
     }
+}
+
+/// The field at fault, the kind that was meant, what is wrong and how to mend it; `None` for a
+/// document that has nothing to do with wharf.
+fn misspelled(
+    node: &Node,
+    word: &str,
+    version: &str,
+) -> Option<(&'static str, Option<Kind>, String, String)> {
+    if word.is_empty() {
+        let object = node.get("metadata").is_some() && node.get("spec").is_some();
+        return object.then(|| ("kind", None, "the document has no kind".into(), String::new()));
+    }
+    if let Some((kind, _, group)) = KINDS.iter().find(|(_, kind, _)| *kind == word) {
+        let near = !version.contains('/')
+            || version.split('/').next() == group.split('/').next()
+            || schema::closest(version, [*group].into_iter()).is_some();
+        let text = format!("{word} has no apiVersion \"{version}\", the document is ignored");
+        return near
+            .then(|| ("apiVersion", Some(*kind), text, format!("write apiVersion: {group}")));
+    }
+    let words = KINDS.iter().map(|(_, kind, _)| *kind).chain(["List"]);
+    let meant = schema::closest(word, words)?;
+    let kind = KINDS.iter().find(|(_, known, _)| *known == meant).map(|(kind, ..)| *kind);
+    let text = format!("the kind \"{word}\" is unknown, the document is ignored");
+    Some(("kind", kind, text, format!("did you mean {meant}?")))
 }
 
 fn issue_finding(issue: Issue, place: Place) -> Finding {
@@ -481,6 +483,13 @@ fn guess(chunk: &str) -> Guess {
         }
     }
     let Some(kind) = kind else { return Guess::Unknown };
+    let words = KINDS.iter().map(|(_, word, _)| *word);
+    let word = kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !word
+        || (!words.clone().any(|known| known == kind) && schema::closest(kind, words).is_some())
+    {
+        return Guess::Unknown;
+    }
     let known = KINDS.iter().find(|(_, word, _)| *word == kind);
     match (known, name) {
         (None, _) if kind == "List" => Guess::Unknown,

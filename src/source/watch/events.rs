@@ -34,6 +34,8 @@ struct Pending {
     writing: HashSet<PathBuf>,
     overflow: bool,
     watched: Vec<PathBuf>,
+    /// A root went away: its watch is gone, even if a folder of the same inode is there again.
+    root_lost: bool,
 }
 
 impl Inbox {
@@ -51,6 +53,14 @@ impl Inbox {
             ..Hints::default()
         };
         (hints, std::mem::take(&mut pending.overflow))
+    }
+
+    /// Events below `path` count from now on.
+    fn watch(&self, path: PathBuf) {
+        let mut pending = self.lock();
+        if !pending.watched.contains(&path) {
+            pending.watched.push(path);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -104,6 +114,7 @@ impl Pending {
                 }
             },
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
+                self.root_lost |= paths.iter().any(|path| self.watched.contains(path));
                 for path in paths {
                     self.writing.remove(path);
                     self.settled.remove(path);
@@ -162,6 +173,9 @@ impl Eye {
     /// Watches every root that is not watched yet, or that is another folder than before, and its
     /// parent, which tells when it comes back.
     pub(super) fn arm<'r>(&mut self, roots: impl Iterator<Item = &'r Path>) {
+        if std::mem::take(&mut self.inbox.lock().root_lost) {
+            self.armed.iter_mut().for_each(|armed| armed.identity = None);
+        }
         for (index, root) in roots.enumerate() {
             if self.armed.len() <= index {
                 self.armed.push(Armed::default());
@@ -184,7 +198,7 @@ impl Eye {
             && let Ok(parent) = parent.canonicalize()
         {
             watcher.watch(&parent, RecursiveMode::NonRecursive)?;
-            self.inbox.lock().watched.push(parent.join(name));
+            self.inbox.watch(parent.join(name));
             armed.parent = Some(parent);
         }
         let identity = std::fs::metadata(root).ok().map(|found| (found.dev(), found.ino()));
@@ -204,7 +218,7 @@ impl Eye {
                 Err(error) => return Err(error),
             }
         }
-        self.inbox.lock().watched.push(real.clone());
+        self.inbox.watch(real.clone());
         armed.real = real;
         Ok(())
     }
