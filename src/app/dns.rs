@@ -2,6 +2,8 @@
 //!
 //! Called by `cli`, and by the wiring of `wharf router --dns` and `wharf up` for [`serve_zone`].
 
+mod command;
+
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -28,6 +30,8 @@ use crate::{
     net::listen,
     zone::{self, Resolved, Zone},
 };
+
+pub use self::command::run;
 
 /// What `wharf dns` is asked to do.
 #[derive(Clone, Debug)]

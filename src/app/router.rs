@@ -26,11 +26,11 @@ use crate::{
     proxy::stats::RouterStats,
     settings::RouterSettings,
     snapshot::Live,
-    telemetry::metrics::{Extra, ExtraCell},
     source::{
         directory::Directory,
         watch::{self as manifests, Update},
     },
+    telemetry::metrics::{Extra, ExtraCell},
     zone::Zone,
 };
 
@@ -69,7 +69,7 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
     let admin = tokio::net::TcpListener::from_std(bind(settings.admin)?)?;
     let (http_at, https_at, admin_at) =
         (http.local_addr()?, https.local_addr()?, admin.local_addr()?);
-    let compiler = control::compiler(&settings)?;
+    let compiler = compiler(&settings)?;
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
     let readiness = Arc::new(Readiness::default());
@@ -78,7 +78,7 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
     let mut tasks = JoinSet::new();
 
     let (updates, changed) = watch::channel(Arc::new(Update::default()));
-    let suffix = control::host_suffix(&settings);
+    let suffix = host_suffix(&settings);
     let directory = Directory::new(settings.manifests.clone(), suffix);
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));

@@ -1,0 +1,210 @@
+//! `wharf up`: the whole path in one process, unprivileged: NLB → two routers → DNS → sample pods.
+//!
+//! Each part is the same code as its own command. The routers take part with PROXY headers, as behind
+//! a real load balancer.
+
+mod pods;
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    cert, nlb, offline,
+    router::{self, Router},
+    signal::Signals,
+};
+use crate::{
+    health::State,
+    model::objects::Objects,
+    net::listen,
+    nlb::{config::parse, server::NlbHandle},
+    settings::{RouterSettings, Timeouts},
+};
+
+const HTTP: u16 = 8080;
+const HTTPS: u16 = 8443;
+const DNS: u16 = 8053;
+const ADMIN: [u16; 2] = [1936, 1937];
+const NLB_API: u16 = 9090;
+
+/// How long the first snapshot and the first health checks may take.
+const START: Duration = Duration::from_secs(30);
+
+/// How long requests may take to end after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What `wharf up` is told.
+#[derive(Clone, Debug)]
+pub struct UpOptions {
+    /// Manifest files and directories.
+    pub manifests: Vec<PathBuf>,
+    /// Folder of the development certificates; made when it is missing.
+    pub certs: PathBuf,
+    /// Access log on stdout.
+    pub access_log: bool,
+}
+
+/// Runs everything until a signal stops it.
+///
+/// # Errors
+/// When a port is taken or a certificate cannot be made; the text says what to do.
+pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let (objects, findings) = offline::objects(&options.manifests);
+    for finding in findings {
+        tracing::warn!("{finding}");
+    }
+    cert::run(&options.certs, &offline::wanted_secrets(&objects), false)
+        .context("cannot make the development certificates")?;
+    let plan = pods::plan(&objects);
+    let cancel = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    pods::start(&mut tasks, &plan.pods, &cancel)?;
+    let a = router::start(settings(&options, 0), plan.objects.clone()).await?;
+    let b = router::start(settings(&options, 1), plan.objects).await?;
+    a.ready(START).await?;
+    b.ready(START).await?;
+    let balancer = NlbHandle::start(parse(&load_balancer(&a, &b))?, cancel.clone()).await?;
+    let api = loopback(NLB_API);
+    let listener = listen::tcp(api)
+        .map_err(|error| anyhow::anyhow!(listen::bind_help(api, &error)))
+        .and_then(|listener| Ok(tokio::net::TcpListener::from_std(listener)?))?;
+    let serve = nlb::serve_api(listener, balancer.clone());
+    let api_cancel = cancel.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = serve => {},
+            () = api_cancel.cancelled() => {},
+        }
+    });
+    healthy(&balancer).await?;
+    banner(&objects, &options.certs, plan.pods.len())?;
+    signals.stop().await;
+    let stop = async {
+        let flows = balancer.drain(GRACE);
+        tokio::join!(flows, a.finish(), b.finish());
+        cancel.cancel();
+        while tasks.join_next().await.is_some() {}
+    };
+    Ok(signals.unless_again(stop).await)
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Settings of router `index`: zone a or b.
+fn settings(options: &UpOptions, index: usize) -> RouterSettings {
+    let defaults = RouterSettings::default();
+    let mut manifests = options.manifests.clone();
+    manifests.push(options.certs.clone());
+    RouterSettings {
+        manifests,
+        http: loopback(0),
+        https: loopback(0),
+        admin: loopback(ADMIN[index]),
+        dns: (index == 0).then(|| loopback(DNS)),
+        default_cert: Some(options.certs.join("default.pem")),
+        workers: defaults.workers.div_ceil(2),
+        proxy_protocol: true,
+        allow_loopback_endpoints: true,
+        allow_wildcard_routes: true,
+        redirect_https_port: Some(HTTPS),
+        access_log: options.access_log,
+        timeouts: Timeouts {
+            drain_delay: Duration::ZERO,
+            drain_grace: GRACE,
+            ..Timeouts::default()
+        },
+        ..defaults
+    }
+}
+
+/// The configuration of the load balancer: what OpenShift sets up on AWS, on loopback.
+fn load_balancer(a: &Router, b: &Router) -> String {
+    let group = |name: &str, ports: [u16; 2]| {
+        format!(
+            "  - name: {name}\n    port: {}\n    healthCheck: {{protocol: HTTP, path: \
+             /healthz/ready, intervalSeconds: 5, timeoutSeconds: 2, healthyThresholdCount: 2, \
+             unhealthyThresholdCount: 2}}\n    attributes: {{proxy_protocol_v2.enabled: \
+             \"true\"}}\n    targets:\n      - {{id: 127.0.0.1, port: {}, availabilityZone: a, \
+             healthCheckPort: {}}}\n      - {{id: 127.0.0.1, port: {}, availabilityZone: b, \
+             healthCheckPort: {}}}\n",
+            ports[0], ports[0], ADMIN[0], ports[1], ADMIN[1]
+        )
+    };
+    format!(
+        "name: up\nzones: [a, b]\nattributes: {{load_balancing.cross_zone.enabled: \
+         \"true\"}}\nlisteners:\n  - {{address: \"127.0.0.1:{HTTP}\", protocol: TCP, \
+         targetGroup: http}}\n  - {{address: \"127.0.0.1:{HTTPS}\", protocol: TCP, targetGroup: \
+         https}}\ntargetGroups:\n{}{}",
+        group("http", [a.http.port(), b.http.port()]),
+        group("https", [a.https.port(), b.https.port()])
+    )
+}
+
+/// Waits until every target has passed its first check.
+async fn healthy(balancer: &NlbHandle) -> anyhow::Result<()> {
+    let mut changes = balancer.changes();
+    let all = async {
+        while !balancer.targets().iter().all(|target| target.state == State::Healthy) {
+            if changes.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(START, all).await.context("the routers did not become healthy targets")
+}
+
+/// Commands to paste.
+fn banner(objects: &Objects, certs: &Path, pods: usize) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let ca = certs.join("ca.pem");
+    writeln!(
+        out,
+        "wharf is up: NLB on 127.0.0.1:{HTTP} (HTTP) and 127.0.0.1:{HTTPS} (HTTPS), two routers, \
+         {pods} sample pods, {} routes",
+        objects.routes.len()
+    )?;
+    let plain = objects.routes.iter().find(|route| route.object.spec.tls.is_none());
+    if let Some(route) = plain {
+        let spec = &route.object.spec;
+        let host = &spec.host;
+        writeln!(out, "\n  curl -H 'Host: {host}' http://127.0.0.1:{HTTP}{}", spec.path)?;
+        writeln!(
+            out,
+            "  dig +short -p {DNS} @127.0.0.1 {}.{}.svc.cluster.local",
+            spec.to.name, route.key.namespace
+        )?;
+        writeln!(out, "  wharf explain http://{host}{}", spec.path)?;
+    }
+    let secure = objects.routes.iter().find(|route| route.object.spec.tls.is_some());
+    if let Some(route) = secure {
+        let host = &route.object.spec.host;
+        writeln!(
+            out,
+            "  curl --cacert {} --resolve {host}:{HTTPS}:127.0.0.1 https://{host}:{HTTPS}/",
+            ca.display()
+        )?;
+        writeln!(
+            out,
+            "  curl -L --cacert {} --resolve {host}:{HTTP}:127.0.0.1 --resolve \
+             {host}:{HTTPS}:127.0.0.1 http://{host}:{HTTP}/",
+            ca.display()
+        )?;
+    }
+    writeln!(out, "  wharf get routes")?;
+    writeln!(out, "  wharf get targets")?;
+    writeln!(out, "  curl http://127.0.0.1:{}/metrics", ADMIN[0])?;
+    writeln!(out, "\nEdit the manifests and see it live. Ctrl-C stops everything.")?;
+    out.flush()
+}
