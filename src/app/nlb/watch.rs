@@ -39,6 +39,8 @@ pub(super) async fn follow(path: PathBuf, mut applied: String, handle: &NlbHandl
             None
         },
     };
+    // The file may have changed before the watch was there.
+    changes.mark_changed();
     let mut polled: Option<String> = None;
     loop {
         let woken = timeout(POLL, changes.changed()).await.is_ok();
