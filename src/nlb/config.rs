@@ -153,7 +153,7 @@ impl TargetConfig {
     /// The address that checks connect to.
     #[must_use]
     pub fn check_address(&self, check: &CheckConfig) -> SocketAddr {
-        let port = self.check_port.or(check.port).unwrap_or(self.address.port());
+        let port = self.check_port.or(check.port).unwrap_or_else(|| self.address.port());
         SocketAddr::new(self.address.ip(), port)
     }
 }

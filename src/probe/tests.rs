@@ -16,7 +16,7 @@ async fn answers(response: &'static str) -> (SocketAddr, JoinHandle<Vec<u8>>) {
     let task = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut seen = Vec::new();
-        while !seen.ends_with(b"\r\n\r\n") {
+        while !seen.ends_with(b"close\r\n\r\n") {
             seen.push(stream.read_u8().await.unwrap());
         }
         stream.write_all(response.as_bytes()).await.unwrap();
@@ -107,6 +107,7 @@ async fn hc_3_a_peer_that_leaves_the_list_is_tried_again() {
     assert!(good.is_up());
     list.send_replace(Arc::new(vec![Arc::clone(&good)]));
     until(|| bad.is_up()).await;
+    open.accept().await.unwrap();
     drop(open);
     until(|| !good.is_up()).await;
     assert!(good.check_failures.load() >= 3, "it had passed, so it needed three failures");

@@ -39,6 +39,8 @@ pub(super) async fn follow(path: PathBuf, mut applied: String, handle: &NlbHandl
             None
         },
     };
+    // The file may have changed before the watch was there.
+    changes.mark_changed();
     let mut polled: Option<String> = None;
     loop {
         let woken = timeout(POLL, changes.changed()).await.is_ok();
@@ -115,4 +117,63 @@ fn start(path: &Path, changed: watch::Sender<()>) -> notify::Result<RecommendedW
     })?;
     watcher.watch(directory, RecursiveMode::NonRecursive)?;
     Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::nlb::config::parse;
+
+    const ONE: &str = "\
+name: test
+listeners: [{ name: front, address: 127.0.0.1:0, targetGroup: web }]
+targetGroups: [{ name: web, port: 1, targets: [{ id: 127.0.0.1 }] }]
+";
+
+    async fn started() -> NlbHandle {
+        NlbHandle::start(parse(ONE).unwrap(), CancellationToken::new()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_bad_edit_changes_nothing() {
+        let handle = started().await;
+        let addresses = handle.local_addrs();
+        for bad in ["", "listeners: [", &ONE.replace("port: 1", "port: 0")] {
+            apply(Path::new("nlb.yaml"), bad, &handle);
+            assert_eq!((handle.targets().len(), handle.local_addrs()), (1, addresses.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn edits_in_place_and_by_renaming_are_applied() {
+        let handle = started().await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nlb.yaml");
+        std::fs::write(&path, ONE).unwrap();
+        let following = {
+            let (path, handle) = (path.clone(), handle.clone());
+            tokio::spawn(async move { follow(path, ONE.to_owned(), &handle).await })
+        };
+        let mut changes = handle.changes();
+        for (id, rename) in [("127.0.0.2", false), ("127.0.0.3", true)] {
+            let text = ONE.replace("id: 127.0.0.1", &format!("id: {id}"));
+            if rename {
+                let aside = directory.path().join("new");
+                std::fs::write(&aside, text).unwrap();
+                std::fs::rename(&aside, &path).unwrap();
+            } else {
+                std::fs::write(&path, text).unwrap();
+            }
+            let id: std::net::IpAddr = id.parse().unwrap();
+            let applied = async {
+                while !handle.targets().iter().any(|target| target.id == id) {
+                    changes.changed().await.unwrap();
+                }
+            };
+            timeout(Duration::from_secs(30), applied).await.expect("the edit is applied");
+        }
+        following.abort();
+    }
 }

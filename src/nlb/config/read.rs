@@ -150,7 +150,10 @@ pub fn parse(text: &str) -> Result<NlbConfig, ConfigError> {
         let (line, column) =
             error.location().map_or((0, 0), |place| (place.line(), place.column()));
         let text = error.without_snippet().to_string();
-        let first = text.lines().next().unwrap_or_default().to_owned();
+        let first = text.lines().next().unwrap_or_default();
+        // The place stands in front of the message already.
+        let place = format!(" at line {line}, column {column}");
+        let first = first.strip_suffix(&place).unwrap_or(first).to_owned();
         ConfigError { line, column, problem: Problem::Yaml(first) }
     })?;
     raw.build()

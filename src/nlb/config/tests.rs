@@ -1,1 +1,273 @@
+use super::*;
+use crate::health::OnUnhealthy;
 
+const FULL: &str = r#"
+name: openshift
+zones: [a, b]
+attributes:
+  load_balancing.cross_zone.enabled: "true"
+listeners:
+  - port: 443
+    protocol: TCP
+    targetGroup: https
+    attributes: { tcp.idle_timeout.seconds: 60 }
+  - name: node-a
+    address: 127.0.0.1:8080
+    zone: a
+    targetGroup: https
+    connectTimeoutSeconds: 1.5
+    maxFlows: 10
+targetGroups:
+  - name: https
+    protocol: TCP
+    port: 8443
+    targetType: ip
+    healthCheck:
+      protocol: HTTP
+      port: 1936
+      path: /healthz/ready
+      intervalSeconds: 5
+      timeoutSeconds: 2
+      healthyThresholdCount: 2
+      unhealthyThresholdCount: 3
+      matcher: "200"
+      sendProxyHeader: always
+    attributes:
+      proxy_protocol_v2.enabled: true
+      preserve_client_ip.enabled: false
+      stickiness.enabled: true
+      stickiness.type: source_ip
+      load_balancing.cross_zone.enabled: "false"
+      deregistration_delay.timeout_seconds: 3600
+      deregistration_delay.connection_termination.enabled: true
+      target_health_state.unhealthy.connection_termination.enabled: false
+      target_health_state.unhealthy.draining_interval_seconds: 30
+      target_group_health.unhealthy_state_routing.minimum_healthy_targets.count: 2
+      target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage: 50
+    targets:
+      - { id: 10.0.0.11, availabilityZone: a }
+      - { id: "::1", port: 9443, availabilityZone: b, healthCheckPort: 1937 }
+"#;
+
+#[test]
+fn every_field_is_read() {
+    let group = GroupConfig {
+        name: "https".into(),
+        check: CheckConfig {
+            protocol: CheckProtocol::Http {
+                path: "/healthz/ready".into(),
+                matcher: "200".parse().unwrap(),
+            },
+            port: Some(1936),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            rules: Rules {
+                healthy_threshold: 2,
+                unhealthy_threshold: 3,
+                on_unhealthy: OnUnhealthy::Drain,
+            },
+            send_proxy_header: SendProxyHeader::Always,
+        },
+        proxy_protocol: true,
+        sticky: true,
+        cross_zone: false,
+        deregistration_delay: Duration::from_secs(3600),
+        deregistration_termination: true,
+        unhealthy_draining: Duration::from_secs(30),
+        minimum: Minimum { count: 2, percent: Some(50) },
+        targets: vec![
+            TargetConfig {
+                address: "10.0.0.11:8443".parse().unwrap(),
+                zone: Some("a".into()),
+                check_port: None,
+            },
+            TargetConfig {
+                address: "[::1]:9443".parse().unwrap(),
+                zone: Some("b".into()),
+                check_port: Some(1937),
+            },
+        ],
+    };
+    let expected = NlbConfig {
+        name: "openshift".into(),
+        zones: vec!["a".into(), "b".into()],
+        listeners: vec![
+            ListenerConfig {
+                name: "TCP:443".into(),
+                address: "0.0.0.0:443".parse().unwrap(),
+                zone: None,
+                group: "https".into(),
+                idle_timeout: Duration::from_secs(60),
+                connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+                max_flows: DEFAULT_MAX_FLOWS,
+            },
+            ListenerConfig {
+                name: "node-a".into(),
+                address: "127.0.0.1:8080".parse().unwrap(),
+                zone: Some("a".into()),
+                group: "https".into(),
+                idle_timeout: DEFAULT_IDLE_TIMEOUT,
+                connect_timeout: Duration::from_millis(1500),
+                max_flows: 10,
+            },
+        ],
+        groups: vec![group],
+    };
+    assert_eq!(parse(FULL).unwrap(), expected);
+}
+
+const SMALL: &str = "\
+name: small
+listeners: [{ port: 80, targetGroup: web }]
+targetGroups: [{ name: web, port: 8080, targets: [{ id: 10.0.0.1 }] }]
+";
+
+/// A.5 and A.6b.
+#[test]
+fn defaults_are_those_of_aws() {
+    let config = parse(SMALL).unwrap();
+    let group = &config.groups[0];
+    let check = &group.check;
+    assert_eq!(check.protocol, CheckProtocol::Tcp);
+    assert_eq!(
+        (check.interval, check.timeout, check.port),
+        (Duration::from_secs(30), Duration::from_secs(10), None)
+    );
+    assert_eq!(
+        check.rules,
+        Rules { healthy_threshold: 5, unhealthy_threshold: 2, on_unhealthy: OnUnhealthy::Reset }
+    );
+    assert_eq!(config.listeners[0].idle_timeout, Duration::from_secs(350));
+    assert_eq!(group.deregistration_delay, Duration::from_secs(300));
+    assert_eq!(group.minimum, Minimum { count: 1, percent: None });
+    assert!(!group.proxy_protocol && !group.sticky && !group.cross_zone);
+    assert!(!group.deregistration_termination);
+    let http = parse(&SMALL.replace("port: 8080,", "port: 8080, healthCheck: { protocol: HTTP },"));
+    let check = http.unwrap().groups.remove(0).check;
+    assert_eq!(check.timeout, Duration::from_secs(6), "A.5: 6 s with HTTP");
+    assert_eq!(
+        check.protocol,
+        CheckProtocol::Http { path: "/".into(), matcher: "200-399".parse().unwrap() }
+    );
+}
+
+/// A.7: by default only checks of the traffic port carry the header.
+#[test]
+fn the_header_on_checks_follows_the_port_and_the_setting() {
+    let mut group = parse(FULL).unwrap().groups.remove(0);
+    let target = group.targets[0].clone();
+    let at = |group: &GroupConfig| group.check_has_proxy_header(&target);
+    assert!(at(&group), "always");
+    group.check.send_proxy_header = SendProxyHeader::TrafficPortOnly;
+    assert!(!at(&group), "the check goes to 1936");
+    group.check.port = None;
+    assert!(at(&group));
+    group.check.send_proxy_header = SendProxyHeader::Never;
+    assert!(!at(&group));
+    group.check.send_proxy_header = SendProxyHeader::Always;
+    group.proxy_protocol = false;
+    assert!(!at(&group));
+}
+
+/// Replaces `from` in [`SMALL`] and returns the error.
+fn error(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "{from}");
+    match parse(&SMALL.replace(from, to)) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn errors_name_place_and_cause() {
+    for (from, to, expected) in [
+        ("port: 80,", "port: 0,", "2:21: `port` must be a port from 1 to 65535"),
+        ("port: 80,", "", "2:13: a listener has either `port` or `address`"),
+        ("targetGroup: web", "targetGroup: wbe", "2:38: there is no target group `wbe`"),
+        (
+            "port: 80,",
+            "port: 80, zone: c,",
+            "2:31: zone `c` is not among the zones of the load balancer",
+        ),
+        (
+            "port: 80,",
+            "port: 80, attributes: { tcp.idle_timeout.seconds: 59 },",
+            "2:65: `tcp.idle_timeout.seconds` must be a number from 60 to 6000",
+        ),
+        (
+            "port: 8080,",
+            "port: 8080, attributes: { slow_start.duration_seconds: 1 },",
+            "3:84: attribute `slow_start.duration_seconds` is unknown or not supported",
+        ),
+        (
+            "port: 8080,",
+            "port: 8080, attributes: { preserve_client_ip.enabled: true },",
+            "3:83: `preserve_client_ip.enabled` must be false",
+        ),
+        (
+            "port: 8080,",
+            "port: 8080, healthCheck: { intervalSeconds: 1 },",
+            "3:73: `intervalSeconds` must be a number of seconds from 5 to 300",
+        ),
+        (
+            "port: 8080,",
+            "port: 8080, healthCheck: { path: / },",
+            "3:62: `path` must be left out with protocol TCP",
+        ),
+        (
+            "[{ id: 10.0.0.1 }]",
+            "[{ id: ::1 }, { id: ::1 }]",
+            "3:64: target [::1]:8080 is used twice",
+        ),
+    ] {
+        assert_eq!(error(from, to), expected);
+    }
+    for (from, to, place) in [
+        ("name: small", "nmae: small", "1:1: unknown field"),
+        ("port: 80,", "port: 80, protocol: UDP,", "2:35: "),
+        ("name: small", "name: [", "1:7: "),
+    ] {
+        let text = error(from, to);
+        assert!(text.starts_with(place) && !text.contains(" at line "), "{text}");
+    }
+}
+
+#[test]
+fn fast_checks_must_be_asked_for() {
+    let fast = SMALL
+        .replace(
+            "port: 8080,",
+            "port: 8080, healthCheck: { intervalSeconds: 0.1, timeoutSeconds: 0.05 },",
+        )
+        .replace("name: small", "name: small\nallowFastChecks: true");
+    let check = parse(&fast).unwrap().groups.remove(0).check;
+    assert_eq!(
+        (check.interval, check.timeout),
+        (Duration::from_millis(100), Duration::from_millis(50))
+    );
+}
+
+#[test]
+fn quotas_are_those_of_aws() {
+    let listeners: String =
+        (1..=51).map(|port| format!("{{ port: {port}, targetGroup: web }}, ")).collect();
+    let text = error("{ port: 80, targetGroup: web }", &listeners);
+    assert!(text.ends_with("more than 50 listeners"), "{text}");
+    let targets: String =
+        (0..=1000).map(|n| format!("{{ id: 10.0.{}.{} }}, ", n / 250, n % 250)).collect();
+    let text = error("{ id: 10.0.0.1 }", &targets);
+    assert!(text.ends_with("more than 1000 targets"), "{text}");
+}
+
+#[test]
+fn files_are_named_in_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nlb.yaml");
+    assert!(matches!(read_text(&path), Err(LoadError::Read { .. })));
+    std::fs::write(&path, SMALL).unwrap();
+    let text = read_text(&path).unwrap();
+    assert_eq!(parse_file(&path, &text).unwrap(), parse(SMALL).unwrap());
+    let error = parse_file(&path, &text.replace("port: 80,", "port: 0,")).unwrap_err();
+    let expected = format!("{}:2:21: `port` must be a port from 1 to 65535", path.display());
+    assert_eq!(error.to_string(), expected);
+}

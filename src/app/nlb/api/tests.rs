@@ -1,1 +1,61 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
+use super::*;
+use crate::nlb::config::parse;
+
+const CONFIG: &str = "\
+name: test
+listeners: [{ name: front, address: 127.0.0.1:0, targetGroup: web }]
+targetGroups:
+  - { name: web, port: 1, targets: [{ id: 127.0.0.1, availabilityZone: a, healthCheckPort: 2 }] }
+  - { name: spare, port: 1, targets: [{ id: 127.0.0.1 }] }
+";
+
+async fn get(address: std::net::SocketAddr, request: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let text = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn the_api_shows_targets_and_metrics() {
+    let config = parse(CONFIG).unwrap();
+    let handle = NlbHandle::start(config, CancellationToken::new()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let api = tokio::spawn(serve_api(listener, handle));
+
+    let (status, body) = get(address, "GET /healthz").await;
+    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
+
+    let (_, body) = get(address, "GET /api/v1/targets").await;
+    let targets: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        targets[0],
+        serde_json::json!({
+            "targetGroup": "spare", "id": "127.0.0.1", "port": 1, "healthCheckPort": 1,
+            "state": "unused", "reason": "Target.NotInUse", "activeFlows": 0,
+        })
+    );
+    assert_eq!(targets[1]["availabilityZone"], "a");
+    assert_eq!(targets[1]["healthCheckPort"], 2);
+
+    let (_, body) = get(address, "GET /metrics").await;
+    for line in [
+        "nlb_new_flow_count_total{listener=\"front\"} 0",
+        "nlb_active_flow_count{listener=\"front\"} 0",
+        "nlb_healthy_host_count{target_group=\"web\"} 0",
+        "nlb_unhealthy_host_count{target_group=\"spare\"} 0",
+    ] {
+        assert!(body.lines().any(|got| got == line), "{line} is missing in\n{body}");
+    }
+
+    assert_eq!(get(address, "GET /").await.0, "HTTP/1.1 404 Not Found");
+    assert_eq!(get(address, "POST /healthz").await.0, "HTTP/1.1 405 Method Not Allowed");
+    api.abort();
+}
