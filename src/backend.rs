@@ -31,6 +31,9 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// From the end of accepting to the end of the last connection.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Connections that are still taken from the kernel's queue when serving has been cancelled.
+const MAX_LATE: usize = 4096;
+
 /// Pause after an accept(2) that failed, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -117,8 +120,15 @@ async fn accept_until_cancelled(
     cancel: &CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+    let mut late = 0;
+    while late < MAX_LATE {
+        let permit = tokio::select! {
+            biased;
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+            () = cancel.cancelled() => return,
+        };
+        let Ok(permit) = permit else { return };
+        late += usize::from(cancel.is_cancelled());
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,

@@ -92,6 +92,18 @@ fn bind(address: SocketAddr) -> io::Result<Vec<TcpListener>> {
     if !is_any_ipv6 {
         return Ok(vec![listener(address)?]);
     }
+    // A port of the kernel's choice is free for IPv6; IPv4 may need another try.
+    let mut tries = if address.port() == 0 { 5 } else { 1 };
+    loop {
+        tries -= 1;
+        match bind_both(address) {
+            Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {},
+            ended => return ended,
+        }
+    }
+}
+
+fn bind_both(address: SocketAddr) -> io::Result<Vec<TcpListener>> {
     let ipv4 = |port| listener(SocketAddr::from(([0, 0, 0, 0], port)));
     match listener(address) {
         Ok(first) => {
@@ -129,5 +141,25 @@ impl Signals {
             _ = self.interrupt.recv() => {},
             _ = self.terminate.recv() => {},
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn any_ipv6_address_means_ipv4_on_the_same_port_as_well() {
+        let listeners = bind("[::]:0".parse().unwrap()).unwrap();
+        let addresses: Vec<_> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        assert!(addresses.iter().any(SocketAddr::is_ipv4), "{addresses:?}");
+        assert!(addresses.iter().all(|address| address.port() == addresses[0].port()));
+    }
+
+    #[test]
+    fn a_missing_certificate_file_is_named() {
+        let files = TlsFiles { certificate: "no/such.pem".into(), key: "no/key.pem".into() };
+        assert_eq!(load_tls(&files).unwrap_err().to_string(), "cannot read no/such.pem");
     }
 }

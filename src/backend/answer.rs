@@ -3,7 +3,7 @@
 //! Called by `connection` for every request. Always holds: a request body is read to its end before
 //! the answer (but for `/reset` and `/echo`), and a parameter out of range is answered with 400.
 
-use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -164,18 +164,16 @@ fn many_headers(count: u64) -> Response<PodBody> {
 }
 
 fn with_status(text: &str) -> Response<PodBody> {
-    match text.parse::<u16>().ok().filter(|code| (200..=999).contains(code)) {
-        Some(code) => match StatusCode::from_u16(code) {
-            Ok(status @ (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)) => {
-                let mut response = Response::new(PodBody::Given(None));
-                *response.status_mut() = status;
-                response
-            },
-            Ok(status) => plain(status, format!("{status}\n")),
-            Err(_) => plain(StatusCode::BAD_REQUEST, "status: must be from 200 to 999\n"),
-        },
-        None => plain(StatusCode::BAD_REQUEST, "status: must be from 200 to 999\n"),
+    let code = text.parse().ok().filter(|code| (200..=999).contains(code));
+    let Some(status) = code.and_then(|code| StatusCode::from_u16(code).ok()) else {
+        return plain(StatusCode::BAD_REQUEST, "status: must be from 200 to 999\n");
+    };
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        let mut response = Response::new(PodBody::Given(None));
+        *response.status_mut() = status;
+        return response;
     }
+    plain(status, format!("{status}\n"))
 }
 
 /// GET answers with the set status; POST sets it.
@@ -192,11 +190,5 @@ fn health(parts: &Parts, body: &Drained, link: &Link) -> Response<PodBody> {
             plain(StatusCode::OK, format!("health is now {code}\n"))
         },
         None => plain(StatusCode::BAD_REQUEST, "body: must be a status from 200 to 599\n"),
-    }
-}
-
-impl From<AnswerError> for io::Error {
-    fn from(error: AnswerError) -> Self {
-        Self::other(error)
     }
 }

@@ -28,6 +28,9 @@ use super::{
 /// A client's first bytes, and its TLS handshake.
 const OPENING: Duration = Duration::from_secs(10);
 
+/// A client's first bytes once the pod is stopping: time for what has been sent to be seen.
+const LATE_OPENING: Duration = Duration::from_millis(250);
+
 /// A request head, counted from the end of the request before it.
 const HEAD: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,9 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 
 /// Bytes of a request head.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// Header fields of an HTTP/1 request.
+const MAX_FIELDS: usize = 1000;
 
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 200;
@@ -72,7 +78,13 @@ async fn open(tcp: TcpStream, remote: SocketAddr, shared: Shared) -> io::Result<
     let tls = shared.tls.clone();
     let mut link = Link { local, remote, tls: None, reset, shared };
     let Some(config) = tls else {
-        let is_http2 = timeout(OPENING, stream.sniff_http2()).await??;
+        let drain = link.shared.drain.clone();
+        let is_http2 = tokio::select! {
+            is_http2 = timeout(OPENING, stream.sniff_http2()) => is_http2??,
+            () = async { drain.cancelled().await; tokio::time::sleep(LATE_OPENING).await } => {
+                return Ok(());
+            },
+        };
         return speak(stream, is_http2, link).await;
     };
     let stream = timeout(OPENING, TlsAcceptor::from(config).accept(stream)).await??;
@@ -101,9 +113,11 @@ where
         async move { answer::answer(request, &link).await }
     });
     let io = TokioIo::new(stream);
+    // The connection first: a request that has arrived is read before a drain is seen.
     let ended = if is_http2 {
         let mut connection = Box::pin(http2(executor).serve_connection(io, service));
         tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = drain.cancelled() => {
                 connection.as_mut().graceful_shutdown();
@@ -113,6 +127,7 @@ where
     } else {
         let mut connection = Box::pin(http1().serve_connection(io, service).with_upgrades());
         tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = drain.cancelled() => {
                 connection.as_mut().graceful_shutdown();
@@ -125,7 +140,11 @@ where
 
 fn http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_FIELDS);
     builder
 }
 

@@ -15,35 +15,31 @@ use super::connection::Link;
 pub(super) fn text(parts: &Parts, body: u64, link: &Link) -> Bytes {
     let identity = &link.shared.identity;
     let mut out = BytesMut::with_capacity(1024);
-    let mut line = |name: &str, value: &[u8]| {
-        for piece in [name.as_bytes(), b": ", value, b"\n"] {
-            out.put_slice(piece);
-        }
-    };
-    line("pod", identity.name.as_bytes());
-    line("namespace", identity.namespace.as_bytes());
-    line("address", link.local.to_string().as_bytes());
-    line("remote", link.remote.to_string().as_bytes());
+    line(&mut out, "pod", identity.name.as_bytes());
+    line(&mut out, "namespace", identity.namespace.as_bytes());
+    line(&mut out, "address", link.local.to_string().as_bytes());
+    line(&mut out, "remote", link.remote.to_string().as_bytes());
     if let Some(tls) = &link.tls {
         let name = tls.server_name.as_deref().unwrap_or("-");
-        line("tls", format!("{} sni={name}", tls.version).as_bytes());
+        line(&mut out, "tls", format!("{} sni={name}", tls.version).as_bytes());
     }
     if body > 0 {
-        line("body", format!("{body} bytes").as_bytes());
+        line(&mut out, "body", format!("{body} bytes").as_bytes());
     }
     out.put_slice(format!("{} {} {:?}\n", parts.method, target(parts), parts.version).as_bytes());
-    let mut line = |name: &str, value: &[u8]| {
-        for piece in [name.as_bytes(), b": ", value, b"\n"] {
-            out.put_slice(piece);
-        }
-    };
     if let Some(authority) = implied_host(parts) {
-        line("host", authority.as_bytes());
+        line(&mut out, "host", authority.as_bytes());
     }
     for (name, value) in &parts.headers {
-        line(name.as_str(), value.as_bytes());
+        line(&mut out, name.as_str(), value.as_bytes());
     }
     out.freeze()
+}
+
+fn line(out: &mut BytesMut, name: &str, value: &[u8]) {
+    for piece in [name.as_bytes(), b": ", value, b"\n"] {
+        out.put_slice(piece);
+    }
 }
 
 #[derive(Serialize)]

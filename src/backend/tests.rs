@@ -342,3 +342,20 @@ async fn a_request_that_never_ends_is_closed_when_the_grace_is_over() {
     pod.stop().await;
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_connection_that_says_nothing() {
+    let pod = Pod::with(None, Duration::from_secs(3600)).await;
+    let mut silent = pod.connect().await;
+    assert!(pod.get("/status/200").await.starts_with("HTTP/1.1 200 "));
+    pod.stop().await;
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_request_of_many_fields_is_shown_whole() {
+    let pod = Pod::start().await;
+    let fields: String = (0..500).map(|index| format!("x-{index}: 1\r\n")).collect();
+    let request = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}\r\n");
+    assert_eq!(pod.ask(&request).await.matches("\nx-").count(), 500);
+}
