@@ -13,7 +13,10 @@ use std::{
 };
 
 use self::files::{Identity, Listing, ReadError};
-use super::document::{self, AnyObject, Content, ObjectId, Outcome};
+use super::{
+    document::{self, Content, Outcome},
+    object::{AnyObject, ObjectId},
+};
 use crate::model::{
     finding::{Finding, Place, codes},
     objects::Objects,

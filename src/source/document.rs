@@ -4,6 +4,8 @@
 //! Called by `source::directory` and `wharf check`. Always holds: a document that is refused has a
 //! finding with its place, and, whenever its text allows, the identity of the object it stands for.
 
+mod identify;
+
 use std::sync::Arc;
 
 use k8s_openapi::{
@@ -15,8 +17,10 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 
+use self::identify::{Guess, guess, identity, misspelled};
 use super::{
     defaults,
+    object::{AnyObject, KINDS, Kind, ObjectId},
     schema::{self, Issue, IssueKind},
     validate,
 };
@@ -25,144 +29,10 @@ use crate::model::{
         Finding, Place,
         codes::{self, invalidates},
     },
-    objects::{ObjectKey, Objects, Stored},
+    objects::{ObjectKey, Stored},
     route::Route,
     yaml::{self, Mark, Node, Value, YamlError, YamlErrorKind},
 };
-
-/// The kinds that wharf reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each variant is the Kubernetes kind of its name")]
-pub enum Kind {
-    Route,
-    Service,
-    Endpoints,
-    EndpointSlice,
-    Secret,
-    Namespace,
-}
-
-/// Kind, its word and its apiVersion.
-const KINDS: [(Kind, &str, &str); 6] = [
-    (Kind::Route, "Route", "route.openshift.io/v1"),
-    (Kind::Service, "Service", "v1"),
-    (Kind::Endpoints, "Endpoints", "v1"),
-    (Kind::EndpointSlice, "EndpointSlice", "discovery.k8s.io/v1"),
-    (Kind::Secret, "Secret", "v1"),
-    (Kind::Namespace, "Namespace", "v1"),
-];
-
-impl Kind {
-    /// The word in `kind:`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        KINDS[self as usize].1
-    }
-}
-
-/// Identity of an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectId {
-    /// Kind.
-    pub kind: Kind,
-    /// Namespace and name.
-    pub key: ObjectKey,
-}
-
-impl std::fmt::Display for ObjectId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.key.namespace.is_empty() {
-            return write!(f, "{} {}", self.kind.word(), self.key.name);
-        }
-        write!(f, "{} {}", self.kind.word(), self.key)
-    }
-}
-
-/// An object of any kind.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each variant is the Kubernetes kind of its name")]
-pub enum AnyObject {
-    Route(Arc<Stored<Route>>),
-    Service(Arc<Stored<Service>>),
-    Endpoints(Arc<Stored<Endpoints>>),
-    EndpointSlice(Arc<Stored<EndpointSlice>>),
-    Secret(Arc<Stored<Secret>>),
-    Namespace(Arc<Stored<Namespace>>),
-}
-
-/// Applies one expression to the `Arc<Stored<_>>` inside, whatever its kind.
-macro_rules! each_kind {
-    ($object:expr, $stored:ident => $body:expr) => {
-        match $object {
-            AnyObject::Route($stored) => $body,
-            AnyObject::Service($stored) => $body,
-            AnyObject::Endpoints($stored) => $body,
-            AnyObject::EndpointSlice($stored) => $body,
-            AnyObject::Secret($stored) => $body,
-            AnyObject::Namespace($stored) => $body,
-        }
-    };
-}
-
-impl AnyObject {
-    /// Its identity.
-    #[must_use]
-    pub fn id(&self) -> ObjectId {
-        let kind = match self {
-            Self::Route(_) => Kind::Route,
-            Self::Service(_) => Kind::Service,
-            Self::Endpoints(_) => Kind::Endpoints,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Secret(_) => Kind::Secret,
-            Self::Namespace(_) => Kind::Namespace,
-        };
-        ObjectId { kind, key: each_kind!(self, stored => stored.key.clone()) }
-    }
-
-    /// Start of its document.
-    #[must_use]
-    pub fn place(&self) -> &Place {
-        each_kind!(self, stored => &stored.place)
-    }
-
-    /// True when both are one object in memory.
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        self.address() == other.address()
-    }
-
-    fn address(&self) -> usize {
-        each_kind!(self, stored => Arc::as_ptr(stored).addr())
-    }
-
-    /// True when both come from the same text at the same place.
-    #[must_use]
-    pub fn has_text_of(&self, other: &Self) -> bool {
-        let text = |object: &Self| each_kind!(object, stored => Arc::clone(&stored.text));
-        self.id() == other.id() && self.place() == other.place() && text(self) == text(other)
-    }
-
-    /// Sets the position in the source; copies the object only when the position changes.
-    pub fn set_order(&mut self, order: u64) {
-        each_kind!(self, stored => {
-            if stored.order != order {
-                Arc::make_mut(stored).order = order;
-            }
-        });
-    }
-
-    /// Adds the object to `objects`.
-    pub fn add_to(&self, objects: &mut Objects) {
-        match self {
-            Self::Route(stored) => objects.routes.push(Arc::clone(stored)),
-            Self::Service(stored) => objects.services.push(Arc::clone(stored)),
-            Self::Endpoints(stored) => objects.endpoints.push(Arc::clone(stored)),
-            Self::EndpointSlice(stored) => objects.slices.push(Arc::clone(stored)),
-            Self::Secret(stored) => objects.secrets.push(Arc::clone(stored)),
-            Self::Namespace(stored) => objects.namespaces.push(Arc::clone(stored)),
-        }
-    }
-}
 
 /// What became of one document or list item of our kinds.
 #[derive(Clone, Debug)]
@@ -342,32 +212,6 @@ impl Reader<'_> {
     }
 }
 
-/// The field at fault, the kind that was meant, what is wrong and how to mend it; `None` for a
-/// document that has nothing to do with wharf.
-fn misspelled(
-    node: &Node,
-    word: &str,
-    version: &str,
-) -> Option<(&'static str, Option<Kind>, String, String)> {
-    if word.is_empty() {
-        let object = node.get("metadata").is_some() && node.get("spec").is_some();
-        return object.then(|| ("kind", None, "the document has no kind".into(), String::new()));
-    }
-    if let Some((kind, _, group)) = KINDS.iter().find(|(_, kind, _)| *kind == word) {
-        let near = !version.contains('/')
-            || version.split('/').next() == group.split('/').next()
-            || schema::closest(version, [*group].into_iter()).is_some();
-        let text = format!("{word} has no apiVersion \"{version}\", the document is ignored");
-        return near
-            .then(|| ("apiVersion", Some(*kind), text, format!("write apiVersion: {group}")));
-    }
-    let words = KINDS.iter().map(|(_, kind, _)| *kind).chain(["List"]);
-    let meant = schema::closest(word, words)?;
-    let kind = KINDS.iter().find(|(_, known, _)| *known == meant).map(|(kind, ..)| *kind);
-    let text = format!("the kind \"{word}\" is unknown, the document is ignored");
-    Some(("kind", kind, text, format!("did you mean {meant}?")))
-}
-
 fn issue_finding(issue: Issue, place: Place) -> Finding {
     let name = &issue.field;
     let finding = match issue.kind {
@@ -424,92 +268,6 @@ fn own_text(chunk: &str, node: &Node) -> Arc<str> {
     let text = chunk.get(node.mark.byte..node.end.max(node.mark.byte)).unwrap_or_default();
     let padding = " ".repeat(node.mark.column.saturating_sub(1) as usize);
     format!("{padding}{text}").into()
-}
-
-/// Kind, namespace and name as far as the tree has them.
-fn identity(node: &Node, kind: Kind) -> Option<ObjectId> {
-    let metadata = node.get("metadata")?;
-    let name = metadata.get("name").and_then(Node::as_str)?;
-    let namespace = match kind {
-        Kind::Namespace => "",
-        _ => metadata
-            .get("namespace")
-            .and_then(Node::as_str)
-            .filter(|namespace| !namespace.is_empty())
-            .unwrap_or(defaults::DEFAULT_NAMESPACE),
-    };
-    Some(ObjectId { kind, key: ObjectKey::new(namespace, name) })
-}
-
-/// What a document that cannot be parsed probably stands for.
-#[derive(Debug, PartialEq, Eq)]
-enum Guess {
-    Object(ObjectId),
-    OtherKind,
-    Unknown,
-}
-
-impl Guess {
-    fn object(self) -> Option<ObjectId> {
-        match self {
-            Self::Object(id) => Some(id),
-            Self::OtherKind | Self::Unknown => None,
-        }
-    }
-}
-
-/// Reads `kind`, `metadata.name` and `metadata.namespace` line by line. Only block style is
-/// understood; anything else is [`Guess::Unknown`], which keeps more objects, never fewer.
-fn guess(chunk: &str) -> Guess {
-    let (mut kind, mut name, mut namespace) = (None, None, None);
-    let mut inside = None;
-    for line in chunk.lines() {
-        let trimmed = line.trim_start();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
-            continue;
-        }
-        let indent = line.len() - trimmed.len();
-        if indent == 0 {
-            inside = (trimmed.trim_end() == "metadata:").then_some(0);
-            kind = scalar_of(trimmed, "kind").or(kind);
-        } else if let Some(first) = &mut inside {
-            if *first == 0 {
-                *first = indent;
-            }
-            if *first == indent {
-                name = scalar_of(trimmed, "name").or(name);
-                namespace = scalar_of(trimmed, "namespace").or(namespace);
-            }
-        }
-    }
-    let Some(kind) = kind else { return Guess::Unknown };
-    let words = KINDS.iter().map(|(_, word, _)| *word);
-    let word = kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if !word
-        || (!words.clone().any(|known| known == kind) && schema::closest(kind, words).is_some())
-    {
-        return Guess::Unknown;
-    }
-    let known = KINDS.iter().find(|(_, word, _)| *word == kind);
-    match (known, name) {
-        (None, _) if kind == "List" => Guess::Unknown,
-        (None, _) => Guess::OtherKind,
-        (Some(_), None) => Guess::Unknown,
-        (Some((Kind::Namespace, _, _)), Some(name)) => {
-            Guess::Object(ObjectId { kind: Kind::Namespace, key: ObjectKey::new("", name) })
-        },
-        (Some((kind, _, _)), Some(name)) => {
-            let namespace = namespace.unwrap_or(defaults::DEFAULT_NAMESPACE);
-            Guess::Object(ObjectId { kind: *kind, key: ObjectKey::new(namespace, name) })
-        },
-    }
-}
-
-fn scalar_of<'l>(line: &'l str, key: &str) -> Option<&'l str> {
-    let rest = line.strip_prefix(key)?.strip_prefix(':')?;
-    let rest = rest.split(" #").next()?.trim();
-    let value = rest.trim_matches(['"', '\'']);
-    (!value.is_empty()).then_some(value)
 }
 
 struct Origin<'a> {

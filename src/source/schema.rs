@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value as Json;
 
-use super::document::Kind;
+use super::object::Kind;
 use crate::model::{
     route::Route,
     yaml::{Mark, Node, Value},

@@ -13,7 +13,7 @@ use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOr
 use serde_json::Value as Json;
 
 pub use self::cross::cross_check;
-use super::document::Kind;
+use super::object::Kind;
 use crate::model::{
     finding::{Code, Finding, codes},
     grammar,
@@ -32,9 +32,8 @@ pub fn validate_route(route: &Stored<Route>) -> Vec<Finding> {
     report.name();
     host(&mut report, spec);
     targets(&mut report, spec);
-    match &spec.tls {
-        Some(tls) => tls_section(&mut report, spec, tls),
-        None => {},
+    if let Some(tls) = &spec.tls {
+        tls_section(&mut report, spec, tls);
     }
     header_actions(&mut report, spec);
     annotations::check(&mut report, &route.object);
@@ -142,12 +141,11 @@ fn host(report: &mut Report<'_, Route>, spec: &RouteSpec) {
         report.add(codes::BAD_PATH, "spec.path", text);
     }
     match spec.wildcard_policy.as_str() {
-        "None" => {},
         "Subdomain" if spec.host.is_empty() => {
             let text = "wildcardPolicy Subdomain needs a host";
             report.add(codes::BAD_WILDCARD_POLICY, "spec.wildcardPolicy", text);
         },
-        "Subdomain" => {},
+        "None" | "Subdomain" => {},
         other => {
             let text = format!("the wildcard policy \"{other}\" is not None or Subdomain");
             report.add(codes::BAD_WILDCARD_POLICY, "spec.wildcardPolicy", text);

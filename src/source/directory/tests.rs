@@ -313,7 +313,7 @@ fn a_single_file_can_be_a_root() {
     let temp = tempfile::tempdir().expect("a folder");
     let path = temp.path().join("one.txt");
     fs::write(&path, route("a", "a.test")).expect("written");
-    let mut directory = Directory::new(vec![path.clone(), temp.path().join("no")], "x".into());
+    let mut directory = Directory::new(vec![path, temp.path().join("no")], "x".into());
     assert!(directory.scan(Instant::now()));
     assert_eq!(directory.objects().routes.len(), 1);
     let findings = directory.findings();

@@ -108,10 +108,8 @@ impl Pending {
                 self.settled.remove(*last);
                 self.writing.insert((*last).clone());
             },
-            EventKind::Modify(ModifyKind::Metadata(_)) => {
-                if !self.writing.contains(*last) {
-                    self.settled.insert((*last).clone());
-                }
+            EventKind::Modify(ModifyKind::Metadata(_)) if !self.writing.contains(*last) => {
+                self.settled.insert((*last).clone());
             },
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
                 self.root_lost |= paths.iter().any(|path| self.watched.contains(path));
