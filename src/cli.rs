@@ -50,6 +50,8 @@ enum Command {
     Cert(CertArgs),
     /// Asks a health endpoint; exit code 0 when it is well.
     Healthcheck(HealthcheckArgs),
+    /// Prints the version.
+    Version,
 }
 
 #[derive(Debug, Args)]

@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    balance::Balancer,
+    balance::{Algorithm, Balancer},
     model::{
         objects::{ObjectKey, Stored},
         route::{InsecurePolicy, Route, RouteTarget, RouteTls, Termination},
         status::{Admission, RejectReason},
     },
-    routing::table::RouteTable,
+    routing::table::{Entry, PlainRule, Ports, RouteTable},
     snapshot::{
         Backend, CompiledRoute, ForwardedPolicy, RoutePolicy, RouteState, Server, Snapshot,
     },
@@ -70,6 +70,7 @@ pub(crate) fn snapshot() -> Snapshot {
             server_timeout: Duration::from_secs(30),
             tunnel_timeout: Duration::from_secs(3600),
             forwarded: ForwardedPolicy::Append,
+            allow: None,
         },
         backend: Arc::new(Backend {
             name: "be_edge_http:shop:web".into(),
@@ -77,15 +78,23 @@ pub(crate) fn snapshot() -> Snapshot {
                 server("10.1.0.4:8080", "web-1", 256),
                 server("10.1.0.5:8080", "web-2", 256),
             ]),
-            balancer: Balancer,
+            balancer: Balancer::new(Algorithm::Random, &[256, 256], Arc::default()),
             stats: Arc::new(UpstreamStats::new(2)),
         }),
     });
+    let entry = Entry {
+        host: compiled.host.clone(),
+        wildcard: false,
+        path: compiled.path.clone(),
+        ports: Ports { plain: PlainRule::Redirect, secure: true },
+        age_rank: 0,
+        value: compiled.clone(),
+    };
     Snapshot {
         generation: 4,
         built_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_846_600),
-        table: RouteTable(vec![compiled.clone()]),
-        certs: CertStore,
+        table: RouteTable::build(vec![entry]),
+        certs: CertStore::default(),
         zone: Arc::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         routes: vec![
             RouteState { source, admission: Admission::Admitted, compiled: Some(compiled) },
@@ -104,6 +113,6 @@ pub(crate) fn snapshot() -> Snapshot {
 }
 
 /// A table without routes.
-pub(crate) const fn empty_table() -> RouteTable<Arc<CompiledRoute>> {
-    RouteTable(Vec::new())
+pub(crate) fn empty_table() -> RouteTable<Arc<CompiledRoute>> {
+    RouteTable::default()
 }

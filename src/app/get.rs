@@ -231,7 +231,7 @@ const ENDPOINT_COLUMNS: &[&str] =
     &["NAMESPACE", "SERVICE", "ADDRESS", "PORTS", "STATE", "CHECK", "|", "POD", "ZONE"];
 const CERT_COLUMNS: &[&str] = &["HOST", "SOURCE", "NOT-AFTER", "|", "NAMES"];
 const TARGET_COLUMNS: &[&str] =
-    &["GROUP", "TARGET", "PORT", "ZONE", "STATE", "REASON", "|", "DESCRIPTION"];
+    &["GROUP", "TARGET", "PORT", "ZONE", "STATE", "REASON", "|", "FLOWS"];
 
 /// Rows with all their columns; those behind `|` are for the wide table.
 struct Rows {
@@ -360,7 +360,7 @@ fn cert_row(cert: CertView) -> Vec<String> {
 
 /// The NLB is another process, perhaps of another version: fields are taken as they come.
 fn target_row(target: Value) -> Vec<String> {
-    ["group", "id", "port", "zone", "state", "reason", "description"]
+    ["targetGroup", "id", "port", "availabilityZone", "state", "reason", "activeFlows"]
         .into_iter()
         .map(|key| match target.get(key) {
             None | Some(Value::Null) => none(),

@@ -37,6 +37,7 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
             Some(server) => app::healthcheck::dns(server, &args.cluster_domain, HEALTH)?,
             None => app::healthcheck::http(&args.url, HEALTH)?,
         },
+        Command::Version => writeln!(out, "wharf {}", env!("CARGO_PKG_VERSION"))?,
         // The servers are `serve`'s.
         Command::Backend(_)
         | Command::Dns(_)
@@ -60,7 +61,8 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
         | Command::Check(_)
         | Command::Explain(_)
         | Command::Get(_)
-        | Command::Healthcheck(_) => {},
+        | Command::Healthcheck(_)
+        | Command::Version => {},
     }
     Ok(ExitCode::SUCCESS)
 }

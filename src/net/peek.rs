@@ -59,6 +59,6 @@ mod tests {
     }
 
     fn tokio_chain<'a>(a: &'a [u8], b: &'a [u8]) -> impl AsyncRead + Unpin + 'a {
-        tokio::io::AsyncReadExt::chain(a, b)
+        a.chain(b)
     }
 }

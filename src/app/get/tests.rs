@@ -50,17 +50,18 @@ shop.example.com   Route shop/web   2026-08-04T12:30:00Z   shop.example.com
 #[test]
 fn targets_are_taken_as_the_nlb_gives_them() {
     let targets = serde_json::json!([
-        {"group": "https", "id": "127.0.0.1", "port": 8443, "zone": "a", "state": "healthy"},
-        {"group": "https", "id": "\u{1b}[31m", "port": 1, "zone": null, "state": "unhealthy",
-         "reason": "Target.Timeout", "description": "timed out"},
+        {"targetGroup": "https", "id": "127.0.0.1", "port": 8443, "availabilityZone": "a",
+         "state": "healthy", "activeFlows": 3},
+        {"targetGroup": "https", "id": "\u{1b}[31m", "port": 1, "state": "unhealthy",
+         "reason": "Target.Timeout", "activeFlows": 0},
     ]);
     let get = Get { kind: Kind::Targets, namespace: None, output: Output::Wide };
     assert_eq!(
         tabulate(&get, targets).unwrap(),
         "\
-GROUP   TARGET      PORT   ZONE     STATE       REASON           DESCRIPTION
-https   127.0.0.1   8443   a        healthy     <none>           <none>
-https   [31m        1      <none>   unhealthy   Target.Timeout   timed out
+GROUP   TARGET      PORT   ZONE     STATE       REASON           FLOWS
+https   127.0.0.1   8443   a        healthy     <none>           3
+https   [31m        1      <none>   unhealthy   Target.Timeout   0
 "
     );
 }
