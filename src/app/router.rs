@@ -47,6 +47,8 @@ pub struct Router {
     pub dns: Option<SocketAddr>,
     /// The snapshot that serves now.
     pub live: Arc<Live>,
+    /// Counters of the process.
+    pub stats: Arc<RouterStats>,
     drain: Drain,
     readiness: Arc<Readiness>,
     settings: Arc<RouterSettings>,
@@ -120,6 +122,7 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
         admin: admin_at,
         dns,
         live,
+        stats,
         drain,
         readiness,
         settings,
@@ -127,6 +130,14 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
         control: tasks,
         cancel,
     })
+}
+
+impl Drop for Router {
+    /// A handle that is let go without [`Router::finish`] takes its workers with it.
+    fn drop(&mut self) {
+        self.drain.kill();
+        self.cancel.cancel();
+    }
 }
 
 impl Router {

@@ -1,0 +1,379 @@
+//! The router's own answers: status, page, state of the connection, and the one reason of each
+//! (spec/route.md 10.4 to 10.7, ux.md 6).
+
+use serde_json::json;
+
+use crate::harness::{
+    client::{self, Client, Response},
+    http2::{Http2, body},
+    manifest::{With as _, app, edge, route, service},
+    pod::{Act, Pod, Refusing, raw},
+    router::Edge,
+    tls::{self, hello},
+};
+
+/// Sends `request` on a connection of its own; returns the answer and whether the router closed.
+async fn ask(edge: &Edge, request: &str) -> (Response, bool) {
+    let mut client = edge.client().await;
+    client.send(request).await;
+    let response = client.response().await;
+    // A connection that is kept answers a second request.
+    client.send(client::get("unknown.example.com", "/")).await;
+    let closed = client.response().await.cut;
+    (response, closed)
+}
+
+/// [NOMATCH-1..3]: the 503 page with exactly these headers, as HTTP/1.0, ended by the close.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nomatch_the_page_as_openshift_sends_it() {
+    let pod = Pod::saying("here").await;
+    let mut with_path = route("b", "b.example.com").with("/spec/path", "/only");
+    with_path["spec"]["to"]["name"] = json!("a");
+    let mut objects = app(route("a", "a.example.com"), &[pod.address]);
+    objects.push(with_path);
+    objects.extend(app(route("none", "none.example.com"), &[]));
+    objects.push(route("lost", "lost.example.com"));
+    let mut weightless = route("zero", "zero.example.com").with("/spec/to/weight", 0);
+    weightless["spec"]["to"]["name"] = json!("a");
+    objects.push(weightless);
+    let rows = [
+        ("unknown.example.com", "/", "no_route"),
+        ("b.example.com", "/other", "no_path"),
+        ("none.example.com", "/", "no_endpoints"),
+        ("lost.example.com", "/", "no_endpoints"),
+        ("zero.example.com", "/", "no_endpoints"),
+    ];
+    for (host, path, reason) in rows {
+        let edge = Edge::start(&objects).await;
+        let mut client = edge.client().await;
+        let response = client.get(host, path).await;
+        assert_eq!(response.line, "HTTP/1.0 503 Service Unavailable", "{host}");
+        let mut headers = response.headers.clone();
+        headers.sort();
+        let expected = [
+            ("cache-control", "private, max-age=0, no-cache, no-store"),
+            ("connection", "close"),
+            ("content-type", "text/html"),
+            ("pragma", "no-cache"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(headers, expected, "{host}");
+        assert!(response.text().contains("<h1>Application is not available</h1>"), "{host}");
+        assert!(client.closed().await, "{host}");
+        edge.has_reasons(&[(reason, 1)]).await;
+    }
+}
+
+/// [NOMATCH-3]: on HTTP/2 the same page is a stream like any other, and the connection goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nomatch_3_on_http2_the_stream_ends_and_the_connection_stays() {
+    let edge = Edge::start(&[]).await;
+    let mut client = Http2::over(edge.client().await.stream).await;
+    for _ in 0..2 {
+        let reply = client.get("http://unknown.example.com/").await.unwrap();
+        assert_eq!(reply.status, 503);
+        assert_eq!(reply.headers["pragma"], "no-cache");
+        assert!(!reply.headers.contains_key("connection"));
+        assert!(std::str::from_utf8(&reply.body).unwrap().contains("Application is not available"));
+    }
+    edge.has_reasons(&[("no_route", 2)]).await;
+}
+
+/// Pods that fail: the status, the reason, and whether the client's connection is kept. [NOMATCH-2],
+/// spec/route.md 10.7.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failing_pods_are_told_apart() {
+    type Script = fn() -> Act;
+    let rows: [(&str, Script, u16, &str); 9] = [
+        ("reset after the head", || Act::Reset, 502, "upstream_reset"),
+        ("closed after the head", || Act::Last(Vec::new()), 502, "upstream_reset"),
+        ("garbage", || raw("SSH-2.0-OpenSSH_9\r\n\r\n"), 502, "upstream_invalid"),
+        ("cut head", || Act::Last(b"HTTP/1.1 200 OK\r\nconte".to_vec()), 502, "upstream_reset"),
+        (
+            "two lengths",
+            || raw("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"),
+            502,
+            "upstream_invalid",
+        ),
+        (
+            "101 that nobody asked for",
+            || raw("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
+            502,
+            "upstream_invalid",
+        ),
+        (
+            "huge head",
+            || raw(&format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(100_000))),
+            502,
+            "upstream_invalid",
+        ),
+        ("silence", || Act::Stall(Vec::new()), 504, "upstream_timeout"),
+        (
+            "silence in the head",
+            || Act::Stall(b"HTTP/1.1 200 OK\r\n".to_vec()),
+            504,
+            "upstream_timeout",
+        ),
+    ];
+    for (what, script, status, reason) in rows {
+        let pod = Pod::start(move |_| script()).await;
+        let edge = Edge::with(&app(route("a", "a.example.com"), &[pod.address]), |settings| {
+            settings.timeouts.server = std::time::Duration::from_millis(150);
+        })
+        .await;
+        let mut client = edge.client().await;
+        let response = client.get("a.example.com", "/").await;
+        assert_eq!(response.status(), status, "{what}");
+        assert_eq!(response.header("cache-control"), Some("no-cache"), "{what}");
+        assert_eq!(response.header("content-type"), Some("text/html"), "{what}");
+        assert_eq!(client.get("unknown.example.com", "/").await.status(), 503, "{what}: kept");
+        // Reasons come in the order of the list; `no_route` is its first.
+        edge.has_reasons(&[("no_route", 1), (reason, 1)]).await;
+        assert_eq!(pod.attempts(), 1, "{what}");
+    }
+}
+
+/// A response that breaks in its body reaches the client as an incomplete message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_26_a_cut_body_is_never_a_clean_end() {
+    let rows: [(&str, fn() -> Act); 3] = [
+        ("length", || Act::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec())),
+        ("chunked", || {
+            Act::Last(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n".to_vec(),
+            )
+        }),
+        ("bad chunk", || {
+            Act::Last(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n"
+                    .to_vec(),
+            )
+        }),
+    ];
+    for (what, script) in rows {
+        let pod = Pod::start(move |_| script()).await;
+        let edge = Edge::start(&app(route("a", "a.example.com"), &[pod.address])).await;
+        let response = edge.get("a.example.com", "/").await;
+        assert_eq!((response.status(), response.text().as_str()), (200, "half"), "{what}");
+        assert!(response.cut, "{what}");
+        let mut client = Http2::over(edge.client().await.stream).await;
+        assert!(client.get("http://a.example.com/").await.is_err(), "{what} on HTTP/2");
+        edge.has_reasons(&[("upstream_reset", 2)]).await;
+    }
+}
+
+/// Every endpoint refuses: the 503 page, after four tries [NOMATCH-2, RETRY-1].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusing_endpoints_give_the_page() {
+    let (one, two) = (Refusing::new(), Refusing::new());
+    let objects = app(route("a", "a.example.com"), &[one.address, two.address]);
+    let edge = Edge::with(&objects, |settings| {
+        settings.timeouts.connect = std::time::Duration::from_millis(20);
+    })
+    .await;
+    let response = edge.get("a.example.com", "/").await;
+    assert_eq!(response.line, "HTTP/1.0 503 Service Unavailable");
+    edge.has_reasons(&[("connect_failed", 1)]).await;
+    assert_eq!(edge.count("a", |counters| &counters.connection_errors), 4);
+}
+
+/// Requests that are refused before a route is looked for (decisions 9, spec/route.md 26.2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_requests_are_refused() {
+    let pod = Pod::saying("never").await;
+    let rows = [
+        ("no Host", "GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (
+            "two Hosts",
+            "GET / HTTP/1.1\r\nHost: a.example.com\r\nHost: a.example.com\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        ("Host list", "GET / HTTP/1.1\r\nHost: a.example.com, b\r\n\r\n", 400, "bad_request"),
+        ("userinfo", "GET / HTTP/1.1\r\nHost: u@a.example.com\r\n\r\n", 400, "bad_request"),
+        ("blank in Host", "GET / HTTP/1.1\r\nHost: a.example .com\r\n\r\n", 400, "bad_request"),
+        (
+            "absolute form of another host",
+            "GET http://b.example.com/ HTTP/1.1\r\nHost: a.example.com\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        ("asterisk", "GET * HTTP/1.1\r\nHost: a.example.com\r\n\r\n", 400, "bad_request"),
+        (
+            "bad field name",
+            "GET / HTTP/1.1\r\nHost: a.example.com\r\nx y: 1\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        ("no version", "GET /\r\n\r\n", 400, "bad_request"),
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nHost: a.example.com\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "odd length",
+            "POST / HTTP/1.1\r\nHost: a.example.com\r\ncontent-length: +1\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "unknown coding",
+            "POST / HTTP/1.1\r\nHost: a.example.com\r\ntransfer-encoding: xchunked\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "CONNECT",
+            "CONNECT a.example.com:80 HTTP/1.1\r\nHost: a.example.com:80\r\n\r\n",
+            405,
+            "method_not_allowed",
+        ),
+    ];
+    for (what, request, status, reason) in rows {
+        let edge = Edge::start(&app(route("a", "a.example.com"), &[pod.address])).await;
+        let (response, closed) = ask(&edge, request).await;
+        assert_eq!(response.status(), status, "{what}: {response:?}");
+        if status == 400 {
+            assert!(closed, "{what}");
+        }
+        edge.is_quiet().await;
+        let reasons = edge.reasons();
+        assert!(reasons.contains(&(reason, 1)), "{what}: {reasons:?}");
+    }
+    assert_eq!(pod.attempts(), 0);
+}
+
+/// More than 101 fields or 24,576 bytes of head: 431 and close [LIM-1].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lim_1_large_heads_are_refused() {
+    let pod = Pod::saying("never").await;
+    let long =
+        format!("GET / HTTP/1.1\r\nHost: a.example.com\r\nx: {}\r\n\r\n", "y".repeat(25_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: a.example.com\r\n{}\r\n", "x: y\r\n".repeat(101));
+    for request in [long, many] {
+        let edge = Edge::start(&app(route("a", "a.example.com"), &[pod.address])).await;
+        let (response, closed) = ask(&edge, &request).await;
+        assert_eq!((response.status(), closed), (431, true));
+        edge.has_reasons(&[("headers_too_large", 1)]).await;
+    }
+    let edge = Edge::start(&app(route("a", "a.example.com"), &[pod.address])).await;
+    let fits =
+        format!("GET / HTTP/1.1\r\nHost: a.example.com\r\nx: {}\r\n\r\n", "y".repeat(24_000));
+    assert_eq!(ask(&edge, &fits).await.0.status(), 200);
+}
+
+/// [REDIR-1..4]: 302 with exactly these headers; port dropped, target kept byte for byte, any method,
+/// the connection kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redir_the_redirect_keeps_target_and_connection() {
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let objects = app(edge("a", "a.example.com", None).with(policy, "Redirect"), &[]);
+    let edge = Edge::start(&objects).await;
+    let mut client = edge.client().await;
+    let rows = [
+        (
+            "GET",
+            "a.example.com",
+            "/x/%2f/..;a=b?c=d&e=%20",
+            "https://a.example.com/x/%2f/..;a=b?c=d&e=%20",
+        ),
+        ("GET", "A.Example.com:8080", "/", "https://a.example.com/"),
+        ("DELETE", "a.example.com", "/d", "https://a.example.com/d"),
+        ("GET", "a.example.com", "http://a.example.com/abs?q", "https://a.example.com/abs?q"),
+    ];
+    for (method, host, target, location) in rows {
+        client.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let response = client.response().await;
+        assert_eq!(response.line, "HTTP/1.1 302 Found");
+        let mut headers = response.headers.clone();
+        headers.sort();
+        let expected =
+            [("cache-control", "no-cache"), ("content-length", "0"), ("location", location)];
+        assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    edge.has_reasons(&[("redirect", 4)]).await;
+    let moved = Edge::with(&objects, |settings| settings.redirect_https_port = Some(8443)).await;
+    let response = moved.get("a.example.com", "/").await;
+    assert_eq!(response.header("location"), Some("https://a.example.com:8443/"));
+}
+
+/// The table of spec/route.md 10.4, with [MATCH-13] and [MATCH-14]: what each kind of route answers
+/// on the plain and on the TLS port.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn match_13_14_reachability_of_each_kind_on_each_port() {
+    let pod = Pod::saying("pod").await;
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let mut objects = service("a", &[pod.address]);
+    let to_a = |route: serde_json::Value| route.with("/spec/to/name", "a");
+    objects.extend([
+        to_a(route("plain", "plain.example.com")),
+        to_a(edge("none", "none.example.com", None)),
+        to_a(edge("none2", "none2.example.com", None).with(policy, "None")),
+        to_a(edge("allow", "allow.example.com", None).with(policy, "Allow")),
+        to_a(edge("redirect", "redirect.example.com", None).with(policy, "Redirect")),
+        // One host, several routes.
+        to_a(edge("m1", "mixed.example.com", None).with(policy, "Redirect"))
+            .with("/spec/path", "/a"),
+        to_a(route("m2", "mixed.example.com")).with("/spec/path", "/a/b"),
+        to_a(edge("m3", "mixed.example.com", None)).with("/spec/path", "/tls"),
+    ]);
+    let rows = [
+        ("plain.example.com", "/", 200, 503),
+        ("none.example.com", "/", 503, 200),
+        ("none2.example.com", "/", 503, 200),
+        ("allow.example.com", "/", 200, 200),
+        ("redirect.example.com", "/", 302, 200),
+        ("mixed.example.com", "/a", 302, 200),
+        ("mixed.example.com", "/a/x", 302, 200),
+        ("mixed.example.com", "/a/b", 200, 200),
+        ("mixed.example.com", "/a/b/c", 200, 200),
+        ("mixed.example.com", "/tls", 503, 200),
+        ("mixed.example.com", "/", 503, 503),
+    ];
+    let edge = Edge::start(&objects).await;
+    for (host, path, plain, secure) in rows {
+        assert_eq!(edge.get(host, path).await.status(), plain, "{host}{path} plain");
+        let stream = tls::connect(edge.https, hello("x.example.com")).await.unwrap();
+        let response = Client::over(stream).get(host, path).await;
+        assert_eq!(response.status(), secure, "{host}{path} TLS");
+    }
+}
+
+/// [IPL-7] and decisions 6: who is not on the list is closed without an answer; a list without a
+/// valid entry lets nobody in; a redirect is given before the list is asked [IPL-8].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ipl_7_the_allow_list_denies_by_closing() {
+    let list = "haproxy.router.openshift.io/ip_allowlist";
+    let pod = Pod::saying("pod").await;
+    let mut objects = service("a", &[pod.address]);
+    let to_a = |route: serde_json::Value| route.with("/spec/to/name", "a");
+    objects.extend([
+        to_a(route("open", "open.example.com")).annotated(list, "10.0.0.0/8 127.0.0.1"),
+        to_a(route("denied", "denied.example.com")).annotated(list, "10.0.0.0/8, 192.0.2.1"),
+        to_a(route("broken", "broken.example.com")).annotated(list, "everybody"),
+        to_a(edge("redirect", "redirect.example.com", None))
+            .with("/spec/tls/insecureEdgeTerminationPolicy", "Redirect")
+            .annotated(list, "10.0.0.0/8"),
+    ]);
+    let edge = Edge::start(&objects).await;
+    let mut client = edge.client().await;
+    assert_eq!(client.get("open.example.com", "/").await.status(), 200);
+    assert_eq!(client.get("redirect.example.com", "/").await.status(), 302);
+    // The same connection: each request is judged on its own.
+    client.send(client::get("denied.example.com", "/")).await;
+    assert!(client.closed().await);
+    for host in ["denied.example.com", "broken.example.com"] {
+        let mut client = edge.client().await;
+        client
+            .send(format!("GET / HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n"))
+            .await;
+        assert!(client.closed().await, "{host}");
+    }
+    edge.has_reasons(&[("denied_allowlist", 3), ("redirect", 1)]).await;
+    let mut client = Http2::over(edge.client().await.stream).await;
+    let request = http::Request::get("http://denied.example.com/").body(body("")).unwrap();
+    assert!(client.send(request).await.is_err());
+    assert_eq!(pod.attempts(), 1);
+}

@@ -1,0 +1,36 @@
+//! What the tests of this binary share: a whole router on ports of its own, scripted pods, raw
+//! clients, manifests as values.
+//!
+//! Used by every file next to it. Always holds: every wait of the harness is bounded by [`LIMIT`],
+//! which is a bound for failing tests and never waited out by passing ones.
+
+pub mod client;
+pub mod http2;
+pub mod manifest;
+pub mod pod;
+pub mod router;
+pub mod tls;
+
+use std::time::Duration;
+
+/// Bound of one wait.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs `future` within [`LIMIT`].
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    let outcome = tokio::time::timeout(LIMIT, future).await;
+    outcome.unwrap_or_else(|_| panic!("{what}: nothing within {LIMIT:?}"))
+}
+
+/// Looks again and again until `look` gives something.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await
+}

@@ -1,0 +1,308 @@
+//! Scripted pods: raw listeners that read a request, note it, and do what the script says.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+/// A request as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Number of its connection, from 1.
+    pub connection: usize,
+    /// Number of the request on its connection, from 1.
+    pub nth: usize,
+    /// `GET / HTTP/1.1`.
+    pub line: String,
+    /// Fields in order.
+    pub headers: Vec<(String, String)>,
+    /// Body without its framing.
+    pub body: Vec<u8>,
+    /// Trailer fields.
+    pub trailers: Vec<(String, String)>,
+}
+
+impl Seen {
+    /// All values of a field.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let fields = self.headers.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        fields.map(|(_, value)| &**value).collect()
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        self.line.split(' ').next().unwrap_or_default()
+    }
+
+    /// The target.
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
+}
+
+/// What a pod does with a request.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Sends bytes and waits for the next request.
+    Reply(Vec<u8>),
+    /// Sends bytes and closes.
+    Last(Vec<u8>),
+    /// Sends bytes and then nothing more, until the other side closes.
+    Stall(Vec<u8>),
+    /// Closes with a reset.
+    Reset,
+    /// Sends bytes and echoes whatever comes from then on.
+    Tunnel(Vec<u8>),
+}
+
+/// A 200 with a length.
+pub fn ok(body: impl AsRef<[u8]>) -> Act {
+    let body = body.as_ref();
+    let mut bytes =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+    bytes.extend_from_slice(body);
+    Act::Reply(bytes)
+}
+
+/// Bytes and the next request.
+pub fn raw(bytes: &str) -> Act {
+    Act::Reply(bytes.as_bytes().to_vec())
+}
+
+type Script = dyn Fn(&Seen) -> Act + Send + Sync;
+
+/// A pod; its connections end when it is dropped.
+#[derive(Debug)]
+pub struct Pod {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    seen: Mutex<Vec<Seen>>,
+    connections: AtomicUsize,
+    open: AtomicUsize,
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Pod {
+    /// A pod on 127.0.0.1.
+    pub async fn start(script: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
+        Self::spawn(true, script).await
+    }
+
+    /// A pod whose script runs before the request's body is read, which then never is.
+    pub async fn early(script: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Self {
+        Self::spawn(false, script).await
+    }
+
+    /// A pod that answers every request with `text`.
+    pub async fn saying(text: &'static str) -> Self {
+        Self::start(move |_| ok(text)).await
+    }
+
+    async fn spawn(
+        reads_bodies: bool,
+        script: impl Fn(&Seen) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let shared = Arc::<Shared>::default();
+        let script: Arc<Script> = Arc::new(script);
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared), script, reads_bodies));
+        Self { address, shared, task }
+    }
+
+    /// The requests so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().expect("no panic while held").clone()
+    }
+
+    /// The only request so far.
+    pub fn one(&self) -> Seen {
+        let mut seen = self.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen.remove(0)
+    }
+
+    /// Number of requests so far.
+    pub fn attempts(&self) -> usize {
+        self.shared.seen.lock().expect("no panic while held").len()
+    }
+
+    /// Number of connections so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(SeqCst)
+    }
+
+    /// Number of connections now.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(SeqCst)
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    script: Arc<Script>,
+    reads_bodies: bool,
+) {
+    // Dropped with this task, and the connections with it.
+    let mut tasks = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let connection = shared.connections.fetch_add(1, SeqCst) + 1;
+        shared.open.fetch_add(1, SeqCst);
+        let (shared, script) = (Arc::clone(&shared), Arc::clone(&script));
+        tasks.spawn(async move {
+            let _gone = serve(stream, connection, &shared, &*script, reads_bodies).await;
+            shared.open.fetch_sub(1, SeqCst);
+        });
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    connection: usize,
+    shared: &Shared,
+    script: &Script,
+    reads_bodies: bool,
+) -> Option<()> {
+    let mut buffer = Vec::new();
+    for nth in 1.. {
+        let mut seen = read_head(&mut stream, &mut buffer).await?;
+        (seen.connection, seen.nth) = (connection, nth);
+        if reads_bodies {
+            read_body(&mut stream, &mut buffer, &mut seen).await?;
+        }
+        let act = script(&seen);
+        shared.seen.lock().expect("no panic while held").push(seen);
+        match act {
+            Act::Reply(bytes) => stream.write_all(&bytes).await.ok()?,
+            Act::Last(bytes) => {
+                stream.write_all(&bytes).await.ok()?;
+                stream.shutdown().await.ok()?;
+                return None;
+            },
+            Act::Stall(bytes) => {
+                stream.write_all(&bytes).await.ok()?;
+                while stream.read_buf(&mut buffer).await.ok()? > 0 {}
+                return None;
+            },
+            Act::Reset => {
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok()?;
+                return None;
+            },
+            Act::Tunnel(bytes) => {
+                stream.write_all(&bytes).await.ok()?;
+                return echo(&mut stream, buffer).await;
+            },
+        }
+    }
+    None
+}
+
+async fn echo(stream: &mut TcpStream, mut buffer: Vec<u8>) -> Option<()> {
+    loop {
+        stream.write_all(&buffer).await.ok()?;
+        buffer.clear();
+        if stream.read_buf(&mut buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// The bytes up to `mark`, without it.
+async fn up_to(stream: &mut TcpStream, buffer: &mut Vec<u8>, mark: &[u8]) -> Option<String> {
+    loop {
+        if let Some(at) = buffer.windows(mark.len()).position(|window| window == mark) {
+            let taken: Vec<u8> = buffer.drain(..at + mark.len()).collect();
+            return String::from_utf8(taken[..at].to_vec()).ok();
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+async fn take(stream: &mut TcpStream, buffer: &mut Vec<u8>, count: usize) -> Option<Vec<u8>> {
+    while buffer.len() < count {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(buffer.drain(..count).collect())
+}
+
+async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+    let head = up_to(stream, buffer, b"\r\n\r\n").await?;
+    let mut lines = head.split("\r\n");
+    let line = lines.next()?.to_owned();
+    Some(Seen { line, headers: lines.filter_map(field).collect(), ..Seen::default() })
+}
+
+fn field(line: &str) -> Option<(String, String)> {
+    let (name, value) = line.split_once(':')?;
+    Some((name.to_owned(), value.trim().to_owned()))
+}
+
+async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, seen: &mut Seen) -> Option<()> {
+    if !seen.all("transfer-encoding").is_empty() {
+        loop {
+            let size = up_to(stream, buffer, b"\r\n").await?;
+            let size = usize::from_str_radix(size.trim(), 16).ok()?;
+            if size == 0 {
+                break;
+            }
+            seen.body.extend(take(stream, buffer, size).await?);
+            take(stream, buffer, 2).await?;
+        }
+        loop {
+            let line = up_to(stream, buffer, b"\r\n").await?;
+            if line.is_empty() {
+                return Some(());
+            }
+            seen.trailers.extend(field(&line));
+        }
+    }
+    let length = seen.all("content-length").first().and_then(|length| length.parse().ok());
+    seen.body = take(stream, buffer, length.unwrap_or(0)).await?;
+    Some(())
+}
+
+/// An address where connections are refused for as long as this lives: bound, not listening.
+#[derive(Debug)]
+pub struct Refusing {
+    /// The address.
+    pub address: SocketAddr,
+    _socket: socket2::Socket,
+}
+
+impl Refusing {
+    /// A new one on 127.0.0.1.
+    pub fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("a port");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+        Self { address: address.expect("bound"), _socket: socket }
+    }
+}

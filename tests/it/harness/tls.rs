@@ -1,0 +1,116 @@
+//! TLS clients that look at the certificate instead of trusting it.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use wharf::tls::mint::{self, Pair};
+
+use super::within;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello {
+    /// Server name, if one is sent.
+    pub sni: Option<&'static str>,
+    /// Protocols offered.
+    pub alpn: &'static [&'static str],
+    /// The only version offered.
+    pub version: &'static SupportedProtocolVersion,
+}
+
+/// TLS 1.3 with h2 and http/1.1 offered.
+pub const fn hello(sni: &'static str) -> Hello {
+    Hello { sni: Some(sni), alpn: &["h2", "http/1.1"], version: &rustls::version::TLS13 }
+}
+
+/// A TLS connection to `address`.
+pub async fn connect(address: SocketAddr, hello: Hello) -> io::Result<TlsStream<TcpStream>> {
+    let stream = within("connecting", TcpStream::connect(address)).await?;
+    handshake(stream, hello).await
+}
+
+/// A TLS connection over a stream that is there.
+pub async fn handshake(stream: TcpStream, hello: Hello) -> io::Result<TlsStream<TcpStream>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[hello.version])
+        .expect("the provider has the version")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = hello.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.enable_sni = hello.sni.is_some();
+    let name = ServerName::try_from(hello.sni.unwrap_or("unused.example.com")).expect("a name");
+    let connector = TlsConnector::from(Arc::new(config));
+    within("the handshake", connector.connect(name, stream)).await
+}
+
+/// The protocol that ALPN chose.
+pub fn protocol(stream: &TlsStream<TcpStream>) -> Option<String> {
+    let chosen = stream.get_ref().1.alpn_protocol()?;
+    Some(String::from_utf8_lossy(chosen).into_owned())
+}
+
+/// The chain that the server sent.
+pub fn chain(stream: &TlsStream<TcpStream>) -> Vec<CertificateDer<'static>> {
+    let chain = stream.get_ref().1.peer_certificates().expect("a certificate");
+    chain.iter().map(|certificate| certificate.clone().into_owned()).collect()
+}
+
+/// The certificates of a PEM text.
+pub fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).map(|der| der.expect("PEM")).collect()
+}
+
+/// A self-signed pair for `name`.
+pub fn pair(name: &str) -> Pair {
+    mint::self_signed(&[name.to_owned()]).expect("a pair")
+}
+
+/// Accepts any certificate whose signature over the handshake is right.
+#[derive(Debug)]
+struct Anything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let schemes = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, schemes)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let schemes = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, schemes)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
