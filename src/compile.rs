@@ -289,9 +289,9 @@ fn insecure(tls: Option<&RouteTls>) -> InsecurePolicy {
 /// The table entry of a route: the row of spec/route.md 10.4.
 fn entry(route: &Arc<CompiledRoute>, age_rank: u64) -> Entry<Arc<CompiledRoute>> {
     let plain = match (route.termination, route.insecure) {
-        (Termination::None, _) => PlainRule::Serve,
+        (Termination::None, _)
+        | (Termination::Edge | Termination::Reencrypt, InsecurePolicy::Allow) => PlainRule::Serve,
         (_, InsecurePolicy::Redirect) => PlainRule::Redirect,
-        (Termination::Edge | Termination::Reencrypt, InsecurePolicy::Allow) => PlainRule::Serve,
         _ => PlainRule::Hidden,
     };
     let secure = matches!(route.termination, Termination::Edge | Termination::Reencrypt);

@@ -16,18 +16,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep},
 };
 
+use crate::net::peek;
+
 /// How long a client may take no byte of a response.
 const WRITE_STALL: Duration = Duration::from_secs(30);
-
-/// What an HTTP/2 client with prior knowledge sends first (RFC 9113 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Switch that turns the end of a connection into a reset.
 #[derive(Clone, Debug, Default)]
@@ -61,21 +60,9 @@ impl PodStream {
     /// True if the client speaks HTTP/2 at once. Reads only until the bytes differ from the preface;
     /// what was read is read again later. The caller sets the deadline.
     pub(super) async fn sniff_http2(&mut self) -> io::Result<bool> {
-        let mut seen = BytesMut::with_capacity(PREFACE.len());
-        let is_http2 = loop {
-            let mut rest = [0; PREFACE.len()];
-            let read = self.tcp.read(&mut rest[seen.len()..]).await?;
-            let start = seen.len();
-            seen.extend_from_slice(&rest[start..start + read]);
-            if read == 0 || !PREFACE.starts_with(&seen) {
-                break false;
-            }
-            if seen.len() == PREFACE.len() {
-                break true;
-            }
-        };
-        self.sniffed = seen.freeze();
-        Ok(is_http2)
+        let sniffed = peek::sniff(&mut self.tcp).await?;
+        self.sniffed = sniffed.prefix;
+        Ok(sniffed.http2)
     }
 
     /// Turns a write that has been pending for [`WRITE_STALL`] into an error.

@@ -92,7 +92,7 @@ impl Certificates {
         let Some(tls) = &route.object.spec.tls else { return Ok(()) };
         let pair = match &tls.external_certificate {
             Some(secret) => {
-                Some(self.from_secret(ObjectKey::new(&route.key.namespace, &secret.name))?)
+                Some(self.pair_of_secret(ObjectKey::new(&route.key.namespace, &secret.name))?)
             },
             // A key without a certificate is accepted and ignored [XV-10].
             None if tls.certificate.is_empty() => None,
@@ -123,7 +123,7 @@ impl Certificates {
         })
     }
 
-    fn from_secret(&mut self, key: ObjectKey) -> Result<Pair, Refusal> {
+    fn pair_of_secret(&mut self, key: ObjectKey) -> Result<Pair, Refusal> {
         let refusal = |text: String, fix| Refusal {
             code: codes::BAD_EXTERNAL_CERTIFICATE,
             field: "spec.tls.externalCertificate.name",

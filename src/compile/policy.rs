@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use crate::{
     headers::ForwardedPolicy,
-    model::{objects::Stored, route::Route},
-    settings::{RouterSettings, parse},
+    model::{grammar, objects::Stored, route::Route},
+    settings::RouterSettings,
     snapshot::RoutePolicy,
 };
 
@@ -22,7 +22,7 @@ const ALLOW: [&str; 2] =
 
 /// The policy of `route`.
 pub(super) fn compile(route: &Stored<Route>, settings: &RouterSettings) -> RoutePolicy {
-    let duration = |name| annotation(route, name).and_then(parse::haproxy_duration);
+    let duration = |name| annotation(route, name).and_then(grammar::parse_duration);
     RoutePolicy {
         server_timeout: duration(TIMEOUT).unwrap_or(settings.timeouts.server),
         tunnel_timeout: duration(TIMEOUT_TUNNEL).unwrap_or(settings.timeouts.tunnel),
@@ -44,16 +44,7 @@ fn allow_list(text: &str) -> Option<Arc<[IpNet]>> {
     if text.trim().is_empty() {
         return None;
     }
-    let entries = text.split([' ', '\t', '\n', '\r', ',']).filter(|entry| !entry.is_empty());
-    Some(entries.filter_map(network).collect())
-}
-
-fn network(text: &str) -> Option<IpNet> {
-    let network = text
-        .parse::<IpNet>()
-        .ok()
-        .or_else(|| text.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_canonical().into()))?;
-    Some(network.trunc())
+    Some(grammar::allow_list(text).filter_map(Result::ok).collect())
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 //! Made by `proxy::serve`; written by `telemetry::access` on a thread of its own. Nothing is
 //! formatted here.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use http::{HeaderValue, Method, Uri, Version};
 
@@ -101,6 +105,33 @@ pub struct AccessRecord {
     pub referer: Option<HeaderValue>,
     /// Generation of the snapshot.
     pub generation: u64,
+}
+
+impl Default for AccessRecord {
+    /// A record that says nothing yet.
+    fn default() -> Self {
+        Self {
+            at: SystemTime::UNIX_EPOCH,
+            client: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            frontend: Frontend::Public,
+            version: Version::default(),
+            method: Method::default(),
+            host: None,
+            target: Uri::default(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            route: None,
+            server: None,
+            times: Times::default(),
+            retries: 0,
+            reason: None,
+            termination: *b"--",
+            user_agent: None,
+            referer: None,
+            generation: 0,
+        }
+    }
 }
 
 /// Batches of records on their way to the writer. A worker sends a batch with `try_send`; a full

@@ -55,8 +55,13 @@ pub const fn status(reason: Reason) -> StatusCode {
 #[must_use]
 pub const fn termination(reason: Reason) -> [u8; 2] {
     match reason {
-        Reason::NoRoute | Reason::NoPath | Reason::NoEndpoints | Reason::AllUnhealthy => *b"SC",
-        Reason::ConnectFailed | Reason::TlsVerifyFailed | Reason::LocalPorts => *b"SC",
+        Reason::NoRoute
+        | Reason::NoPath
+        | Reason::NoEndpoints
+        | Reason::AllUnhealthy
+        | Reason::ConnectFailed
+        | Reason::TlsVerifyFailed
+        | Reason::LocalPorts => *b"SC",
         Reason::ConnectTimeout => *b"sC",
         Reason::UpstreamReset => *b"SH",
         Reason::UpstreamTimeout => *b"sH",

@@ -23,10 +23,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::{
-    record::{AccessRecord, Times},
-    serve::Connection,
-};
+use super::{record::AccessRecord, serve::Connection};
 use crate::{
     model::reason::Reason,
     snapshot::CompiledRoute,
@@ -65,18 +62,10 @@ impl Exchange {
                 HeaderValue::from_str(authority.as_str()).ok()
             }),
             target: request.uri().clone(),
-            status: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            route: None,
-            server: None,
-            times: Times::default(),
-            retries: 0,
-            reason: None,
-            termination: *b"--",
             user_agent: header(USER_AGENT),
             referer: header(REFERER),
             generation,
+            ..AccessRecord::default()
         };
         Self {
             connection: Rc::clone(connection),
@@ -158,39 +147,13 @@ impl Exchange {
         });
         self.connection.phase.end();
     }
-
-    /// Gives the record away and leaves an empty one.
-    fn take_record(&mut self) -> AccessRecord {
-        let empty = AccessRecord {
-            at: self.record.at,
-            client: self.record.client,
-            frontend: self.record.frontend,
-            version: self.record.version,
-            method: http::Method::GET,
-            host: None,
-            target: http::Uri::default(),
-            status: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            route: None,
-            server: None,
-            times: Times::default(),
-            retries: 0,
-            reason: None,
-            termination: *b"--",
-            user_agent: None,
-            referer: None,
-            generation: 0,
-        };
-        std::mem::replace(&mut self.record, empty)
-    }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish();
         if self.connection.worker.logs() {
-            let record = self.take_record();
+            let record = std::mem::take(&mut self.record);
             self.connection.worker.log(record);
         }
     }

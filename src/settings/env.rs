@@ -8,6 +8,7 @@ mod rows;
 use std::fmt;
 
 use super::{RouterSettings, parse};
+use crate::model::grammar;
 pub use rows::{ENV, NOT_YET};
 
 #[cfg(test)]
@@ -101,13 +102,13 @@ impl Row {
     fn set(&self, settings: &mut RouterSettings, value: &str) -> Outcome {
         match self.kind {
             Kind::Bool(set) => {
-                let flag = parse::go_bool(value);
+                let flag = grammar::parse_bool(value);
                 set(settings, flag.unwrap_or(false));
                 flag.map_or(Outcome::Noted("is not a boolean and counts as false"), |_| {
                     Outcome::Used
                 })
             },
-            Kind::Duration(set) => duration(parse::haproxy_duration(value), settings, set),
+            Kind::Duration(set) => duration(grammar::parse_duration(value), settings, set),
             Kind::GoDuration(set) => duration(parse::go_duration(value), settings, set),
             Kind::Text(set) => set(settings, value),
         }

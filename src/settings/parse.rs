@@ -1,6 +1,7 @@
-//! L1: the value grammars that variables and annotations share (spec/route.md 0.2).
+//! L1: value grammars of the environment alone; those that annotations share are in
+//! `model::grammar`.
 //!
-//! Called by `settings::env` and by compile for annotations. Pure; never panics.
+//! Called by `settings::env`. Pure; never panics.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -9,49 +10,6 @@ use std::{
 
 #[cfg(test)]
 mod tests;
-
-/// The longest duration that HAProxy takes: 2^31 - 1 milliseconds [CONV-4].
-pub const LONGEST: Duration = Duration::from_millis(2_147_483_647);
-
-/// HAProxy's duration, the whole value matching `[1-9][0-9]*(us|ms|s|m|h|d)?` without a unit in
-/// milliseconds [CONV-3]; longer than [`LONGEST`] becomes [`LONGEST`] [CONV-4].
-#[must_use]
-pub fn haproxy_duration(value: &str) -> Option<Duration> {
-    let digits = value.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = value.split_at(digits);
-    if number.is_empty() || number.starts_with('0') {
-        return None;
-    }
-    let micros: u64 = match unit {
-        "us" => 1,
-        "" | "ms" => 1_000,
-        "s" => 1_000_000,
-        "m" => 60_000_000,
-        "h" => 3_600_000_000,
-        "d" => 86_400_000_000,
-        _ => return None,
-    };
-    // All digits: the only error left is overflow, which clips.
-    let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(micros));
-    Some(total.map_or(LONGEST, |micros| Duration::from_micros(micros).min(LONGEST)))
-}
-
-/// Go's `strconv.ParseBool`; `None` for what it refuses, which counts as false [CONV-1].
-#[must_use]
-pub fn go_bool(value: &str) -> Option<bool> {
-    match value {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-/// Go's `strconv.Atoi`: an optional sign and decimal digits [CONV-2].
-#[must_use]
-pub fn go_integer(value: &str) -> Option<i64> {
-    // Rust's own grammar for i64 is the same one.
-    value.parse().ok()
-}
 
 /// Go's `time.ParseDuration`, such as `1h15m30.918s`. Negative durations are refused, since no
 /// setting has a use for one.

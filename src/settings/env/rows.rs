@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Kind, Outcome, RouterSettings, Row};
-use crate::settings::parse;
+use crate::{model::grammar, settings::parse};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -262,7 +262,9 @@ fn ip_mode(settings: &mut RouterSettings, value: &str) -> Outcome {
 }
 
 fn port(value: &str) -> Option<u16> {
-    parse::go_integer(value).and_then(|number| u16::try_from(number).ok()).filter(|port| *port != 0)
+    grammar::parse_integer(value)
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|port| *port != 0)
 }
 
 fn http_port(settings: &mut RouterSettings, value: &str) -> Outcome {
@@ -281,7 +283,7 @@ fn https_port(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 /// Zero leaves the admin listener where it is; anything that is no port stops the start.
 fn stats_port(settings: &mut RouterSettings, value: &str) -> Outcome {
-    match parse::go_integer(value).map(u16::try_from) {
+    match grammar::parse_integer(value).map(u16::try_from) {
         Some(Ok(0)) => Outcome::Used,
         Some(Ok(port)) => {
             settings.admin = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
@@ -320,7 +322,7 @@ fn address(value: &str, set: impl FnOnce(SocketAddr)) -> Outcome {
 }
 
 fn workers(settings: &mut RouterSettings, value: &str) -> Outcome {
-    match parse::go_integer(value).and_then(|number| usize::try_from(number).ok()) {
+    match grammar::parse_integer(value).and_then(|number| usize::try_from(number).ok()) {
         Some(number @ 1..=1024) => {
             settings.workers = number;
             Outcome::Used
@@ -346,15 +348,15 @@ fn domain(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 /// `auto` and any other text means no limit.
 fn max_connections(settings: &mut RouterSettings, value: &str) -> Outcome {
-    let number = parse::go_integer(value).and_then(|number| usize::try_from(number).ok());
+    let number = grammar::parse_integer(value).and_then(|number| usize::try_from(number).ok());
     settings.max_connections = number.filter(|number| *number > 0).unwrap_or(NO_LIMIT);
     Outcome::Used
 }
 
 fn drain_grace(settings: &mut RouterSettings, value: &str) -> Outcome {
-    match parse::go_integer(value).and_then(|seconds| u64::try_from(seconds).ok()) {
+    match grammar::parse_integer(value).and_then(|seconds| u64::try_from(seconds).ok()) {
         Some(seconds) => {
-            settings.timeouts.drain_grace = Duration::from_secs(seconds).min(parse::LONGEST);
+            settings.timeouts.drain_grace = Duration::from_secs(seconds).min(grammar::MAX_DURATION);
             Outcome::Used
         },
         None => NOT_SECONDS,

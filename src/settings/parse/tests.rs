@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::grammar;
 
 #[test]
 fn haproxy_durations_follow_conv_3() {
@@ -13,33 +14,36 @@ fn haproxy_durations_follow_conv_3() {
         ("1h", 3_600_000_000),
         ("1d", 86_400_000_000),
     ] {
-        assert_eq!(haproxy_duration(text), Some(Duration::from_micros(micros)), "{text}");
+        assert_eq!(grammar::parse_duration(text), Some(Duration::from_micros(micros)), "{text}");
     }
     for text in ["", "0", "0s", "01s", "1.5s", "1d12h", " 5s", "5s ", "s", "-1s", "+1s", "5S", "٣s"]
     {
-        assert_eq!(haproxy_duration(text), None, "{text:?}");
+        assert_eq!(grammar::parse_duration(text), None, "{text:?}");
     }
 }
 
 #[test]
 fn long_haproxy_durations_are_clipped_by_conv_4() {
-    assert_eq!(haproxy_duration("2147483647"), Some(LONGEST));
-    assert_eq!(haproxy_duration("2147483646"), Some(LONGEST - Duration::from_millis(1)));
+    assert_eq!(grammar::parse_duration("2147483647"), Some(grammar::MAX_DURATION));
+    assert_eq!(
+        grammar::parse_duration("2147483646"),
+        Some(grammar::MAX_DURATION - Duration::from_millis(1))
+    );
     for text in ["2147483648", "25d", "99999999999999999999999d", "18446744073709551615us"] {
-        assert_eq!(haproxy_duration(text), Some(LONGEST), "{text}");
+        assert_eq!(grammar::parse_duration(text), Some(grammar::MAX_DURATION), "{text}");
     }
 }
 
 #[test]
 fn booleans_follow_conv_1() {
     for text in ["1", "t", "T", "TRUE", "true", "True"] {
-        assert_eq!(go_bool(text), Some(true), "{text}");
+        assert_eq!(grammar::parse_bool(text), Some(true), "{text}");
     }
     for text in ["0", "f", "F", "FALSE", "false", "False"] {
-        assert_eq!(go_bool(text), Some(false), "{text}");
+        assert_eq!(grammar::parse_bool(text), Some(false), "{text}");
     }
     for text in ["", "yes", "on", "tRUE", " true"] {
-        assert_eq!(go_bool(text), None, "{text:?}");
+        assert_eq!(grammar::parse_bool(text), None, "{text:?}");
     }
 }
 
@@ -47,10 +51,10 @@ fn booleans_follow_conv_1() {
 fn integers_follow_conv_2() {
     let cases = [("7", Some(7)), ("+7", Some(7)), ("-7", Some(-7)), ("007", Some(7))];
     for (text, number) in cases {
-        assert_eq!(go_integer(text), number, "{text}");
+        assert_eq!(grammar::parse_integer(text), number, "{text}");
     }
     for text in ["", "+", "7 ", "0x7", "1_000", "auto", "99999999999999999999"] {
-        assert_eq!(go_integer(text), None, "{text:?}");
+        assert_eq!(grammar::parse_integer(text), None, "{text:?}");
     }
 }
 
@@ -92,13 +96,13 @@ fn listen_addresses_may_leave_out_the_host() {
 proptest! {
     #[test]
     fn no_text_makes_a_parser_panic(text in "\\PC*") {
-        let _ = (haproxy_duration(&text), go_duration(&text), go_bool(&text), go_integer(&text));
+        let _ = (grammar::parse_duration(&text), go_duration(&text), grammar::parse_bool(&text), grammar::parse_integer(&text));
         let _ = listen_address(&text);
     }
 
     #[test]
     fn no_number_makes_a_duration_panic(text in "[0-9.]{0,40}(ns|us|ms|s|m|h|d)?") {
-        prop_assert!(haproxy_duration(&text).is_none_or(|duration| duration <= LONGEST));
+        prop_assert!(grammar::parse_duration(&text).is_none_or(|duration| duration <= grammar::MAX_DURATION));
         let _ = go_duration(&text);
     }
 }
