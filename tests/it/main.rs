@@ -4,6 +4,12 @@
 
 mod answers;
 mod architecture;
+mod drain;
 mod forward;
 #[cfg(test)]
 pub mod harness;
+mod live;
+mod proxy_header;
+mod retry;
+mod timeouts;
+mod upgrade;
