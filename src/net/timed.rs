@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -70,6 +70,8 @@ pub struct PhaseCell {
     changes: AtomicU32,
     /// Requests in flight: more than one only with HTTP/2.
     active: AtomicU32,
+    /// A request body is being passed on; it may outlive its request, when the answer comes early.
+    uploading: AtomicBool,
     expired: AtomicU8,
     multiplexed: bool,
 }
@@ -85,6 +87,7 @@ impl PhaseCell {
             phase: AtomicU8::new(Phase::Head as u8),
             changes: AtomicU32::new(0),
             active: AtomicU32::new(0),
+            uploading: AtomicBool::new(false),
             expired: AtomicU8::new(NOT_EXPIRED),
             multiplexed,
         })
@@ -97,6 +100,11 @@ impl PhaseCell {
             other => other,
         };
         self.phase.store(phase as u8, Relaxed);
+        self.asked();
+    }
+
+    /// The present wait starts anew: only now are the client's bytes asked for.
+    pub fn asked(&self) {
         self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -110,8 +118,21 @@ impl PhaseCell {
     pub fn end(&self) {
         let left = self.active.load(Relaxed).saturating_sub(1);
         self.active.store(left, Relaxed);
-        if left == 0 && self.phase() != Phase::Tunnel {
+        if left == 0 && self.phase() != Phase::Tunnel && !self.uploading.load(Relaxed) {
             self.enter(Phase::Idle);
+        }
+    }
+
+    /// The body of the request that has begun is passed on from here, until [`Self::uploaded`].
+    pub fn uploading(&self) {
+        self.uploading.store(!self.multiplexed, Relaxed);
+    }
+
+    /// The body has ended or was given up, before or after its request.
+    pub fn uploaded(&self) {
+        if self.uploading.swap(false, Relaxed) && self.phase() == Phase::Body {
+            let answered = self.active.load(Relaxed) == 0;
+            self.enter(if answered { Phase::Idle } else { Phase::Response });
         }
     }
 
@@ -262,7 +283,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
             },
             Poll::Pending => {
                 let phase = ready!(this.poll_read_limit(cx));
-                if phase == Phase::Head && this.head_started && !this.cell.multiplexed {
+                let stalled = this.writing_since.is_some();
+                if phase == Phase::Head && this.head_started && !this.cell.multiplexed && !stalled {
                     // Best effort: hyper closes without an answer on a read error.
                     let _written = Pin::new(&mut this.stream).poll_write(cx, TIMEOUT_ANSWER);
                     let _flushed = Pin::new(&mut this.stream).poll_flush(cx);
@@ -274,6 +296,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
 }
 
 impl<S: AsyncWrite + Unpin> TimedIo<S> {
+    /// A client that takes a response while it sends a body is not silent.
+    fn write_progress(&mut self, outcome: &Poll<io::Result<usize>>) {
+        if matches!(outcome, Poll::Ready(Ok(1..))) && self.cell.phase() == Phase::Body {
+            self.since = Instant::now();
+        }
+    }
+
     /// Judges the outcome of a write or flush of the inner stream.
     fn limited<T>(
         &mut self,
@@ -295,6 +324,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.write_progress(&outcome);
         self.limited(cx, outcome)
     }
 
@@ -304,6 +334,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.write_progress(&outcome);
         self.limited(cx, outcome)
     }
 
