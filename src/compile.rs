@@ -41,7 +41,7 @@ pub struct Compiler {
     settings: Arc<RouterSettings>,
     certificates: Certificates,
     backends: Backends,
-    /// Last routes whose inline certificate was good (decisions 4).
+    /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     generation: u64,
 }
@@ -144,9 +144,7 @@ impl Compiler {
         for route in &objects.routes {
             let candidate = match self.certificates.check(route) {
                 Ok(()) => {
-                    if route.object.spec.tls.is_some() {
-                        last_good.insert(route.key.clone(), Arc::clone(route));
-                    }
+                    last_good.insert(route.key.clone(), Arc::clone(route));
                     Candidate {
                         source: Arc::clone(route),
                         present: Arc::clone(route),
@@ -161,7 +159,10 @@ impl Compiler {
                         &refusal.text,
                         refusal.fix,
                     ));
-                    let previous = self.last_good.get(&route.key).filter(|_| refusal.keeps_last);
+                    let previous = self.last_good.get(&route.key).filter(|previous| {
+                        // Checked again, so that its certificate is served and not the default one.
+                        refusal.keeps_last && self.certificates.check(previous).is_ok()
+                    });
                     if let Some(previous) = previous {
                         last_good.insert(route.key.clone(), Arc::clone(previous));
                     }

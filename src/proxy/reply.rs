@@ -34,10 +34,12 @@ pub const fn status(reason: Reason) -> StatusCode {
         | Reason::LocalPorts => StatusCode::SERVICE_UNAVAILABLE,
         Reason::UpstreamReset | Reason::UpstreamInvalid => StatusCode::BAD_GATEWAY,
         Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-        Reason::ClientClosed | Reason::BadRequest | Reason::ProxyHeader | Reason::TlsHandshake => {
-            StatusCode::BAD_REQUEST
-        },
-        Reason::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+        // A body that comes too slowly gets 400, not 408, as observed (spec/route.md 26.1).
+        Reason::ClientClosed
+        | Reason::ClientTimeout
+        | Reason::BadRequest
+        | Reason::ProxyHeader
+        | Reason::TlsHandshake => StatusCode::BAD_REQUEST,
         Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Reason::DeniedAllowlist | Reason::ClientCertDenied => StatusCode::FORBIDDEN,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -86,8 +88,7 @@ pub fn error(reason: Reason, version: Version) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    let closes = matches!(status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT);
-    if closes && version != Version::HTTP_2 {
+    if status == StatusCode::BAD_REQUEST && version != Version::HTTP_2 {
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -106,9 +107,6 @@ fn unavailable(version: Version) -> Response<ResponseBody> {
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     if version != Version::HTTP_2 {
         *response.version_mut() = Version::HTTP_10;
-        // The page has no length and a HEAD gets no page at all: this is what ends the connection.
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(http::header::CONNECTION, close);
     }
     let headers = response.headers_mut();
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
@@ -159,9 +157,6 @@ const fn page(status: StatusCode) -> &'static str {
         },
         405 => {
             "<html><body><h1>405 Method Not Allowed</h1>\nA request was made of a resource using a request method not supported by that resource\n</body></html>\n"
-        },
-        408 => {
-            "<html><body><h1>408 Request Time-out</h1>\nYour browser didn't send a complete request in time.\n</body></html>\n"
         },
         414 => {
             "<html><body><h1>414 Request URI too long</h1>\nThe request target exceeds the limit.\n</body></html>\n"

@@ -5,6 +5,7 @@
 
 use http::{HeaderValue, Method, Request, Uri, Version, header::HOST, uri::PathAndQuery};
 
+use super::framing;
 use crate::model::reason::Reason;
 
 /// A request that may be routed.
@@ -41,6 +42,7 @@ pub fn check<B>(request: &Request<B>) -> Result<Checked, Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::MethodNotAllowed);
     }
+    framing::check(request.headers())?;
     let host = host(request)?;
     let target = target(request)?;
     Ok(Checked { host, target })
