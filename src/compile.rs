@@ -159,7 +159,10 @@ impl Compiler {
                         &refusal.text,
                         refusal.fix,
                     ));
-                    let previous = self.last_good.get(&route.key).filter(|_| refusal.keeps_last);
+                    let previous = self.last_good.get(&route.key).filter(|previous| {
+                        // Checked again, so that its certificate is served and not the default one.
+                        refusal.keeps_last && self.certificates.check(previous).is_ok()
+                    });
                     if let Some(previous) = previous {
                         last_good.insert(route.key.clone(), Arc::clone(previous));
                     }

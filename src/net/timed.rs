@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -74,6 +74,10 @@ pub struct PhaseCell {
     uploading: AtomicBool,
     expired: AtomicU8,
     multiplexed: bool,
+    /// When the connection was made.
+    opened: Instant,
+    /// When the last request ended, in milliseconds after `opened`.
+    idle_since: AtomicU64,
 }
 
 const NOT_EXPIRED: u8 = u8::MAX;
@@ -90,6 +94,8 @@ impl PhaseCell {
             uploading: AtomicBool::new(false),
             expired: AtomicU8::new(NOT_EXPIRED),
             multiplexed,
+            opened: Instant::now(),
+            idle_since: AtomicU64::new(0),
         })
     }
 
@@ -119,8 +125,14 @@ impl PhaseCell {
         let left = self.active.load(Relaxed).saturating_sub(1);
         self.active.store(left, Relaxed);
         if left == 0 && self.phase() != Phase::Tunnel && !self.uploading.load(Relaxed) {
-            self.enter(Phase::Idle);
+            self.idle();
         }
+    }
+
+    fn idle(&self) {
+        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.idle_since.store(since, Relaxed);
+        self.enter(Phase::Idle);
     }
 
     /// The body of the request that has begun is passed on from here, until [`Self::uploaded`].
@@ -130,10 +142,19 @@ impl PhaseCell {
 
     /// The body has ended or was given up, before or after its request.
     pub fn uploaded(&self) {
-        if self.uploading.swap(false, Relaxed) && self.phase() == Phase::Body {
-            let answered = self.active.load(Relaxed) == 0;
-            self.enter(if answered { Phase::Idle } else { Phase::Response });
+        if !self.uploading.swap(false, Relaxed) || self.phase() != Phase::Body {
+            return;
         }
+        if self.active.load(Relaxed) == 0 {
+            self.idle();
+        } else {
+            self.enter(Phase::Response);
+        }
+    }
+
+    /// When the last request ended; the opening before that.
+    fn idle_since(&self) -> Instant {
+        self.opened + Duration::from_millis(self.idle_since.load(Relaxed))
     }
 
     /// The present phase.
@@ -216,6 +237,17 @@ impl<S> TimedIo<S> {
         Poll::Pending
     }
 
+    /// Keeps a timer armed that ends nothing: hyper, whose read is blocked already, does not read
+    /// again when the response is over, so the idle limit, which begins then, would go unseen.
+    fn keep_armed(&mut self, cx: &mut Context<'_>) {
+        let next = Instant::now() + self.limits.idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+        if timer.as_mut().poll(cx).is_ready() {
+            timer.as_mut().reset(next);
+            let _pending = timer.as_mut().poll(cx);
+        }
+    }
+
     /// Ready when a blocked read has reached the limit of its phase.
     fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<Phase> {
         let phase = self.cell.phase();
@@ -224,13 +256,17 @@ impl<S> TimedIo<S> {
             self.seen = changes;
             self.since = Instant::now();
         }
-        let limit = match phase {
-            Phase::Idle => self.limits.idle,
-            Phase::Head => self.limits.head,
-            Phase::Body => self.limits.body,
-            Phase::Response | Phase::Tunnel => return Poll::Pending,
+        let deadline = match phase {
+            Phase::Idle => self.cell.idle_since() + self.limits.idle,
+            Phase::Head => self.since + self.limits.head,
+            Phase::Body => self.since + self.limits.body,
+            Phase::Response => {
+                self.keep_armed(cx);
+                return Poll::Pending;
+            },
+            Phase::Tunnel => return Poll::Pending,
         };
-        ready!(self.poll_deadline(cx, self.since + limit));
+        ready!(self.poll_deadline(cx, deadline));
         self.cell.expired.store(phase as u8, Relaxed);
         Poll::Ready(phase)
     }

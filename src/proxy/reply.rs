@@ -34,6 +34,7 @@ pub const fn status(reason: Reason) -> StatusCode {
         | Reason::LocalPorts => StatusCode::SERVICE_UNAVAILABLE,
         Reason::UpstreamReset | Reason::UpstreamInvalid => StatusCode::BAD_GATEWAY,
         Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        // A body that comes too slowly gets 400, not 408, as observed (spec/route.md 26.1).
         Reason::ClientClosed
         | Reason::ClientTimeout
         | Reason::BadRequest

@@ -5,7 +5,7 @@
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use http::{HeaderValue, Method, Request, Response, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -82,6 +82,7 @@ async fn handle(
     connection.requests.set(connection.requests.get() + 1);
     connection.phase.begin(!hyper::body::Body::is_end_stream(request.body()));
     let version = request.version();
+    let head = request.method() == Method::HEAD;
     let worker = &connection.worker;
     let checked = request::check(&request);
     let (generation, decision) = {
@@ -111,7 +112,9 @@ async fn handle(
         (Decision::Redirect(route), Ok(checked)) => redirect(exchange, route, &checked, version),
         (Decision::Refuse(reason), _) | (_, Err(reason)) => own(exchange, reason, version),
     };
-    if worker.drain.is_draining() && version != Version::HTTP_2 {
+    // The 503 page of HTTP/1 ends with the connection; to HEAD it has no body that could end it.
+    let page_to_head = head && response.version() == Version::HTTP_10;
+    if (worker.drain.is_draining() || page_to_head) && version != Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().entry(CONNECTION).or_insert(close);
     }

@@ -52,7 +52,6 @@ async fn nomatch_the_page_as_openshift_sends_it() {
         headers.sort();
         let expected = [
             ("cache-control", "private, max-age=0, no-cache, no-store"),
-            ("connection", "close"),
             ("content-type", "text/html"),
             ("pragma", "no-cache"),
         ];

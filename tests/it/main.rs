@@ -4,6 +4,15 @@
 
 mod answers;
 mod architecture;
+mod drain;
 mod forward;
+mod garbage;
 #[cfg(test)]
 pub mod harness;
+mod live;
+mod peers;
+mod process;
+mod proxy_header;
+mod retry;
+mod timeouts;
+mod upgrade;

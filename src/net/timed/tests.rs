@@ -66,6 +66,21 @@ async fn idle_lasts_longer_than_head_and_a_byte_starts_the_head() {
     assert_eq!(start.elapsed().as_secs(), 110);
 }
 
+/// hyper blocks in a read while the response goes out and polls it again only when it is woken.
+#[tokio::test(start_paused = true)]
+async fn the_idle_limit_wakes_a_read_that_was_blocked_before_it_began() {
+    let (_client, mut io, cell) = pair(false);
+    cell.begin(false);
+    let start = Instant::now();
+    let (read, ()) = tokio::join!(async { io.read_u8().await }, async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        cell.end();
+    });
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 400);
+    assert_eq!(cell.expired(), Some(Expired::Read(Phase::Idle)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_restarts_its_limit_with_every_byte() {
     let (mut client, mut io, cell) = pair(false);

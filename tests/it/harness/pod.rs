@@ -12,6 +12,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::{JoinHandle, JoinSet},
 };
 
@@ -61,6 +62,10 @@ pub enum Act {
     Stall(Vec<u8>),
     /// Closes with a reset.
     Reset,
+    /// Sends bytes once the permit is given, and waits for the next request.
+    After(Arc<Semaphore>, Vec<u8>),
+    /// Sends bytes, one at a time with a pause between them, and waits for the next request.
+    Slowly(Duration, Vec<u8>),
     /// Sends bytes and echoes whatever comes from then on.
     Tunnel(Vec<u8>),
 }
@@ -95,6 +100,7 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
     open: AtomicUsize,
+    stray: AtomicUsize,
 }
 
 impl Drop for Pod {
@@ -153,6 +159,11 @@ impl Pod {
         self.shared.connections.load(SeqCst)
     }
 
+    /// Number of bytes that came on connections that have ended and belonged to no request.
+    pub fn stray(&self) -> usize {
+        self.shared.stray.load(SeqCst)
+    }
+
     /// Number of connections now.
     pub fn open(&self) -> usize {
         self.shared.open.load(SeqCst)
@@ -187,7 +198,10 @@ async fn serve(
 ) -> Option<()> {
     let mut buffer = Vec::new();
     for nth in 1.. {
-        let mut seen = read_head(&mut stream, &mut buffer).await?;
+        let Some(mut seen) = read_head(&mut stream, &mut buffer).await else {
+            shared.stray.fetch_add(buffer.len(), SeqCst);
+            return None;
+        };
         (seen.connection, seen.nth) = (connection, nth);
         if reads_bodies {
             read_body(&mut stream, &mut buffer, &mut seen).await?;
@@ -205,6 +219,17 @@ async fn serve(
                 stream.write_all(&bytes).await.ok()?;
                 while stream.read_buf(&mut buffer).await.ok()? > 0 {}
                 return None;
+            },
+            Act::After(permits, bytes) => {
+                permits.acquire().await.ok()?.forget();
+                stream.write_all(&bytes).await.ok()?;
+            },
+            Act::Slowly(pause, bytes) => {
+                stream.set_nodelay(true).ok()?;
+                for byte in bytes {
+                    tokio::time::sleep(pause).await;
+                    stream.write_all(&[byte]).await.ok()?;
+                }
             },
             Act::Reset => {
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok()?;

@@ -1,0 +1,272 @@
+//! The binary itself: signals, exit codes, and what it says when it cannot start (R-16, R-18).
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{
+    client::{self, Client},
+    eventually,
+    manifest::{self, app, route},
+    pod::{Act, Pod},
+    within,
+};
+
+const HOST: &str = "a.example.com";
+
+fn wharf(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end; commands that end by themselves only.
+async fn run(arguments: &[&str], folder: &Path) -> Output {
+    let mut command = wharf(arguments);
+    command.current_dir(folder);
+    let output = tokio::task::spawn_blocking(move || command.output());
+    within("the command", output).await.expect("no panic").expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running `wharf router`, killed when dropped.
+struct Router {
+    child: Child,
+    http: SocketAddr,
+    _folder: TempDir,
+    log: BufReader<ChildStderr>,
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Router {
+    /// Starts one over `objects` with these variables and waits until it serves.
+    async fn start(objects: &[Value], variables: &[(&'static str, &'static str)]) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        std::fs::write(folder.path().join("main.yaml"), manifest::text(objects))
+            .expect("the folder is writable");
+        let any = "127.0.0.1:0";
+        let mut command = wharf(&["router", "--log-json", "--no-access-log", "--workers", "2"]);
+        command
+            .args(["--http", any, "--https", any, "--admin", any])
+            .args(["--allow-loopback-endpoints", "--manifests"])
+            .arg(folder.path())
+            .envs(variables.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let stderr = child.stderr.take().expect("a pipe");
+        let reads = tokio::task::spawn_blocking(move || listening(stderr));
+        let (log, http) = within("the router to listen", reads).await.expect("it says where");
+        let router = Self { child, http, _folder: folder, log };
+        eventually("the route", async || {
+            let mut client = Client::connect(http).await;
+            (client.get(HOST, "/ready").await.status() == 200).then_some(())
+        })
+        .await;
+        router
+    }
+
+    /// Sends a signal. The shell's own `kill`: the standard library has none.
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("/bin/sh").args(["-c", "kill -$0 $1", name, &id]).status();
+        assert!(status.expect("a shell").success());
+    }
+
+    /// Waits for the end; the exit code and the rest of the log.
+    async fn ended(mut self) -> (Option<i32>, String) {
+        let code = eventually("the process to end", async || {
+            self.child.try_wait().expect("our child").map(|status| status.code())
+        })
+        .await;
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("the log is text");
+        (code, rest)
+    }
+}
+
+/// Reads the log up to the line that tells the ports.
+fn listening(stderr: ChildStderr) -> (BufReader<ChildStderr>, SocketAddr) {
+    let mut log = BufReader::new(stderr);
+    let mut line = String::new();
+    while log.read_line(&mut line).expect("the log is text") > 0 {
+        let event: Value = serde_json::from_str(&line).expect("a JSON line");
+        if event["fields"]["message"] == "listening" {
+            let http = event["fields"]["http"].as_str().expect("an address");
+            return (log, http.parse().expect("an address"));
+        }
+        line.clear();
+    }
+    unreachable!("the router ended without listening");
+}
+
+/// A pod that answers `/ready` at once and anything else never.
+async fn pod() -> Pod {
+    Pod::start(|seen| match seen.target() {
+        "/ready" => Act::Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()),
+        _ => Act::Stall(Vec::new()),
+    })
+    .await
+}
+
+/// R-16: SIGTERM announces, waits for the delay, and ends with code 0. SIGINT does the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_16_a_signal_ends_with_code_0() {
+    for signal in ["TERM", "INT"] {
+        let pod = pod().await;
+        let objects = app(route("a", HOST), &[pod.address]);
+        let delay = [("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "2s")];
+        let router = Router::start(&objects, &delay).await;
+        let mut kept = Client::connect(router.http).await;
+        assert_eq!(kept.get(HOST, "/ready").await.header("connection"), None);
+        router.signal(signal);
+        eventually("the goodbye", async || {
+            let mut client = Client::connect(router.http).await;
+            let answer = client.get(HOST, "/ready").await;
+            assert_eq!(answer.status(), 200, "still within the delay");
+            (answer.header("connection") == Some("close")).then_some(())
+        })
+        .await;
+        let (code, log) = router.ended().await;
+        assert_eq!(code, Some(0), "{signal}: {log}");
+        assert!(log.contains("draining"), "{log}");
+    }
+}
+
+/// R-18: a second signal ends the process at once with code 1, whatever is in flight.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_18_a_second_signal_ends_with_code_1() {
+    let pod = pod().await;
+    let objects = app(route("a", HOST), &[pod.address]);
+    // Longer than this test may take.
+    let router = Router::start(&objects, &[("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "1h")]).await;
+    let mut held = Client::connect(router.http).await;
+    held.send(client::get(HOST, "/held")).await;
+    eventually("the request at the pod", async || {
+        pod.seen().iter().any(|seen| seen.target() == "/held").then_some(())
+    })
+    .await;
+    router.signal("TERM");
+    eventually("the goodbye", async || {
+        let mut client = Client::connect(router.http).await;
+        (client.get(HOST, "/ready").await.header("connection") == Some("close")).then_some(())
+    })
+    .await;
+    router.signal("TERM");
+    let (code, log) = router.ended().await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(held.response().await.cut);
+}
+
+/// The grace ends what does not end by itself, and the exit code is still 0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_grace_bounds_the_stop() {
+    let pod = pod().await;
+    let objects = app(route("a", HOST), &[pod.address]);
+    let variables =
+        [("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "1ms"), ("ROUTER_MAX_SHUTDOWN_TIMEOUT", "1")];
+    let router = Router::start(&objects, &variables).await;
+    let mut held = Client::connect(router.http).await;
+    held.send(client::get(HOST, "/held")).await;
+    eventually("the request at the pod", async || {
+        pod.seen().iter().any(|seen| seen.target() == "/held").then_some(())
+    })
+    .await;
+    router.signal("TERM");
+    let (code, log) = router.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the grace is over"), "{log}");
+    assert!(held.response().await.cut);
+}
+
+/// A port that is taken: one sentence with the port and the way out, exit code 1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use_is_one_sentence() {
+    let folder = TempDir::new().unwrap();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let any = "127.0.0.1:0";
+    let output = run(
+        &["router", "--http", &address, "--https", any, "--admin", any, "--manifests", "."],
+        folder.path(),
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    let expected = format!(
+        "wharf: cannot listen on {address}: another process has this port; stop it or use another \
+         port\n"
+    );
+    assert!(said.ends_with(&expected), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// Usage errors are exit code 2 and say what to do; help and version are 0.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_errors_are_code_2() {
+    let folder = TempDir::new().unwrap();
+    let rows: [(&[&str], i32); 8] = [
+        (&[], 2),
+        (&["nonsense"], 2),
+        (&["router", "--http", "nonsense"], 2),
+        (&["router", "--nonsense"], 2),
+        (&["check"], 2),
+        (&["--help"], 0),
+        (&["router", "--help"], 0),
+        (&["--version"], 0),
+    ];
+    for (arguments, code) in rows {
+        let output = run(arguments, folder.path()).await;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+        let said = if code == 0 { &output.stdout } else { &output.stderr };
+        assert!(!said.is_empty(), "{arguments:?}");
+    }
+}
+
+/// A default certificate that cannot be used stops the start with its reason.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_default_certificate_stops_the_start() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("bad.pem"), "nonsense").unwrap();
+    let any = "127.0.0.1:0";
+    for (file, says) in [("bad.pem", "default certificate"), ("missing.pem", "missing.pem")] {
+        let arguments = ["router", "--http", any, "--https", any, "--admin", any];
+        let more = ["--manifests", ".", "--default-cert", file];
+        let output = run(&[&arguments[..], &more].concat(), folder.path()).await;
+        assert_eq!(output.status.code(), Some(1), "{file}");
+        assert!(text(&output.stderr).contains(says), "{file}: {}", text(&output.stderr));
+    }
+}
+
+/// `wharf check`: 0 without errors, 1 with one, and the finding names file, line and column.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_says_where_and_exits_1() {
+    let folder = TempDir::new().unwrap();
+    let good = manifest::text(&app(route("a", HOST), &[([10, 0, 0, 1], 80).into()]));
+    std::fs::write(folder.path().join("good.yaml"), good).unwrap();
+    let output = run(&["check", "."], folder.path()).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let bad = "apiVersion: route.openshift.io/v1\nkind: Route\nmetadata: {name: b, namespace: app}\n\
+               spec:\n  host: b.example.com\n  to: {kind: Service, name: a, weight: many}\n";
+    std::fs::write(folder.path().join("bad.yaml"), bad).unwrap();
+    let output = run(&["check", "."], folder.path()).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(said.contains("bad.yaml:6:"), "{said}");
+    assert!(said.contains("WH1"), "{said}");
+}

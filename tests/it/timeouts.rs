@@ -1,0 +1,190 @@
+//! Every wait has an end (spec/route.md 13): limits of a tenth of a second where the limit is what
+//! the test is about, limits of many seconds where it must not fire.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use wharf::settings::Timeouts;
+
+use crate::harness::{
+    client::{self, Client},
+    eventually,
+    http2::Http2,
+    manifest::{With as _, app, route},
+    pod::{Act, Pod, ok},
+    router::Edge,
+    within,
+};
+
+const HOST: &str = "a.example.com";
+const SHORT: Duration = Duration::from_millis(150);
+
+async fn edge(route: Value, pod: &Pod, change: impl FnOnce(&mut Timeouts)) -> Edge {
+    Edge::with(&app(route, &[pod.address]), |settings| change(&mut settings.timeouts)).await
+}
+
+/// A head that is not complete within ROUTER_SLOWLORIS_TIMEOUT: 408 and close (10.7), on the first
+/// and on a later request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_head_gets_408() {
+    let pod = Pod::saying("pod").await;
+    let edge = edge(route("a", HOST), &pod, |timeouts| timeouts.head = SHORT).await;
+    let mut first = edge.client().await;
+    first.send("GET / HTTP/1.1\r\nHo").await;
+    let mut later = edge.client().await;
+    assert_eq!(later.get(HOST, "/").await.status(), 200);
+    later.send("GET / HTTP/1.1\r\nHost: a\r\n").await;
+    for client in [&mut first, &mut later] {
+        let response = client.response().await;
+        assert_eq!(response.status(), 408);
+        assert_eq!(response.header("connection"), Some("close"));
+        assert_eq!(response.header("cache-control"), Some("no-cache"));
+        assert!(!response.cut);
+        assert!(client.closed().await);
+    }
+    edge.has_reasons(&[("client_timeout", 2)]).await;
+}
+
+/// A connection that never says anything is closed within the same limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_is_closed() {
+    let pod = Pod::saying("pod").await;
+    let edge = edge(route("a", HOST), &pod, |timeouts| {
+        timeouts.head = SHORT;
+        timeouts.handshake = SHORT;
+    })
+    .await;
+    assert!(edge.client().await.closed().await);
+    assert!(Client::connect(edge.https).await.closed().await);
+    edge.has_reasons(&[("client_timeout", 1), ("tls_handshake", 1)]).await;
+}
+
+/// Between two requests only the keep-alive limit holds, and it closes without a word [TMO-2].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tmo_2_an_idle_connection_is_closed_silently() {
+    let pod = Pod::saying("pod").await;
+    let edge = edge(route("a", HOST), &pod, |timeouts| timeouts.keep_alive = SHORT).await;
+    let mut client = edge.client().await;
+    assert_eq!(client.get(HOST, "/").await.status(), 200);
+    assert!(client.closed().await);
+    let mut client = Http2::over(edge.client().await.stream).await;
+    assert_eq!(client.get("http://a.example.com/").await.unwrap().status, 200);
+    let _closed = client.ended().await;
+    edge.is_quiet().await;
+    assert!(edge.reasons().is_empty(), "{:?}", edge.reasons());
+}
+
+/// The head limit counts from the first byte of a head: an idle connection outlives it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_head_limit_does_not_hold_between_requests() {
+    let pod = Pod::start(|_| {
+        Act::Slowly(
+            Duration::from_millis(10),
+            b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        )
+    })
+    .await;
+    // The answers alone take longer than the limit.
+    let edge = edge(route("a", HOST), &pod, |timeouts| timeouts.head = SHORT).await;
+    let mut client = edge.client().await;
+    for _ in 0..2 {
+        assert_eq!(client.get(HOST, "/").await.status(), 200);
+    }
+    assert!(edge.reasons().is_empty(), "{:?}", edge.reasons());
+}
+
+/// A body that stops coming: 400 if nothing was answered yet (spec/route.md 26.1), and close.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_body_ends() {
+    let pod = Pod::saying("never").await;
+    let edge = edge(route("a", HOST), &pod, |timeouts| timeouts.client = SHORT).await;
+    let mut client = edge.client().await;
+    client.send(format!("POST / HTTP/1.1\r\nHost: {HOST}\r\ncontent-length: 10\r\n\r\nhalf")).await;
+    let response = client.response().await;
+    assert!(matches!(response.status(), 0 | 400), "{response:?}");
+    assert!(client.closed().await);
+    edge.has_reasons(&[("client_timeout", 1)]).await;
+    eventually("the pod's connection to end", async || (pod.open() == 0).then_some(())).await;
+    assert_eq!(pod.attempts(), 0, "the pod never had a whole request");
+}
+
+/// A client that takes nothing is closed once a write has made no progress for the client limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_reader_ends() {
+    let pod = Pod::start(|_| ok(vec![0; 20_000_000])).await;
+    let edge = edge(route("a", HOST), &pod, |timeouts| timeouts.client = SHORT).await;
+    let mut stream = TcpStream::connect(edge.http).await.unwrap();
+    stream.write_all(client::get(HOST, "/").as_bytes()).await.unwrap();
+    eventually("the request at the pod", async || (pod.attempts() == 1).then_some(())).await;
+    edge.is_quiet().await;
+    eventually("the pod's connection to end", async || (pod.open() == 0).then_some(())).await;
+    let mut client = Client::over(stream);
+    assert!(client.response().await.cut);
+}
+
+/// A pod that falls silent: 504 before its head, a cut after it; the route's annotation wins over the
+/// router's limit [ANN-TMO-1].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_pod_is_cut() {
+    let annotated = route("a", HOST).annotated("haproxy.router.openshift.io/timeout", "150ms");
+    for (route, server) in [(route("a", HOST), SHORT), (annotated, Duration::from_secs(60))] {
+        let pod = Pod::start(|seen| match seen.target() {
+            "/body" => Act::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()),
+            _ => Act::Stall(Vec::new()),
+        })
+        .await;
+        let edge = edge(route, &pod, |timeouts| timeouts.server = server).await;
+        assert_eq!(edge.get(HOST, "/head").await.status(), 504);
+        let response = edge.get(HOST, "/body").await;
+        assert_eq!((response.status(), response.text().as_str()), (200, "half"));
+        assert!(response.cut);
+        edge.has_reasons(&[("upstream_timeout", 2)]).await;
+        eventually("the pod's connections to end", async || (pod.open() == 0).then_some(())).await;
+    }
+}
+
+/// [TMO-1]: limits are about silence, not about the whole: a pod that keeps sending is never cut,
+/// however long it takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tmo_1_a_slow_but_steady_pod_is_not_cut() {
+    let text = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole";
+    // 43 bytes at 25 ms each, in two halves so that the head comes at once.
+    let pod = Pod::start(move |seen| match seen.target() {
+        "/body" => Act::Slowly(Duration::from_millis(25), text.to_vec()),
+        _ => ok("x"),
+    })
+    .await;
+    let edge = edge(route("a", HOST), &pod, |timeouts| {
+        timeouts.server = Duration::from_millis(1500);
+        timeouts.client = Duration::from_millis(500);
+        timeouts.head = Duration::from_millis(500);
+        timeouts.keep_alive = Duration::from_secs(5);
+    })
+    .await;
+    assert_eq!(edge.get(HOST, "/body").await.text(), "whole");
+}
+
+/// The client's limit does not run while the pod works on the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_limits_rest_while_the_pod_works() {
+    let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = std::sync::Arc::clone(&permits);
+    let pod = Pod::start(move |_| {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone".to_vec();
+        Act::After(std::sync::Arc::clone(&gate), answer)
+    })
+    .await;
+    let limit = Duration::from_millis(50);
+    let edge = edge(route("a", HOST), &pod, |timeouts| {
+        (timeouts.client, timeouts.head, timeouts.keep_alive) = (limit, limit, limit);
+    })
+    .await;
+    let mut waiting = edge.client().await;
+    waiting.send(client::get(HOST, "/")).await;
+    eventually("the request at the pod", async || (pod.attempts() == 1).then_some(())).await;
+    // A second connection is closed by the very limits that must not touch the first.
+    assert!(within("the idle one", edge.client().await.closed()).await);
+    permits.add_permits(1);
+    assert_eq!(waiting.response().await.text(), "done");
+}

@@ -1,0 +1,177 @@
+//! Upgrades: the tunnel both ways, what comes before it, and how it ends (decisions 8, 12; S-15).
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{
+    client::{self, Client},
+    eventually,
+    manifest::{With as _, app, edge as edge_route, route},
+    pod::{Act, Pod, ok, raw},
+    router::Edge,
+    tls::{self, Hello, hello},
+};
+
+const HOST: &str = "a.example.com";
+const SWITCH: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+      sec-websocket-accept: x\r\n\r\n";
+
+fn handshake() -> String {
+    format!(
+        "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: keep-alive, Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+    )
+}
+
+/// A pod that switches on `/ws` and says ok elsewhere.
+async fn echo_pod() -> Pod {
+    Pod::start(|seen| match seen.target() {
+        "/ws" => Act::Tunnel(SWITCH.to_vec()),
+        _ => ok("plain"),
+    })
+    .await
+}
+
+async fn edge(route: Value, pod: &Pod) -> Edge {
+    Edge::start(&app(route, &[pod.address])).await
+}
+
+/// After the 101 bytes go both ways, over plain and TLS, small ones and a megabyte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgraded_connection_is_a_tunnel() {
+    let pod = echo_pod().await;
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let edge = edge(edge_route("a", HOST, None).with(policy, "Allow"), &pod).await;
+    let mut plain = edge.client().await;
+    plain.send(handshake()).await;
+    let response = plain.response().await;
+    assert_eq!(response.line, "HTTP/1.1 101 Switching Protocols");
+    assert_eq!(response.header("upgrade"), Some("websocket"));
+    assert_eq!(response.header("connection"), Some("upgrade"));
+    assert_eq!(response.header("sec-websocket-accept"), Some("x"));
+    let seen = pod.one();
+    assert_eq!((seen.all("upgrade"), seen.all("connection")), (vec!["websocket"], vec!["upgrade"]));
+    assert_eq!(seen.all("sec-websocket-key"), ["k"]);
+    for nth in 0_u32..100 {
+        plain.send(nth.to_be_bytes()).await;
+        assert_eq!(plain.bytes(4).await, nth.to_be_bytes());
+    }
+    let stream = tls::connect(edge.https, Hello { alpn: &[], ..hello(HOST) }).await.unwrap();
+    let mut secure = Client::over(stream);
+    secure.send(handshake()).await;
+    assert_eq!(secure.response().await.status(), 101);
+    let block = vec![7; 10_000];
+    for _ in 0..100 {
+        secure.send(&block).await;
+        assert!(secure.bytes(block.len()).await == block);
+    }
+    drop((plain, secure));
+    eventually("both tunnels to end", async || (pod.open() == 0).then_some(())).await;
+    edge.is_quiet().await;
+    assert!(edge.reasons().is_empty(), "{:?}", edge.reasons());
+}
+
+/// The pod ends the tunnel: the client sees the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pods_end_reaches_the_client() {
+    let pod = Pod::start(|_| Act::Last([SWITCH, b"bye"].concat())).await;
+    let edge = edge(route("a", HOST), &pod).await;
+    let mut client = edge.client().await;
+    client.send(handshake()).await;
+    assert_eq!(client.response().await.status(), 101);
+    assert_eq!(client.rest().await, b"bye");
+    edge.is_quiet().await;
+}
+
+/// A pod that does not switch gives an ordinary answer, and the connection goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_answer_than_101_is_an_answer() {
+    let pod = Pod::start(|seen| match seen.target() {
+        "/ws" => raw("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\nupgrade: websocket\r\n\r\nno"),
+        _ => ok("plain"),
+    })
+    .await;
+    let edge = edge(route("a", HOST), &pod).await;
+    let mut client = edge.client().await;
+    client.send(handshake()).await;
+    let response = client.response().await;
+    assert_eq!((response.status(), response.text().as_str()), (403, "no"));
+    assert_eq!(response.header("upgrade"), None);
+    assert_eq!(client.get(HOST, "/").await.text(), "plain");
+}
+
+/// S-15: bytes behind the upgrade request reach the pod only after its 101, and never when there is
+/// none: they are the next request then, or the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_15_early_bytes_wait_for_the_101() {
+    let pod = echo_pod().await;
+    let switching = edge(route("a", HOST), &pod).await;
+    let mut client = switching.client().await;
+    client.send([handshake().as_bytes(), b"early"].concat()).await;
+    assert_eq!(client.response().await.status(), 101);
+    assert_eq!(client.bytes(5).await, b"early");
+
+    let refusing = Pod::start(|_| ok("no tunnel")).await;
+    let edge = edge(route("a", HOST), &refusing).await;
+    let mut client = edge.client().await;
+    client.send([handshake().as_bytes(), b"\x81\x85hello frame"].concat()).await;
+    assert_eq!(client.response().await.text(), "no tunnel");
+    let rest = client.response().await;
+    assert!(matches!(rest.status(), 0 | 400), "{rest:?}");
+    assert!(client.closed().await);
+    // A smuggled request is a request like any other: it is routed by its own Host.
+    let mut client = edge.client().await;
+    let smuggled = client::get("unknown.example.com", "/admin");
+    client.send([handshake(), smuggled].concat()).await;
+    assert_eq!(client.response().await.text(), "no tunnel");
+    assert_eq!(client.response().await.status(), 503);
+    assert_eq!(refusing.attempts(), 2);
+    edge.finish().await;
+    eventually("the pool to be closed", async || (refusing.open() == 0).then_some(())).await;
+    assert_eq!(refusing.stray(), 0);
+}
+
+/// A tunnel in which nothing moves ends after the tunnel limit; the annotation wins [ANN-TMO-1].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_tunnel_ends() {
+    let short = Duration::from_millis(150);
+    let annotated =
+        route("a", HOST).annotated("haproxy.router.openshift.io/timeout-tunnel", "150ms");
+    for (route, tunnel) in [(route("a", HOST), short), (annotated, Duration::from_secs(3600))] {
+        let pod = echo_pod().await;
+        let edge = Edge::with(&app(route, &[pod.address]), |settings| {
+            settings.timeouts.tunnel = tunnel;
+        })
+        .await;
+        let mut client = edge.client().await;
+        client.send(handshake()).await;
+        assert_eq!(client.response().await.status(), 101);
+        assert!(client.closed().await);
+        eventually("the pod's side to end", async || (pod.open() == 0).then_some(())).await;
+        edge.is_quiet().await;
+    }
+}
+
+/// In a tunnel only the tunnel limit holds: the limits of requests do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_limits_do_not_hold_in_a_tunnel() {
+    let pod = echo_pod().await;
+    let limit = Duration::from_millis(60);
+    let edge = Edge::with(&app(route("a", HOST), &[pod.address]), |settings| {
+        let timeouts = &mut settings.timeouts;
+        (timeouts.client, timeouts.server, timeouts.head) = (limit, limit, limit);
+        timeouts.keep_alive = limit;
+    })
+    .await;
+    let mut tunnel = edge.client().await;
+    tunnel.send(handshake()).await;
+    assert_eq!(tunnel.response().await.status(), 101);
+    // Four connections, one after the other, are closed by the limits that the tunnel outlives.
+    for _ in 0..4 {
+        assert!(edge.client().await.closed().await);
+    }
+    tunnel.send("still here").await;
+    assert_eq!(tunnel.bytes(10).await, b"still here");
+}
