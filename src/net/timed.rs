@@ -242,6 +242,9 @@ impl<S> TimedIo<S> {
     fn keep_armed(&mut self, cx: &mut Context<'_>) {
         let next = Instant::now() + self.limits.idle;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+        if timer.deadline() > next {
+            timer.as_mut().reset(next);
+        }
         if timer.as_mut().poll(cx).is_ready() {
             timer.as_mut().reset(next);
             let _pending = timer.as_mut().poll(cx);
