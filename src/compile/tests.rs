@@ -156,7 +156,8 @@ fn w_1_to_6_weights_reach_the_servers() {
         service("none", &[]),
     ]
     .concat();
-    let rows: [(&str, String, String, &[(&str, u16)]); 7] = [
+    type Row = (&'static str, String, String, &'static [(&'static str, u16)]);
+    let rows: [Row; 7] = [
         ("single", to("one", 50), String::new(), &[("10.0.0.1:8080", 1)]),
         ("zero", to("one", 0), String::new(), &[("10.0.0.1:8080", 0)]),
         (
@@ -378,7 +379,7 @@ fn ext_2_external_certificates_and_their_reasons() {
 fn decision_4_the_last_good_version_serves() {
     let (good, other) = (pair("good"), pair("other"));
     let service = service("a", &["10.0.0.1"]);
-    let mixed = Pair { cert_pem: good.cert_pem.clone(), key_pem: other.key_pem.clone() };
+    let mixed = Pair { cert_pem: good.cert_pem.clone(), key_pem: other.key_pem };
     let mut compiler = compiler();
     let first = compile(&mut compiler, &format!("{service}{}", edge("r", &good)));
     assert!(first.findings.is_empty(), "{:?}", first.findings);
@@ -451,7 +452,7 @@ fn r_12_peers_and_counters_are_carried_over_by_identity() {
     assert!(Arc::ptr_eq(&backend.servers[1].stats, &again.servers[1].stats));
     assert_eq!(again.servers[1].stats.workers.sum(|cell| &cell.requests), 3);
     assert_eq!(shared.stats.workers.sum(|cell| &cell.requests), 0);
-    assert!(Arc::ptr_eq(&backend.balancer.position(), &again.balancer.position()));
+    assert!(Arc::ptr_eq(backend.balancer.position(), again.balancer.position()));
 
     // The same address with another pod behind it.
     let text = with(&both, "").replace("pod-10.0.0.1", "pod-new");
