@@ -41,7 +41,7 @@ pub struct Compiler {
     settings: Arc<RouterSettings>,
     certificates: Certificates,
     backends: Backends,
-    /// Last routes whose inline certificate was good (decisions 4).
+    /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     generation: u64,
 }
@@ -144,9 +144,7 @@ impl Compiler {
         for route in &objects.routes {
             let candidate = match self.certificates.check(route) {
                 Ok(()) => {
-                    if route.object.spec.tls.is_some() {
-                        last_good.insert(route.key.clone(), Arc::clone(route));
-                    }
+                    last_good.insert(route.key.clone(), Arc::clone(route));
                     Candidate {
                         source: Arc::clone(route),
                         present: Arc::clone(route),

@@ -7,6 +7,7 @@
 
 pub mod entry;
 pub mod forward;
+pub mod framing;
 pub mod record;
 pub mod reply;
 pub mod request;

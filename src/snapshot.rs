@@ -102,6 +102,9 @@ pub struct Backend {
     pub servers: Box<[Server]>,
     /// Chooses an index into `servers`.
     pub balancer: Balancer,
+    /// Checks of its servers count. Without a choice there is none, and the server is always tried
+    /// [HC-3].
+    pub checked: bool,
     /// Counters, carried over from snapshot to snapshot.
     pub stats: Arc<UpstreamStats>,
 }

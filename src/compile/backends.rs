@@ -35,7 +35,8 @@ type BackendKey = (ObjectKey, Termination);
 struct Kept {
     stats: Arc<UpstreamStats>,
     position: Arc<AtomicUsize>,
-    servers: HashMap<PeerKey, Arc<UpstreamStats>>,
+    /// By Service as well: two Services of a route may select the same pod.
+    servers: HashMap<(Arc<str>, PeerKey), Arc<UpstreamStats>>,
 }
 
 /// All backends of the process.
@@ -120,11 +121,12 @@ impl Backends {
             check &= !found.iter().any(|found| found.idled);
             for Found { address, pod, .. } in found {
                 let peer = self.peer(PeerKey { address, pod: Arc::clone(&pod) });
+                let id = (Arc::clone(&service), peer.key.clone());
                 let stats = kept
                     .servers
-                    .remove(&peer.key)
+                    .remove(&id)
                     .unwrap_or_else(|| Arc::new(UpstreamStats::new(self.workers)));
-                server_stats.insert(peer.key.clone(), Arc::clone(&stats));
+                server_stats.insert(id, Arc::clone(&stats));
                 let label = address.to_string().into();
                 let service = Arc::clone(&service);
                 servers.push(Server { peer, weight, service, pod, label, stats });
@@ -142,7 +144,8 @@ impl Backends {
             format!("{}:{}:{}", termination.backend_prefix(), route.key.namespace, route.key.name);
         let stats = Arc::clone(&kept.stats);
         self.next_kept.insert(key, kept);
-        Arc::new(Backend { name: name.into(), servers: servers.into(), balancer, stats })
+        let servers = servers.into();
+        Arc::new(Backend { name: name.into(), servers, balancer, checked: check, stats })
     }
 
     /// The peer of `key`: the one that is known, or a new one.

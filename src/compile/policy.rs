@@ -29,7 +29,8 @@ pub(super) fn compile(route: &Stored<Route>, settings: &RouterSettings) -> Route
         forwarded: annotation(route, SET_FORWARDED)
             .and_then(ForwardedPolicy::parse)
             .unwrap_or(ForwardedPolicy::Append),
-        allow: ALLOW.iter().find_map(|name| annotation(route, name)).and_then(allow_list),
+        // The first that is not empty, never merged [IPL-1].
+        allow: ALLOW.iter().find_map(|name| allow_list(annotation(route, name)?)),
     }
 }
 

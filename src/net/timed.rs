@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -70,6 +70,8 @@ pub struct PhaseCell {
     changes: AtomicU32,
     /// Requests in flight: more than one only with HTTP/2.
     active: AtomicU32,
+    /// A request body is being passed on; it may outlive its request, when the answer comes early.
+    uploading: AtomicBool,
     expired: AtomicU8,
     multiplexed: bool,
     /// When the connection was made.
@@ -89,6 +91,7 @@ impl PhaseCell {
             phase: AtomicU8::new(Phase::Head as u8),
             changes: AtomicU32::new(0),
             active: AtomicU32::new(0),
+            uploading: AtomicBool::new(false),
             expired: AtomicU8::new(NOT_EXPIRED),
             multiplexed,
             opened: Instant::now(),
@@ -102,7 +105,16 @@ impl PhaseCell {
             Phase::Body | Phase::Head if self.multiplexed => Phase::Response,
             other => other,
         };
+        if phase == Phase::Idle {
+            let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.idle_since.store(since, Relaxed);
+        }
         self.phase.store(phase as u8, Relaxed);
+        self.asked();
+    }
+
+    /// The present wait starts anew: only now are the client's bytes asked for.
+    pub fn asked(&self) {
         self.changes.store(self.changes.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -116,9 +128,7 @@ impl PhaseCell {
     pub fn end(&self) {
         let left = self.active.load(Relaxed).saturating_sub(1);
         self.active.store(left, Relaxed);
-        if left == 0 && self.phase() != Phase::Tunnel {
-            let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.idle_since.store(since, Relaxed);
+        if left == 0 && self.phase() != Phase::Tunnel && !self.uploading.load(Relaxed) {
             self.enter(Phase::Idle);
         }
     }
@@ -126,6 +136,19 @@ impl PhaseCell {
     /// When the last request ended; the opening before that.
     fn idle_since(&self) -> Instant {
         self.opened + Duration::from_millis(self.idle_since.load(Relaxed))
+    }
+
+    /// The body of the request that has begun is passed on from here, until [`Self::uploaded`].
+    pub fn uploading(&self) {
+        self.uploading.store(!self.multiplexed, Relaxed);
+    }
+
+    /// The body has ended or was given up, before or after its request.
+    pub fn uploaded(&self) {
+        if self.uploading.swap(false, Relaxed) && self.phase() == Phase::Body {
+            let answered = self.active.load(Relaxed) == 0;
+            self.enter(if answered { Phase::Idle } else { Phase::Response });
+        }
     }
 
     /// The present phase.
@@ -290,7 +313,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
             },
             Poll::Pending => {
                 let phase = ready!(this.poll_read_limit(cx));
-                if phase == Phase::Head && this.head_started && !this.cell.multiplexed {
+                let stalled = this.writing_since.is_some();
+                if phase == Phase::Head && this.head_started && !this.cell.multiplexed && !stalled {
                     // Best effort: hyper closes without an answer on a read error.
                     let _written = Pin::new(&mut this.stream).poll_write(cx, TIMEOUT_ANSWER);
                     let _flushed = Pin::new(&mut this.stream).poll_flush(cx);
@@ -302,6 +326,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
 }
 
 impl<S: AsyncWrite + Unpin> TimedIo<S> {
+    /// A client that takes a response while it sends a body is not silent.
+    fn write_progress(&mut self, outcome: &Poll<io::Result<usize>>) {
+        if matches!(outcome, Poll::Ready(Ok(1..))) && self.cell.phase() == Phase::Body {
+            self.since = Instant::now();
+        }
+    }
+
     /// Judges the outcome of a write or flush of the inner stream.
     fn limited<T>(
         &mut self,
@@ -323,6 +354,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.write_progress(&outcome);
         self.limited(cx, outcome)
     }
 
@@ -332,6 +364,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.write_progress(&outcome);
         self.limited(cx, outcome)
     }
 

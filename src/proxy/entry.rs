@@ -8,14 +8,14 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     record::Frontend,
     serve::{self, Connection},
-    worker::Worker,
+    worker::{Busy, Worker},
 };
 use crate::{
     model::reason::Reason,
@@ -39,7 +39,7 @@ pub async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stopped.cancelled() => return,
+            () = stopped.cancelled() => break,
             accepted = async {
                 let slot = Arc::clone(&slots).acquire_owned().await;
                 (listener.accept().await, slot)
@@ -50,31 +50,76 @@ pub async fn accept(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let worker = Rc::clone(&worker);
-        // Owned by the worker's runtime; ends by its own limits or with `killed`.
-        tokio::task::spawn_local(async move {
-            let counters = worker.stats.frontend(frontend, worker.index);
-            let _busy = worker.begin();
-            counters.connections.add(1);
-            worker.stats.connections.add(1);
-            connection(&worker, stream, peer, frontend).await;
-            counters.closed.add(1);
-            worker.stats.connections.add(-1);
-            drop(slot);
-        });
+        start(&worker, stream, peer, frontend, slot);
+    }
+    // What waits in the kernel's queue would be reset when the socket closes (decisions 13).
+    while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+        match tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+            Ok(Ok((stream, peer))) => start(&worker, stream, peer, frontend, slot),
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+fn start(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    frontend: Frontend,
+    slot: OwnedSemaphorePermit,
+) {
+    let open = Open::new(worker, frontend, slot);
+    let worker = Rc::clone(worker);
+    // Owned by the worker's runtime; ends by its own limits or with `killed`.
+    tokio::task::spawn_local(async move {
+        connection(&worker, stream, peer, frontend, open).await;
+    });
+}
+
+/// An accepted connection: it is counted, holds its slot and keeps its worker running until this is
+/// dropped, whatever ends it. Its tunnel holds it on.
+#[derive(Debug)]
+pub struct Open {
+    busy: Busy,
+    frontend: Frontend,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(worker: &Rc<Worker>, frontend: Frontend, slot: OwnedSemaphorePermit) -> Self {
+        worker.stats.frontend(frontend, worker.index).connections.add(1);
+        worker.stats.connections.add(1);
+        Self { busy: worker.begin(), frontend, _slot: slot }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let worker = self.busy.worker();
+        worker.stats.frontend(self.frontend, worker.index).closed.add(1);
+        worker.stats.connections.add(-1);
+        if std::thread::panicking() {
+            worker.stats.workers.cell(worker.index).panics.add(1);
+        }
     }
 }
 
 /// Serves one accepted socket to its end.
-async fn connection(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, frontend: Frontend) {
+async fn connection(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    frontend: Frontend,
+    open: Open,
+) {
     let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
     let Some((client, destination)) = addresses(worker, &stream, peer, local).await else {
         return refused(worker, frontend, Reason::ProxyHeader);
     };
     if frontend == Frontend::PublicSsl {
-        secure(worker, stream, client, destination.port()).await;
+        secure(worker, stream, client, destination.port(), open).await;
     } else {
-        plain(worker, stream, client, destination.port()).await;
+        plain(worker, stream, client, destination.port(), open).await;
     }
 }
 
@@ -104,12 +149,28 @@ async fn addresses(
     }
 }
 
-async fn plain(worker: &Rc<Worker>, mut stream: TcpStream, client: SocketAddr, port: u16) {
+async fn plain(
+    worker: &Rc<Worker>,
+    mut stream: TcpStream,
+    client: SocketAddr,
+    port: u16,
+    open: Open,
+) {
     let limit = worker.settings.timeouts.head;
-    match tokio::time::timeout(limit, peek::sniff(&mut stream)).await {
+    let stopped = async {
+        worker.drain.stopped.cancelled().await;
+        tokio::time::sleep(serve::FIRST_REQUEST).await;
+    };
+    let sniffed = tokio::select! {
+        biased;
+        sniffed = tokio::time::timeout(limit, peek::sniff(&mut stream)) => sniffed,
+        () = stopped => return,
+    };
+    match sniffed {
         Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => {},
         Ok(Ok(sniffed)) => {
-            let about = About { client, port, frontend: Frontend::Public, http2: sniffed.http2 };
+            let about =
+                About { client, port, frontend: Frontend::Public, http2: sniffed.http2, open };
             serve(worker, stream, sniffed.prefix, about).await;
         },
         Ok(Err(error)) => tracing::debug!(%client, %error, "no first byte"),
@@ -119,7 +180,7 @@ async fn plain(worker: &Rc<Worker>, mut stream: TcpStream, client: SocketAddr, p
 
 /// The TLS handshake: the certificate is chosen by SNI from the snapshot that serves now, and stays
 /// with the connection [CERT-7].
-async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port: u16) {
+async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port: u16, open: Open) {
     let handshake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
@@ -136,7 +197,7 @@ async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port
             worker.stats.workers.cell(worker.index).handshakes.add(1);
             let frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let about = About { client, port, frontend, http2 };
+            let about = About { client, port, frontend, http2, open };
             serve(worker, stream, Bytes::new(), about).await;
         },
         Ok(Err(error)) => {
@@ -152,6 +213,7 @@ struct About {
     port: u16,
     frontend: Frontend,
     http2: bool,
+    open: Open,
 }
 
 /// Hands the stream to the HTTP engine and counts how the connection ended.
@@ -169,6 +231,7 @@ where
         frontend: about.frontend,
         phase: Arc::clone(&phase),
         requests: std::cell::Cell::new(0),
+        open: about.open,
     });
     let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits);
     let ended = serve::run(connection, io, about.http2).await;

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::{Body, Incoming};
 
 use super::{
-    reply,
+    framing, reply,
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, MAX_TRIES, Tried},
@@ -68,7 +68,10 @@ pub async fn forward(
             let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             match client.filter(|_| switching) {
                 Some(client) => upgrade::tunnel(exchange, &route, client, response),
-                None if switching => refuse(exchange, Reason::UpstreamInvalid, version),
+                None if switching || !framing::is_sound(response.headers()) => {
+                    exchange.count(|counters| counters.response_errors.add(1));
+                    refuse(exchange, Reason::UpstreamInvalid, version)
+                },
                 None => answer(exchange, &route, response, peer, sender),
             }
         },
@@ -132,7 +135,11 @@ fn prepare(
     let body = if empty {
         RequestBody::empty(progress)
     } else {
-        RequestBody::new(body, progress, Arc::clone(&connection.phase))
+        framing::announce(&mut parts.headers);
+        // Several streams share one connection, so each watches its own body.
+        let http2 = parts.version == Version::HTTP_2;
+        let limit = http2.then_some(connection.worker.settings.timeouts.client);
+        RequestBody::new(body, progress, Arc::clone(&connection.phase), limit)
     };
     let replayable = empty && upgrade.is_none() && is_idempotent(&parts.method);
     let request = assemble(parts.method, checked.target, parts.headers, body);
@@ -325,10 +332,8 @@ fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
 /// Why a request that was sent has no response.
 fn judge(error: &hyper::Error, progress: &Progress, exchange: &Exchange) -> Reason {
     if progress.failed.get() {
-        return match exchange.connection.phase.expired() {
-            Some(_) => Reason::ClientTimeout,
-            None => Reason::ClientClosed,
-        };
+        let late = progress.timed_out.get() || exchange.connection.phase.expired().is_some();
+        return if late { Reason::ClientTimeout } else { Reason::ClientClosed };
     }
     if error.is_parse() || error.is_parse_too_large() {
         return Reason::UpstreamInvalid;
@@ -336,18 +341,59 @@ fn judge(error: &hyper::Error, progress: &Progress, exchange: &Exchange) -> Reas
     Reason::UpstreamReset
 }
 
-/// Waits for `future`; `None` after `limit` without progress. While the client's body is still on
-/// its way, the client's own limits hold and the pod may wait.
+/// Waits for `future`; `None` when for `limit` nothing moved and it was the pod's turn: it had the
+/// whole body, or took no more of it. While it waits for the client, the client's own limit holds.
 async fn within<F: Future>(limit: Duration, progress: &Progress, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
+    let mut since = tokio::time::Instant::now();
     loop {
-        let before = (progress.bytes.get(), progress.ended.get());
-        if let Ok(output) = tokio::time::timeout(limit, &mut future).await {
+        if let Ok(output) = tokio::time::timeout_at(since + limit, &mut future).await {
             return Some(output);
         }
-        let now = (progress.bytes.get(), progress.ended.get());
-        if before == now && now.1 {
-            return None;
-        }
+        let last = if progress.waiting.get() {
+            Some(tokio::time::Instant::now())
+        } else {
+            progress.moved.get()
+        };
+        since = last.filter(|last| *last > since)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// Seconds until a pod that never answers has used its limit up, while `client` goes on.
+    async fn seconds(progress: &Progress, client: impl Future<Output = ()>) -> u64 {
+        let start = tokio::time::Instant::now();
+        let (outcome, ()) =
+            tokio::join!(within(LIMIT, progress, std::future::pending::<()>()), client);
+        assert!(outcome.is_none());
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pod_has_its_limit_from_the_last_byte_of_the_body() {
+        let progress = Progress::default();
+        let client = async {
+            progress.waiting.set(true);
+            tokio::time::sleep(Duration::from_secs(70)).await;
+            progress.waiting.set(false);
+            progress.note();
+            progress.ended.set(true);
+        };
+        assert_eq!(seconds(&progress, client).await, 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_takes_no_more_of_the_body_is_not_waited_for() {
+        let progress = Progress::default();
+        let client = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            progress.note();
+        };
+        assert_eq!(seconds(&progress, client).await, 35);
     }
 }

@@ -3,12 +3,9 @@
 //! Stands right behind hyper and judges what hyper shows. Called by `serve`. Always holds: what
 //! passes has exactly one host, lower case, and an origin-form (or asterisk) target.
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
-    uri::PathAndQuery,
-};
+use http::{HeaderValue, Method, Request, Uri, Version, header::HOST, uri::PathAndQuery};
 
+use super::framing;
 use crate::model::reason::Reason;
 
 /// A request that may be routed.
@@ -45,32 +42,10 @@ pub fn check<B>(request: &Request<B>) -> Result<Checked, Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::MethodNotAllowed);
     }
-    coding(request.headers())?;
+    framing::check(request.headers())?;
     let host = host(request)?;
     let target = target(request)?;
     Ok(Checked { host, target })
-}
-
-/// One transfer coding, `chunked`, or none (S-03): hyper takes any list that ends in `chunked`, and
-/// the field goes on to the pod, which may read it otherwise. An unknown coding in front of `chunked`
-/// has a status of its own (spec/route.md 26.1).
-fn coding(headers: &HeaderMap) -> Result<(), Reason> {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(line) = lines.next() else { return Ok(()) };
-    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
-    if lines.next().is_some() {
-        return Err(Reason::BadRequest);
-    }
-    let mut before = line.as_bytes().split(|byte| *byte == b',');
-    match before.next_back() {
-        Some(last) if is_chunked(last) => {},
-        _ => return Err(Reason::BadRequest),
-    }
-    match before.next() {
-        None => Ok(()),
-        Some(coding) if is_chunked(coding) => Err(Reason::BadRequest),
-        Some(_) => Err(Reason::BadCoding),
-    }
 }
 
 /// The one host of a request: HTTP/2 has it in `:authority`, HTTP/1 in `Host`; an absolute-form
@@ -199,29 +174,6 @@ mod tests {
         assert_eq!((star.target.to_string().as_str(), star.path()), ("*", ""));
         let refused = check(&request("GET", "*", &["a"], Version::HTTP_11));
         assert_eq!(refused.unwrap_err(), Reason::BadRequest);
-    }
-
-    #[test]
-    fn chunked_once_is_the_only_coding() {
-        let rows: &[(&[&str], Result<(), Reason>)] = &[
-            (&[], Ok(())),
-            (&["chunked"], Ok(())),
-            (&["Chunked "], Ok(())),
-            (&["chunked", "chunked"], Err(Reason::BadRequest)),
-            (&["chunked, chunked"], Err(Reason::BadRequest)),
-            (&["chunked, gzip"], Err(Reason::BadRequest)),
-            (&["xchunked"], Err(Reason::BadRequest)),
-            (&[""], Err(Reason::BadRequest)),
-            (&["gzip, chunked"], Err(Reason::BadCoding)),
-            (&["gzip", "chunked"], Err(Reason::BadRequest)),
-        ];
-        for (lines, expected) in rows {
-            let mut headers = HeaderMap::new();
-            for line in *lines {
-                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(line));
-            }
-            assert_eq!(coding(&headers), *expected, "{lines:?}");
-        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request,
+    HeaderValue, Method, Request,
     header::{REFERER, USER_AGENT},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -260,6 +260,9 @@ impl ResponseBody {
     fn count(&mut self, bytes: usize) {
         if let Some(exchange) = &mut self.exchange {
             exchange.record.bytes_out += bytes as u64;
+            if !exchange.progress.ended.get() {
+                exchange.progress.note();
+            }
         }
     }
 
@@ -297,7 +300,8 @@ impl Body for ResponseBody {
         match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 *timer = None;
-                let ended = body.is_end_stream();
+                // Nothing follows trailers, and nobody asks again.
+                let ended = body.is_end_stream() || frame.is_trailers();
                 this.count(frame.data_ref().map_or(0, Bytes::len));
                 if ended {
                     this.end();
@@ -305,7 +309,14 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             },
             Poll::Ready(Some(Err(error))) => {
-                this.fail(*b"SD", Some(Reason::UpstreamReset));
+                // An upload that fails takes the pod's connection with it.
+                let client = this.exchange.as_ref().is_some_and(|it| it.progress.failed.get());
+                let (state, reason) = if client {
+                    (*b"CD", Reason::ClientClosed)
+                } else {
+                    (*b"SD", Reason::UpstreamReset)
+                };
+                this.fail(state, Some(reason));
                 Poll::Ready(Some(Err(BodyError::Cut(error))))
             },
             Poll::Ready(None) => {
@@ -339,11 +350,13 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     /// A body that is dropped before its end was not taken by the client.
     fn drop(&mut self) {
+        let Some(exchange) = &mut self.exchange else { return };
         let aborted = match &self.kind {
-            Kind::Own { bytes, .. } => !bytes.is_empty(),
+            // Nobody asks for the body of an answer to HEAD.
+            Kind::Own { bytes, .. } => !bytes.is_empty() && exchange.record.method != Method::HEAD,
             Kind::Pod { sender, .. } => sender.is_some(),
         };
-        if let Some(exchange) = self.exchange.as_mut().filter(|_| aborted) {
+        if aborted {
             exchange.record.termination = *b"CD";
         }
     }

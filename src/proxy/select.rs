@@ -47,7 +47,7 @@ pub fn choose(backend: &Backend, tried: &Tried, draw: u64) -> Option<usize> {
     backend.balancer.pick_excluding(
         draw,
         tried.as_slice(),
-        |index| servers[index].peer.is_up(),
+        |index| !backend.checked || servers[index].peer.is_up(),
         |index| servers[index].peer.in_flight.load(),
     )
 }

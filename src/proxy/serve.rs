@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    entry::Open,
     forward,
     record::Frontend,
     reply, request,
@@ -44,6 +45,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a stopping worker waits for the first request of a connection.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// One client connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -59,6 +63,8 @@ pub struct Connection {
     pub phase: Arc<PhaseCell>,
     /// Requests so far.
     pub requests: Cell<u64>,
+    /// Counts it as open; a tunnel keeps it.
+    pub open: Open,
 }
 
 /// What a lookup decided, with what has to outlive the snapshot.
@@ -186,6 +192,7 @@ where
                 .serve_connection(TokioIo::new(io), service)
         );
         tokio::select! {
+            biased; // what has been received already is served
             result = engine.as_mut() => return result,
             () = drain.begun.cancelled() => engine.as_mut().graceful_shutdown(),
         }
@@ -206,13 +213,24 @@ where
                 .with_upgrades()
         );
         tokio::select! {
+            biased; // what has been received already is served
             result = engine.as_mut() => return result,
-            () = drain.stopped.cancelled() => engine.as_mut().graceful_shutdown(),
+            () = wound_up(&connection) => engine.as_mut().graceful_shutdown(),
         }
         tokio::select! {
             result = engine.as_mut() => result,
             () = drain.killed.cancelled() => Ok(()),
         }
+    }
+}
+
+/// Done when an idle HTTP/1 connection is to be closed. One that has just been opened may still say
+/// what it came for.
+async fn wound_up(connection: &Connection) {
+    let drain = &connection.worker.drain;
+    drain.stopped.cancelled().await;
+    if connection.requests.get() == 0 {
+        tokio::time::sleep(FIRST_REQUEST).await;
     }
 }
 

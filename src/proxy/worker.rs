@@ -49,6 +49,14 @@ pub struct Worker {
 #[derive(Debug)]
 pub struct Busy(Rc<Worker>);
 
+impl Busy {
+    /// Whose it is.
+    #[must_use]
+    pub const fn worker(&self) -> &Rc<Worker> {
+        &self.0
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get() - 1);
@@ -155,5 +163,12 @@ impl Worker {
     pub fn flush(&self) {
         let batch = std::mem::take(&mut *self.batch.borrow_mut());
         self.send(batch);
+    }
+}
+
+impl Drop for Worker {
+    /// The last records are those of what was cut when the worker ended.
+    fn drop(&mut self) {
+        self.flush();
     }
 }

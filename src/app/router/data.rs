@@ -28,6 +28,9 @@ const LOG_BATCHES: usize = 1024;
 /// How often a stopping worker looks whether its last connection has ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
+/// How often it looks again after everything was to be closed.
+const KILL_POLLS: u32 = 25;
+
 /// The two traffic listeners.
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -54,7 +57,7 @@ impl DataPath {
         let (alive, ended) = mpsc::channel(1);
         // Each worker holds one slot for each listener while it waits in accept.
         let slots = Arc::new(Semaphore::new(settings.max_connections + 2 * settings.workers));
-        let log = settings.access_log.then(start_log);
+        let log = settings.access_log.then(|| start_log(alive.clone())).transpose()?;
         for index in 0..settings.workers {
             let (http, https) = (listeners.http.try_clone()?, listeners.https.try_clone()?);
             let (live, settings, stats) =
@@ -82,11 +85,29 @@ impl DataPath {
     }
 }
 
-fn start_log() -> LogSender {
+/// The writer ends when the last worker has dropped its sender; `alive` lasts until what was queued
+/// is written.
+fn start_log(alive: mpsc::Sender<()>) -> anyhow::Result<LogSender> {
     let (sender, records) = std::sync::mpsc::sync_channel(LOG_BATCHES);
-    // Ends when the last worker has dropped its sender.
-    let _writer = access::spawn_writer(records, std::io::stdout());
-    sender
+    let out = Attended { out: std::io::stdout(), _alive: alive };
+    access::spawn_writer(records, out).context("cannot start the access log")?;
+    Ok(sender)
+}
+
+/// A writer whose end can be waited for.
+struct Attended<W> {
+    out: W,
+    _alive: mpsc::Sender<()>,
+}
+
+impl<W: std::io::Write> std::io::Write for Attended<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Seed of a worker's random numbers: from the system, so that replicas differ.
@@ -120,6 +141,13 @@ fn serve(
         });
         worker.drain.stopped.cancelled().await;
         while worker.busy() > 0 && !worker.drain.killed.is_cancelled() {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        // What was killed ends by itself, and says so in its record.
+        for _ in 0..KILL_POLLS {
+            if worker.busy() == 0 {
+                break;
+            }
             tokio::time::sleep(DRAIN_POLL).await;
         }
         worker.flush();

@@ -127,3 +127,61 @@ async fn multiplexed_connections_idle_only_without_streams() {
     assert!(io.read_u8().await.is_err());
     assert_eq!(cell.expired(), Some(Expired::Read(Phase::Idle)));
 }
+
+/// A pod that answers before it has read the body: the upload goes on under the body's limit, and
+/// is not taken for the head of another request.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_outlives_its_request_keeps_its_own_limit() {
+    let (mut client, mut io, cell) = pair(false);
+    cell.begin(true);
+    cell.uploading();
+    cell.end();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(io.read_u8().await.unwrap(), b'x');
+        assert_eq!(cell.phase(), Phase::Body);
+    }
+    cell.uploaded();
+    assert_eq!(cell.phase(), Phase::Idle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_waits_from_the_moment_it_is_asked_for() {
+    let (mut client, mut io, cell) = pair(false);
+    cell.begin(true);
+    let mut early = try_read(&mut io);
+    assert!(early.is_none(), "nothing has come");
+    // The pod takes nothing for a minute, so nobody reads.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    cell.asked();
+    early = try_read(&mut io);
+    assert!(early.is_none(), "the client has its whole limit");
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(io.read_u8().await.unwrap(), b'x');
+}
+
+/// One read attempt: `None` while it would block.
+fn try_read(io: &mut TimedIo<tokio::io::DuplexStream>) -> Option<io::Result<()>> {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut byte = [0; 1];
+    match Pin::new(io).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)) {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_the_response_is_not_silent() {
+    let (mut client, mut io, cell) = pair(false);
+    cell.begin(true);
+    let mut byte = [0; 1];
+    for _ in 0..3 {
+        assert!(try_read(&mut io).is_none());
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        io.write_all(b"y").await.unwrap();
+        client.read_exact(&mut byte).await.unwrap();
+    }
+    assert!(io.read_u8().await.is_err());
+    assert_eq!(cell.expired(), Some(Expired::Read(Phase::Body)));
+}
