@@ -1,3 +1,5 @@
+//! The admin port over real sockets: readiness, who may read what, no secrets.
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -1,3 +1,5 @@
+//! Four algorithms: exact shares, seeded draws, exclusions; the vectors of W-4.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Hop-by-hop and forwarding rules: tables and arbitrary header sets.
+
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use proptest::prelude::*;
 

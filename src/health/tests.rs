@@ -1,3 +1,5 @@
+//! The two state machines against naive oracles.
+
 use proptest::prelude::*;
 
 use super::*;

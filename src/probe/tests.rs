@@ -1,3 +1,5 @@
+//! Checks against real sockets: passes, failures, time-outs, marks on peers.
+
 use std::sync::Arc;
 
 use tokio::{io::AsyncReadExt, net::TcpListener, sync::watch, task::JoinHandle};

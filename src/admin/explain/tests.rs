@@ -1,3 +1,5 @@
+//! Which route wins a URL and why the others lose.
+
 use super::*;
 use crate::admin::fixture;
 

@@ -1,3 +1,5 @@
+//! Which files `wharf cert` makes, keeps and refuses.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;

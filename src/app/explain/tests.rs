@@ -1,3 +1,5 @@
+//! What `wharf explain` prints.
+
 use super::*;
 use crate::admin::fixture;
 

@@ -1,3 +1,5 @@
+//! Tables, JSON and YAML of `wharf get`, with hostile text in them.
+
 use super::*;
 use crate::admin::fixture;
 

@@ -1,3 +1,5 @@
+//! Health checks against servers that answer well, badly and not at all.
+
 use std::{
     io::{Read, Write},
     net::TcpListener,

@@ -1,3 +1,5 @@
+//! PROXY headers: vectors, every split, round trips, arbitrary bytes.
+
 use std::net::SocketAddr;
 
 use proptest::prelude::*;

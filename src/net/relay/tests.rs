@@ -1,3 +1,5 @@
+//! Half-close, inactivity and byte counts over short reads and writes.
+
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     sync::oneshot,

@@ -1,3 +1,5 @@
+//! What a configuration file may say, and where an error in it is reported.
+
 use super::*;
 use crate::health::OnUnhealthy;
 

@@ -1,3 +1,5 @@
+//! Flow choice: spread, stability and fail-open (spec/l4-dns.md A.3).
+
 use proptest::prelude::*;
 
 use super::*;

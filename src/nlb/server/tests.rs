@@ -1,3 +1,5 @@
+//! The emulator over real sockets: spread, PROXY headers, edits under load, health, fail-open.
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use tokio::{

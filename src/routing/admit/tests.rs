@@ -1,3 +1,5 @@
+//! Claims against a naive oracle, in every order of routes.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Host normalisation and DNS names, table by table.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The compiled table against a naive reading of spec/route.md 10.
+
 use proptest::prelude::*;
 
 use super::*;

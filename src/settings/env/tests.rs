@@ -1,3 +1,5 @@
+//! Every row of the table of variables, and what a bad value does.
+
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Value grammars: tables and arbitrary text.
+
 use proptest::prelude::*;
 
 use super::*;

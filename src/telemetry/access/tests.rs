@@ -1,3 +1,5 @@
+//! Log lines: one valid JSON line for each record, whatever a client sends (S-94).
+
 use std::{
     io,
     sync::{Arc, Mutex, mpsc},

@@ -1,3 +1,5 @@
+//! The exposition text: names, labels, one suffix, sums over workers.
+
 use std::collections::HashSet;
 
 use super::*;

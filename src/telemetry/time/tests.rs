@@ -1,3 +1,5 @@
+//! Civil dates against known moments.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Minted certificates in real handshakes.
+
 use std::sync::Arc;
 
 use rustls::{

@@ -1,3 +1,5 @@
+//! The API of the NLB process over real sockets.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 

@@ -1,3 +1,5 @@
+//! Frames: lengths, masks, control rules, arbitrary bytes.
+
 use super::*;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
