@@ -1,6 +1,8 @@
 //! Objects in, snapshot out: what is served, with which endpoints and weights, what is refused and
 //! why, and what outlives a snapshot. Objects are written as manifests.
 
+mod carried;
+
 use std::fmt::Write as _;
 
 use super::*;
