@@ -59,10 +59,8 @@ pub struct UpOptions {
 /// When a port is taken or a certificate cannot be made; the text says what to do.
 pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let (objects, findings) = offline::objects(&options.manifests);
-    for finding in findings {
-        tracing::warn!("{finding}");
-    }
+    // The routers log what is wrong with them.
+    let (objects, _) = offline::objects(&options.manifests);
     cert::run(&options.certs, &offline::wanted_secrets(&objects), false)
         .context("cannot make the development certificates")?;
     let plan = pods::plan(&objects);

@@ -1,7 +1,7 @@
 //! The control side of a router: manifests to snapshots, resolved names, health checks.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -16,7 +16,7 @@ use crate::{
     admin::{AdminState, readiness::Readiness},
     compile::Compiler,
     dns::resolver::{self, Resolver},
-    model::objects::Objects,
+    model::{finding::Finding, objects::Objects},
     probe,
     settings::RouterSettings,
     snapshot::{Live, Snapshot},
@@ -34,6 +34,9 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a replaced snapshot is kept, so that its last reference is not dropped by a request.
 const RETIRE: Duration = Duration::from_secs(1);
+
+/// Findings that the log gets from one publication; more are counted.
+const LOGGED: usize = 20;
 
 type Peers = Arc<Vec<Arc<Peer>>>;
 
@@ -176,10 +179,25 @@ impl Publisher {
         );
         self.zone.store(Arc::clone(&snapshot.zone));
         let checked = Arc::new(snapshot.checked.clone());
-        let old = self.live.swap(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        let old = self.live.swap(Arc::clone(&snapshot));
+        log_new(&old.findings, &snapshot.findings);
         self.readiness.set_synced();
         self.admin.extra.applied(start.elapsed(), false);
         self.checked.send_replace(checked);
         old
+    }
+}
+
+/// Logs what was not wrong with the input before.
+fn log_new(before: &[Finding], now: &[Finding]) {
+    let known: HashSet<&Finding> = before.iter().collect();
+    let mut new = now.iter().filter(|finding| !known.contains(finding));
+    for finding in new.by_ref().take(LOGGED) {
+        tracing::warn!("{finding}");
+    }
+    let more = new.count();
+    if more > 0 {
+        tracing::warn!(more, "further findings; wharf check lists them all");
     }
 }
