@@ -183,3 +183,29 @@ impl Publisher {
         old
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    /// [DCERT-2]: for the router's domain or localhost, about ten years.
+    #[test]
+    fn the_default_is_self_signed_for_the_domain() {
+        for (domain, name) in [("", "localhost"), ("apps.example.com", "*.apps.example.com")] {
+            let settings =
+                RouterSettings { domain: domain.to_owned(), ..RouterSettings::default() };
+            let mut compiler = compiler(&Arc::new(settings)).unwrap();
+            let now = SystemTime::now();
+            let snapshot = compiler.compile(&Objects::default(), &Resolved::new(), Vec::new(), now);
+            let certs = snapshot.certs.describe();
+            assert_eq!(certs.len(), 1);
+            assert_eq!(certs[0].source, "default");
+            assert!(certs[0].names.iter().any(|have| have == name), "{:?}", certs[0].names);
+            let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let days = (certs[0].not_after - i64::try_from(now).unwrap()) / 86_400;
+            assert!((3648..=3650).contains(&days), "{days}");
+        }
+    }
+}

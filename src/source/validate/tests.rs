@@ -18,6 +18,7 @@ fn route(tail: &str) -> Vec<String> {
         .collect()
 }
 
+/// [CONV-7]
 #[test]
 fn spec_errors_are_found_at_their_field() {
     let cases = [
@@ -105,6 +106,7 @@ fn header_actions_follow_hdr_1_to_hdr_3() {
     }
 }
 
+/// [CONV-7]
 #[test]
 fn annotations_never_invalidate_conv_7() {
     let cases = [
