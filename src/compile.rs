@@ -17,7 +17,10 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 
-use self::{backends::Backends, certs::Certificates};
+use self::{
+    backends::Backends,
+    certs::{Certificates, Refusal},
+};
 use crate::{
     model::{
         finding::{Code, Finding, codes},
@@ -143,7 +146,8 @@ impl Compiler {
         let mut candidates = Vec::with_capacity(objects.routes.len());
         for route in &objects.routes {
             let candidate = match self.certificates.check(route) {
-                Ok(()) => {
+                Ok(complaint) => {
+                    findings.extend(complaint.map(|refusal| complain(route, &refusal)));
                     last_good.insert(route.key.clone(), Arc::clone(route));
                     Candidate {
                         source: Arc::clone(route),
@@ -152,13 +156,7 @@ impl Compiler {
                     }
                 },
                 Err(refusal) => {
-                    findings.push(finding(
-                        route,
-                        refusal.code,
-                        refusal.field,
-                        &refusal.text,
-                        refusal.fix,
-                    ));
+                    findings.push(complain(route, &refusal));
                     let previous = self.last_good.get(&route.key).filter(|previous| {
                         // Checked again, so that its certificate is served and not the default one.
                         refusal.keeps_last && self.certificates.check(previous).is_ok()
@@ -202,6 +200,10 @@ impl Compiler {
             backend,
         })
     }
+}
+
+fn complain(route: &Stored<Route>, refusal: &Refusal) -> Finding {
+    finding(route, refusal.code, refusal.field, &refusal.text, refusal.fix)
 }
 
 /// A finding about a field of a route.

@@ -27,7 +27,7 @@ use crate::{
     model::objects::Objects,
     net::listen,
     nlb::{config::parse, server::NlbHandle},
-    settings::{RouterSettings, Timeouts},
+    settings::{RouterSettings, Timeouts, env::program},
 };
 
 const HTTP: u16 = 8080;
@@ -169,6 +169,7 @@ async fn healthy(balancer: &NlbHandle) -> anyhow::Result<()> {
 fn banner(objects: &Objects, certs: &Path, pods: usize) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let ca = certs.join("ca.pem");
+    let wharf = program();
     writeln!(
         out,
         "wharf is up: NLB on 127.0.0.1:{HTTP} (HTTP) and 127.0.0.1:{HTTPS} (HTTPS), two routers, \
@@ -185,7 +186,7 @@ fn banner(objects: &Objects, certs: &Path, pods: usize) -> std::io::Result<()> {
             "  dig +short -p {DNS} @127.0.0.1 {}.{}.svc.cluster.local",
             spec.to.name, route.key.namespace
         )?;
-        writeln!(out, "  wharf explain http://{host}{}", spec.path)?;
+        writeln!(out, "  {wharf} explain http://{host}{}", spec.path)?;
     }
     let secure = objects.routes.iter().find(|route| route.object.spec.tls.is_some());
     if let Some(route) = secure {
@@ -202,8 +203,8 @@ fn banner(objects: &Objects, certs: &Path, pods: usize) -> std::io::Result<()> {
             ca.display()
         )?;
     }
-    writeln!(out, "  wharf get routes")?;
-    writeln!(out, "  wharf get targets")?;
+    writeln!(out, "  {wharf} get routes")?;
+    writeln!(out, "  {wharf} get targets")?;
     writeln!(out, "  curl http://127.0.0.1:{}/metrics", ADMIN[0])?;
     writeln!(out, "\nEdit the manifests and see it live. Ctrl-C stops everything.")?;
     out.flush()

@@ -87,12 +87,16 @@ impl Certificates {
     }
 
     /// Checks the certificate of `route`, from its own fields or from its Secret, and notes it for
-    /// [`Self::store`].
-    pub(super) fn check(&mut self, route: &Stored<Route>) -> Result<(), Refusal> {
-        let Some(tls) = &route.object.spec.tls else { return Ok(()) };
+    /// [`Self::store`]. A complaint comes back when the last good pair of a Secret stands in.
+    pub(super) fn check(&mut self, route: &Stored<Route>) -> Result<Option<Refusal>, Refusal> {
+        let Some(tls) = &route.object.spec.tls else { return Ok(None) };
+        let mut complaint = None;
         let pair = match &tls.external_certificate {
             Some(secret) => {
-                Some(self.pair_of_secret(ObjectKey::new(&route.key.namespace, &secret.name))?)
+                let key = ObjectKey::new(&route.key.namespace, &secret.name);
+                let (pair, stale) = self.pair_of_secret(key)?;
+                complaint = stale;
+                Some(pair)
             },
             // A key without a certificate is accepted and ignored [XV-10].
             None if tls.certificate.is_empty() => None,
@@ -101,7 +105,7 @@ impl Certificates {
         if let Some(pair) = pair {
             self.of_routes.insert(route.key.clone(), pair);
         }
-        Ok(())
+        Ok(complaint)
     }
 
     fn inline(&mut self, tls: &RouteTls) -> Result<Pair, Refusal> {
@@ -123,7 +127,7 @@ impl Certificates {
         })
     }
 
-    fn pair_of_secret(&mut self, key: ObjectKey) -> Result<Pair, Refusal> {
+    fn pair_of_secret(&mut self, key: ObjectKey) -> Result<(Pair, Option<Refusal>), Refusal> {
         let refusal = |text: String, fix| Refusal {
             code: codes::BAD_EXTERNAL_CERTIFICATE,
             field: "spec.tls.externalCertificate.name",
@@ -145,12 +149,16 @@ impl Certificates {
         match self.pair(certificate, private, "") {
             Ok(pair) => {
                 self.last_good_secrets.insert(key, pair.clone());
-                Ok(pair)
+                Ok((pair, None))
             },
-            Err(error) => self.last_good_secrets.get(&key).cloned().ok_or_else(|| {
+            Err(error) => {
                 let text = format!("Secret {key}: {error}");
-                refusal(text, "put a matching tls.crt and tls.key into the Secret")
-            }),
+                let bad = refusal(text, "put a matching tls.crt and tls.key into the Secret");
+                match self.last_good_secrets.get(&key) {
+                    Some(pair) => Ok((pair.clone(), Some(bad))),
+                    None => Err(bad),
+                }
+            },
         }
     }
 

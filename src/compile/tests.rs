@@ -1,455 +1,536 @@
-//! Objects in, snapshot out: what is served, refused and carried over.
+//! Objects in, snapshot out: what is served, with which endpoints and weights, what is refused and
+//! why, and what outlives a snapshot. Objects are written as manifests.
 
-use std::{collections::BTreeSet, time::Duration};
+mod carried;
+mod rules;
 
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 use super::*;
 use crate::{
     balance::Algorithm,
-    snapshot::{Backend, ForwardedPolicy},
-    tls::mint,
+    source::document::{self, Outcome},
+    tls::mint::{self, Pair},
 };
 
-const NOW: SystemTime = UNIX_EPOCH;
-
-fn compiler(change: impl FnOnce(&mut RouterSettings)) -> Compiler {
-    let mut settings = RouterSettings { workers: 1, ..RouterSettings::default() };
-    change(&mut settings);
-    let pair = pair("default");
-    let pair = (pair.cert_pem.as_str(), pair.key_pem.as_str());
-    Compiler::new(Arc::new(settings), Profile::new().unwrap(), pair).unwrap()
-}
-
-fn pair(name: &str) -> mint::Pair {
-    mint::self_signed(&[name.to_owned()]).unwrap()
-}
-
-fn compile(compiler: &mut Compiler, items: &[Value]) -> Snapshot {
-    compiler.compile(&objects(items), &Resolved::new(), Vec::new(), NOW)
-}
-
-/// The objects in namespace `app`; earlier ones are older.
-fn objects(items: &[Value]) -> Objects {
+/// The objects of a text, in order.
+fn objects(text: &str) -> Objects {
+    let content = document::read("test.yaml", text, "apps.example.com");
     let mut objects = Objects::default();
-    for (order, item) in (0..).zip(items) {
-        match item["kind"].as_str().unwrap() {
-            "Route" => objects.routes.push(stored(item, order)),
-            "Service" => objects.services.push(stored(item, order)),
-            "EndpointSlice" => objects.slices.push(stored(item, order)),
-            kind => panic!("{kind} is not expected"),
-        }
+    for (order, outcome) in (0..).zip(content.outcomes) {
+        let Outcome::Valid(mut object) = outcome else {
+            panic!("{:?}", content.findings);
+        };
+        object.set_order(order);
+        object.add_to(&mut objects);
     }
     objects
 }
 
-fn stored<T: DeserializeOwned>(item: &Value, order: u64) -> Arc<Stored<T>> {
-    let key = ObjectKey::new("app", item["metadata"]["name"].as_str().unwrap());
-    let object = serde_json::from_value(item.clone()).unwrap();
-    Arc::new(Stored { order, ..Stored::in_memory(key, object, "test.yaml") })
+fn pair(name: &str) -> Pair {
+    mint::self_signed(&[name.to_owned()]).unwrap()
 }
 
-/// Route `name` for `name.example.com`, to Service `web` where `spec` says nothing else.
-fn route(name: &str, spec: &Value) -> Value {
-    let mut whole = json!({"host": format!("{name}.example.com"), "to": {"name": "web"}});
-    for (field, value) in spec.as_object().unwrap() {
-        whole[field] = value.clone();
-    }
-    json!({"kind": "Route", "metadata": {"name": name, "namespace": "app"}, "spec": whole})
+/// A compiler that drops loopback endpoints, as in production.
+fn compiler() -> Compiler {
+    compiler_with(|_| {})
 }
 
-fn service(name: &str) -> Value {
-    json!({"kind": "Service", "metadata": {"name": name, "namespace": "app"},
-        "spec": {"clusterIP": "10.0.0.1", "ports": [{"name": "http", "port": 8080}]}})
+fn compiler_with(change: impl FnOnce(&mut RouterSettings)) -> Compiler {
+    let mut settings = RouterSettings { workers: 1, ..RouterSettings::default() };
+    change(&mut settings);
+    let default = pair("default.example.com");
+    let texts = (default.cert_pem.as_str(), default.key_pem.as_str());
+    Compiler::new(Arc::new(settings), Profile::new().unwrap(), texts).unwrap()
 }
 
-fn slice(name: &str, service: &str, ports: &Value, endpoints: &Value) -> Value {
-    let family = if endpoints.to_string().contains("::") { "IPv6" } else { "IPv4" };
-    json!({"kind": "EndpointSlice", "addressType": family, "ports": ports, "endpoints": endpoints,
-        "metadata": {"name": name, "namespace": "app",
-            "labels": {"kubernetes.io/service-name": service}}})
+fn compile(compiler: &mut Compiler, text: &str) -> Snapshot {
+    compiler.compile(&objects(text), &Resolved::new(), Vec::new(), UNIX_EPOCH)
 }
 
-/// A Service whose ready endpoints have these addresses, at port 8080.
-fn app(name: &str, addresses: &[&str]) -> [Value; 2] {
-    let endpoints: Vec<Value> =
-        addresses.iter().map(|address| json!({"addresses": [address]})).collect();
-    let ports = json!([{"name": "http", "port": 8080}]);
-    [service(name), slice(name, name, &ports, &json!(endpoints))]
+fn state<'a>(snapshot: &'a Snapshot, name: &str) -> &'a RouteState {
+    snapshot.routes.iter().find(|state| &*state.source.key.name == name).unwrap()
 }
 
-fn backend<'a>(snapshot: &'a Snapshot, name: &str) -> &'a Arc<Backend> {
-    let state = snapshot.routes.iter().find(|state| &*state.source.key.name == name).unwrap();
-    let compiled = state.compiled.as_ref();
-    &compiled.unwrap_or_else(|| panic!("{name}: {:?}", state.admission)).backend
+fn served<'a>(snapshot: &'a Snapshot, name: &str) -> &'a CompiledRoute {
+    state(snapshot, name).compiled.as_ref().unwrap()
 }
 
-fn labels(backend: &Backend) -> Vec<&str> {
-    backend.servers.iter().map(|server| &*server.label).collect()
+/// Endpoints and weights of a route.
+fn servers(snapshot: &Snapshot, name: &str) -> Vec<(String, u16)> {
+    let servers = served(snapshot, name).backend.servers.iter();
+    servers.map(|server| (server.label.to_string(), server.weight)).collect()
 }
 
-fn weights(backend: &Backend) -> Vec<(&str, u16)> {
-    backend.servers.iter().map(|server| (&*server.service, server.weight)).collect()
-}
-
-/// [W-1, W-2, W-3, W-4, W-6] through a whole compile: Services in alphabetical order, the last of
-/// two entries for one Service counts, weights are clamped, a missing one is 1.
-#[test]
-fn weights_reach_the_servers() {
-    let rows = [
-        (json!([["b", 25], ["a", 75]]), vec![("a", 256), ("b", 85)]),
-        (json!([["two", 50], ["a", 50]]), vec![("a", 256), ("two", 128), ("two", 128)]),
-        (json!([["a", 10], ["b", 40], ["a", 20]]), vec![("a", 128), ("b", 256)]),
-        (json!([["a", 50]]), vec![("a", 1)]),
-        (json!([["a", 50], ["none", 75]]), vec![("a", 1)]),
-        (json!([["a", 0], ["b", 9]]), vec![("a", 0), ("b", 1)]),
-        (json!([["a", 1000], ["b", 128]]), vec![("a", 256), ("b", 128)]),
-        (json!([["a", -5], ["b", null]]), vec![("a", 0), ("b", 1)]),
-        (json!([["missing", 1]]), vec![]),
-    ];
-    for (targets, want) in rows {
-        let mut all: Vec<Value> = targets
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|target| json!({"name": target[0], "weight": target[1]}))
-            .collect();
-        let to = all.remove(0);
-        let mut items = vec![route("r", &json!({"to": to, "alternateBackends": all}))];
-        items.extend(app("a", &["10.1.0.1"]));
-        items.extend(app("b", &["10.1.0.2"]));
-        items.extend(app("two", &["10.1.0.3", "10.1.0.4"]));
-        items.push(service("none"));
-        let snapshot = compile(&mut compiler(|_| {}), &items);
-        assert_eq!(weights(backend(&snapshot, "r")), want, "{targets}");
+/// Why a route is not served.
+fn rejection(snapshot: &Snapshot, name: &str) -> (RejectReason, String) {
+    match &state(snapshot, name).admission {
+        Admission::Admitted => panic!("{name} is admitted"),
+        Admission::Rejected { reason, message } => (*reason, message.clone()),
     }
 }
 
-/// [W-6]: nobody is chosen where all weights are 0, by any algorithm.
-#[test]
-fn all_weights_zero_choose_nobody() {
-    for algorithm in ["roundrobin", "leastconn", "random", "source"] {
-        let mut item = route("r", &json!({"to": {"name": "web", "weight": 0}}));
-        item["metadata"]["annotations"] = json!({"haproxy.router.openshift.io/balance": algorithm});
-        let [service, slice] = app("web", &["10.1.0.1", "10.1.0.2"]);
-        let snapshot = compile(&mut compiler(|_| {}), &[item, service, slice]);
-        let balancer = &backend(&snapshot, "r").balancer;
-        assert_eq!(balancer.algorithm().as_str(), algorithm);
-        assert_eq!(balancer.pick(7, |_| true, |_| 0), None, "{algorithm}");
-    }
+fn codes_of(snapshot: &Snapshot) -> Vec<u16> {
+    snapshot.findings.iter().map(|finding| finding.code.number).collect()
 }
 
-/// [LB-3, EP-2]: by number or name, as text; without a target port each TCP port is an endpoint.
-#[test]
-fn the_target_port_selects_endpoints() {
-    let ports = json!([{"name": "http", "port": 8080}, {"name": "admin", "port": 9090},
-        {"name": "dns", "port": 53, "protocol": "UDP"}]);
-    let (http, admin) = ("10.1.0.1:8080", "10.1.0.1:9090");
-    for (target, want) in [
-        (json!(null), vec![http, admin]),
-        (json!(9090), vec![admin]),
-        (json!("9090"), vec![admin]),
-        (json!("http"), vec![http]),
-        (json!("HTTP"), vec![]),
-        (json!(80), vec![]),
-        (json!(53), vec![]),
-        (json!("dns"), vec![]),
-    ] {
-        let port =
-            if target.is_null() { json!({}) } else { json!({"port": {"targetPort": target}}) };
-        let slice = slice("s", "web", &ports, &json!([{"addresses": ["10.1.0.1"]}]));
-        let items = [route("r", &port), service("web"), slice];
-        let snapshot = compile(&mut compiler(|_| {}), &items);
-        assert_eq!(labels(backend(&snapshot, "r")), want, "{target}");
-    }
-}
-
-/// [EP-1] with row 32 of the quirk register: ready ones, of all slices; none ready means those that
-/// still serve while they end. [EP-2]: each address and port once. [EP-3]: IPv6 in brackets.
-#[test]
-fn endpoints_are_ready_distinct_and_labelled() {
-    let with = |address: &str, conditions: &Value| json!({"addresses": [address], "conditions": conditions});
-    let (v4, v6) = ("10.1.0.1", "fd00::1");
-    let ending = json!({"ready": false, "serving": true, "terminating": true});
-    let rows = [
-        (
-            vec![with(v4, &json!({})), with(v6, &json!({"ready": true}))],
-            vec!["10.1.0.1:8080", "[fd00::1]:8080"],
-        ),
-        (vec![with(v4, &json!({})), with(v4, &json!({}))], vec!["10.1.0.1:8080"]),
-        (vec![with(v4, &json!({})), with(v6, &ending)], vec!["10.1.0.1:8080"]),
-        (vec![with(v4, &json!({"ready": false})), with(v6, &ending)], vec!["[fd00::1]:8080"]),
-        (vec![with(v4, &json!({"ready": false}))], vec![]),
-    ];
-    for (endpoints, want) in rows {
-        let ports = json!([{"name": "http", "port": 8080}]);
-        let mut items = vec![route("r", &json!({})), service("web")];
-        items.extend(endpoints.iter().enumerate().map(|(index, endpoint)| {
-            slice(&format!("s{index}"), "web", &ports, &json!([endpoint]))
-        }));
-        let snapshot = compile(&mut compiler(|_| {}), &items);
-        assert_eq!(labels(backend(&snapshot, "r")), want, "{endpoints:?}");
-    }
-}
-
-/// [EP-2]: one number under several names is one endpoint, so that its counters have one home.
-#[test]
-fn a_port_with_two_names_is_one_endpoint() {
-    let ports = json!([{"name": "a", "port": 8080}, {"name": "b", "port": 9090},
-        {"name": "c", "port": 8080}]);
-    let slice = slice("s", "web", &ports, &json!([{"addresses": ["10.1.0.1"]}]));
-    let items = [route("r", &json!({})), service("web"), slice];
-    let snapshot = compile(&mut compiler(|_| {}), &items);
-    assert_eq!(labels(backend(&snapshot, "r")), ["10.1.0.1:8080", "10.1.0.1:9090"]);
-}
-
-/// [EPF-1, EPF-2, EPF-4]: a refused address costs no other one and is told; the switch lets
-/// loopback in and nothing else.
-#[test]
-fn refused_addresses_stand_alone() {
-    let addresses = ["10.1.0.1", "127.0.0.1", "169.254.1.1"];
-    for (allow, want) in
-        [(false, vec!["10.1.0.1:8080"]), (true, vec!["10.1.0.1:8080", "127.0.0.1:8080"])]
-    {
-        let [service, slice] = app("web", &addresses);
-        let items = [route("r", &json!({})), service, slice];
-        let mut compiler = compiler(|settings| settings.allow_loopback_endpoints = allow);
-        let snapshot = compile(&mut compiler, &items);
-        assert_eq!(labels(backend(&snapshot, "r")), want);
-        let told = snapshot.findings.iter().filter(|f| f.code == codes::ENDPOINT_REFUSED).count();
-        assert_eq!(told, addresses.len() - want.len());
-    }
-}
-
-/// An idled Service that has no endpoints; its virtual address is one that the filter refuses.
-fn idled(name: &str) -> Value {
-    let mut idled = service(name);
-    idled["metadata"]["annotations"] =
-        json!({"idling.alpha.openshift.io/idled-at": "2026-01-01T00:00:00Z"});
-    idled["spec"]["clusterIP"] = json!("127.0.0.9");
-    idled
-}
-
-/// [EPF-3, IDLE-1]
-#[test]
-fn the_address_of_an_idled_service_is_not_filtered() {
-    let snapshot = compile(&mut compiler(|_| {}), &[route("r", &json!({})), idled("web")]);
-    assert_eq!(labels(backend(&snapshot, "r")), ["127.0.0.9:8080"]);
-    let mut headless = idled("web");
-    headless["spec"]["clusterIP"] = json!("None");
-    let snapshot = compile(&mut compiler(|_| {}), &[route("r", &json!({})), headless]);
-    assert_eq!(labels(backend(&snapshot, "r")), Vec::<&str>::new());
-}
-
-/// [HC-1]: only where Services of positive weight have more than one endpoint; those of weight 0
-/// are then checked as well; an idled Service rules it out.
-#[test]
-fn checks_need_a_choice() {
-    let (one, two) = (json!({"name": "one"}), json!({"name": "two"}));
-    let drained = json!({"name": "two", "weight": 0});
-    for (to, more, want) in [
-        (&one, vec![], 0),
-        (&two, vec![], 2),
-        (&one, vec![&two], 3),
-        (&one, vec![&drained], 0),
-        (&two, vec![&json!({"name": "one", "weight": 0})], 3),
-        (&two, vec![&json!({"name": "idle"})], 0),
-    ] {
-        let mut items = vec![route("r", &json!({"to": to, "alternateBackends": more}))];
-        items.extend(app("one", &["10.1.0.1"]));
-        items.extend(app("two", &["10.1.0.2", "10.1.0.3"]));
-        items.push(idled("idle"));
-        let snapshot = compile(&mut compiler(|_| {}), &items);
-        assert_eq!(snapshot.checked.len(), want, "{to} {more:?}");
-        assert_eq!(backend(&snapshot, "r").checked, want > 0);
-    }
-}
-
-/// [LSN-1] and its table: what backends are called.
-#[test]
-fn backends_have_openshift_names() {
-    let items =
-        [route("plain", &json!({})), route("safe", &json!({"tls": {"termination": "edge"}}))];
-    let snapshot = compile(&mut compiler(|_| {}), &items);
-    assert_eq!(&*backend(&snapshot, "plain").name, "be_http:app:plain");
-    assert_eq!(&*backend(&snapshot, "safe").name, "be_edge_http:app:safe");
-    assert_eq!(Termination::Reencrypt.backend_prefix(), "be_secure");
-    assert_eq!(Termination::Passthrough.backend_prefix(), "be_tcp");
-}
-
-/// [MET-5]: counters, positions and peers go on from snapshot to snapshot, whatever else changes,
-/// and go with the route.
-#[test]
-fn state_is_carried_over_and_goes_with_its_route() {
-    let mut compiler = compiler(|_| {});
-    let [web, slice] = app("web", &["10.1.0.1", "10.1.0.2"]);
-    let mut items = vec![route("r", &json!({})), web, slice, route("other", &json!({}))];
-    let first = compile(&mut compiler, &items);
-    let before = backend(&first, "r");
-    before.stats.workers.cell(0).requests.add(5);
-    before.servers[1].stats.workers.cell(0).requests.add(3);
-    before.servers[1].peer.set_up(false);
-    before.balancer.position().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-
-    let [_, fewer] = app("web", &["10.1.0.2"]);
-    items[2] = fewer;
-    items[0]["spec"]["path"] = json!("/new");
-    let second = compile(&mut compiler, &items);
-    let after = backend(&second, "r");
-    assert_eq!(after.stats.workers.sum(|cell| &cell.requests), 5);
-    assert_eq!(after.servers[0].stats.workers.sum(|cell| &cell.requests), 3);
-    assert!(!after.servers[0].peer.is_up());
-    assert!(Arc::ptr_eq(after.balancer.position(), before.balancer.position()));
-    let others = &backend(&second, "other").servers[0];
-    assert!(Arc::ptr_eq(&others.peer, &after.servers[0].peer), "one peer for both routes");
-    assert_eq!(others.stats.workers.sum(|cell| &cell.requests), 0, "counters are the route's own");
-
-    compile(&mut compiler, &items[1..]);
-    let again = compile(&mut compiler, &items);
-    let fresh = backend(&again, "r");
-    assert_eq!(fresh.stats.workers.sum(|cell| &cell.requests), 0);
-    assert!(!fresh.servers[0].peer.is_up(), "`other` kept the peer");
-}
-
-/// [CONV-5, CONV-7]: a value that is not matched from end to end is as if absent.
-#[test]
-fn bad_annotations_fall_back_to_the_settings() {
-    for (timeout, balance, forwarded, good) in [
-        ("5s", "leastconn", "never", true),
-        ("5s ", "leastconn ", "never ", false),
-        (" 5s", " leastconn", " never", false),
-        ("5sx", "leastconnx", "neverx", false),
-        ("", "", "", false),
-    ] {
-        let mut item = route("r", &json!({}));
-        item["metadata"]["annotations"] = json!({
-            "haproxy.router.openshift.io/timeout": timeout,
-            "haproxy.router.openshift.io/balance": balance,
-            "haproxy.router.openshift.io/set-forwarded-headers": forwarded,
-        });
-        let mut compiler = compiler(|settings| settings.timeouts.server = Duration::from_secs(77));
-        let snapshot = compile(&mut compiler, &[item]);
-        let compiled = snapshot.routes[0].compiled.as_ref().unwrap();
-        let got = (
-            compiled.policy.server_timeout.as_secs(),
-            compiled.backend.balancer.algorithm(),
-            compiled.policy.forwarded == ForwardedPolicy::Append,
-        );
-        let want =
-            if good { (5, Algorithm::Leastconn, false) } else { (77, Algorithm::Random, true) };
-        assert_eq!(got, want, "{timeout:?} {balance:?} {forwarded:?}");
-    }
-}
-
-fn edge(name: &str, host: &str, pair: &mint::Pair) -> Value {
-    route(
-        name,
-        &json!({"host": host, "tls": {"termination": "edge",
-        "certificate": pair.cert_pem, "key": pair.key_pem}}),
+/// A route; `spec` is more of its spec in flow style, with a comma in front.
+fn route(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: route.openshift.io/v1\nkind: Route\n\
+         metadata: {{name: {name}, namespace: app}}\n\
+         spec: {{host: {name}.example.com{spec}}}\n"
     )
 }
 
-fn at(mut item: Value, field: &str, value: &str) -> Value {
-    item["spec"][field] = json!(value);
-    item
+fn to(service: &str, weight: u16) -> String {
+    format!("{{kind: Service, name: {service}, weight: {weight}}}")
 }
 
-/// [CERT-2, CERT-3, CERT-6] with the correction of 26.1: by the route's host, exact before wildcard
-/// before default; of two routes on one host the last name wins, old or not; a route without a
-/// certificate gets what its host has.
+/// A service with `addresses`, each an endpoint with port 8080 named http and 9090 named admin.
+fn service(name: &str, addresses: &[&str]) -> String {
+    let endpoints: Vec<String> = addresses
+        .iter()
+        .map(|address| {
+            format!("{{addresses: [{address}], targetRef: {{kind: Pod, name: pod-{address}}}}}")
+        })
+        .collect();
+    slices(name, &endpoints)
+}
+
+/// A service with a slice of these endpoints.
+fn slices(name: &str, endpoints: &[String]) -> String {
+    let endpoints = endpoints.join(", ");
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: app}}\n\
+         spec: {{ports: [{{name: http, port: 80}}, {{name: admin, port: 81}}]}}\n\
+         ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
+         metadata: {{name: {name}-1, namespace: app, labels: {{kubernetes.io/service-name: {name}}}}}\n\
+         ports: [{{name: http, port: 8080}}, {{name: admin, port: 9090}}]\n\
+         endpoints: [{endpoints}]\n"
+    )
+}
+
+const HTTP: &str = ", port: {targetPort: http}";
+
+/// An edge route to service `a` with this pair in its fields.
+fn edge(name: &str, pair: &Pair) -> String {
+    let field = |text: &str| serde_json::to_string(text).unwrap();
+    let tls = format!(
+        ", to: {{name: a}}, tls: {{termination: edge, certificate: {}, key: {}}}",
+        field(&pair.cert_pem),
+        field(&pair.key_pem)
+    );
+    route(name, &tls)
+}
+
+fn external(name: &str, secret: &str) -> String {
+    let tls = format!(
+        ", to: {{name: a}}, tls: {{termination: edge, externalCertificate: {{name: {secret}}}}}"
+    );
+    route(name, &tls)
+}
+
+fn secret(name: &str, kind: &str, certificate: &str, key: &str) -> String {
+    let field = |text: &str| serde_json::to_string(text).unwrap();
+    format!(
+        "---\napiVersion: v1\nkind: Secret\ntype: {kind}\n\
+         metadata: {{name: {name}, namespace: app}}\n\
+         stringData: {{tls.crt: {}, tls.key: {}}}\n",
+        field(certificate),
+        field(key)
+    )
+}
+
+/// The certificate that an SNI selects, and who brought it.
+fn selected(snapshot: &Snapshot, sni: &str) -> (String, bool) {
+    let chosen = snapshot.certs.select(Some(sni)).unwrap();
+    let http2 = chosen.config.alpn_protocols.iter().any(|name| name == b"h2");
+    (chosen.source.to_string(), http2)
+}
+
+/// [W-1..6] through the whole compile: services in alphabetical order, shares by weight over usable
+/// endpoints after the port filter.
 #[test]
-fn certificates_go_by_host() {
-    let (one, two) = (pair("one"), pair("two"));
-    let bare = |name, host| route(name, &json!({"host": host, "tls": {"termination": "edge"}}));
-    let items = [
-        at(edge("zeta", "shop.example.com", &one), "path", "/z"),
-        at(edge("alpha", "shop.example.com", &two), "path", "/a"),
-        at(edge("wild", "www.example.com", &two), "wildcardPolicy", "Subdomain"),
-        at(bare("mid", "shop.example.com"), "path", "/m"),
-        bare("under", "under.example.com"),
-        bare("alone", "alone.example.org"),
+fn w_1_to_6_weights_reach_the_servers() {
+    let services = [
+        service("one", &["10.0.0.1"]),
+        service("two", &["10.0.1.1", "10.0.1.2"]),
+        service("none", &[]),
+    ]
+    .concat();
+    type Row = (&'static str, String, String, &'static [(&'static str, u16)]);
+    let rows: [Row; 7] = [
+        ("single", to("one", 50), String::new(), &[("10.0.0.1:8080", 1)]),
+        ("zero", to("one", 0), String::new(), &[("10.0.0.1:8080", 0)]),
+        (
+            "even",
+            to("two", 50),
+            to("one", 50),
+            &[("10.0.0.1:8080", 256), ("10.0.1.1:8080", 128), ("10.0.1.2:8080", 128)],
+        ),
+        (
+            "uneven",
+            to("one", 60),
+            to("two", 20),
+            &[("10.0.0.1:8080", 256), ("10.0.1.1:8080", 42), ("10.0.1.2:8080", 42)],
+        ),
+        // A service without endpoints is left out, so the other one is alone.
+        ("empty", to("one", 10), to("none", 90), &[("10.0.0.1:8080", 1)]),
+        (
+            "idle",
+            to("one", 10),
+            to("two", 0),
+            &[("10.0.0.1:8080", 1), ("10.0.1.1:8080", 0), ("10.0.1.2:8080", 0)],
+        ),
+        // Of a service listed twice the last weight counts.
+        ("twice", to("one", 10), to("one", 0), &[("10.0.0.1:8080", 0)]),
     ];
-    let mut compiler = compiler(|settings| settings.allow_wildcard_routes = true);
-    let snapshot = compile(&mut compiler, &items);
-    assert!(snapshot.routes.iter().all(|state| state.compiled.is_some()));
-    for (sni, want) in [
-        (Some("shop.example.com"), "Route app/zeta"),
-        (Some("www.example.com"), "Route app/wild"),
-        (Some("under.example.com"), "Route app/wild"),
-        (Some("a.b.example.com"), "default"),
-        (Some("alone.example.org"), "default"),
-        (Some("one"), "default"),
-        (None, "default"),
-    ] {
-        assert_eq!(&*snapshot.certs.select(sni).unwrap().source, want, "{sni:?}");
+    for (name, first, other, expected) in rows {
+        let others =
+            if other.is_empty() { other } else { format!(", alternateBackends: [{other}]") };
+        let text = format!("{services}{}", route(name, &format!(", to: {first}{others}{HTTP}")));
+        let snapshot = compile(&mut compiler(), &text);
+        let found = servers(&snapshot, name);
+        let found: Vec<_> = found.iter().map(|(label, weight)| (label.as_str(), *weight)).collect();
+        assert_eq!(found, expected, "{name}");
     }
 }
 
-/// [CONV-7]: a spec field that is no good refuses its route alone, with a finding; a route that was
-/// good keeps its last version, certificate included.
+/// [LB-1]: the annotation wins; else several weighted services are served round robin, endpoints or
+/// not; else at random.
 #[test]
-fn a_broken_certificate_refuses_one_route() {
+fn lb_1_the_algorithm_follows_services_and_annotation() {
+    let services = format!("{}{}", service("a", &["10.0.0.1"]), service("b", &[]));
+    let both = format!(", to: {}, alternateBackends: [{}]", to("a", 1), to("b", 1));
+    let zero = format!(", to: {}, alternateBackends: [{}]", to("a", 1), to("b", 0));
+    let annotated = route("c", ", to: {name: a}").replace(
+        "namespace: app}",
+        "namespace: app, annotations: {haproxy.router.openshift.io/balance: leastconn}}",
+    );
+    let text = [services, route("x", &both), route("y", &zero), annotated].concat();
+    let snapshot = compile(&mut compiler(), &text);
+    let algorithm = |name| served(&snapshot, name).backend.balancer.algorithm();
+    assert_eq!(algorithm("x"), Algorithm::RoundRobin);
+    assert_eq!(algorithm("y"), Algorithm::Random);
+    assert_eq!(algorithm("c"), Algorithm::Leastconn);
+}
+
+/// [LB-3]: by number, by name, by a number in quotes; every port without one; none that matches is no
+/// endpoint.
+#[test]
+fn lb_3_target_port_selects_endpoint_ports() {
+    let rows: [(&str, &[&str]); 6] = [
+        (", port: {targetPort: http}", &["10.0.0.1:8080"]),
+        (", port: {targetPort: admin}", &["10.0.0.1:9090"]),
+        (", port: {targetPort: 9090}", &["10.0.0.1:9090"]),
+        (", port: {targetPort: '9090'}", &["10.0.0.1:9090"]),
+        (", port: {targetPort: other}", &[]),
+        ("", &["10.0.0.1:8080", "10.0.0.1:9090"]),
+    ];
+    for (port, expected) in rows {
+        let spec = format!(", to: {{name: a}}{port}");
+        let text = format!("{}{}", service("a", &["10.0.0.1"]), route("r", &spec));
+        let snapshot = compile(&mut compiler(), &text);
+        let found: Vec<_> = servers(&snapshot, "r").into_iter().map(|(label, _)| label).collect();
+        assert_eq!(found, expected, "{port}");
+    }
+}
+
+/// [EP-1] and quirk 32: ready endpoints only; those that serve while they terminate when there is no
+/// other.
+#[test]
+fn ep_1_terminating_endpoints_are_the_last_resort() {
+    let endpoint = |address: &str, conditions: &str| {
+        format!("{{addresses: [{address}], conditions: {{{conditions}}}}}")
+    };
+    let ready = endpoint("10.0.0.1", "ready: true");
+    let unknown = endpoint("10.0.0.2", "");
+    let starting = endpoint("10.0.0.3", "ready: false");
+    let leaving = endpoint("10.0.0.4", "ready: false, serving: true, terminating: true");
+    let gone = endpoint("10.0.0.5", "ready: false, serving: false, terminating: true");
+    let rows: [(Vec<&String>, &[&str]); 4] = [
+        (vec![&ready, &unknown, &starting, &leaving, &gone], &["10.0.0.1:8080", "10.0.0.2:8080"]),
+        (vec![&starting, &leaving, &gone], &["10.0.0.4:8080"]),
+        (vec![&starting, &gone], &[]),
+        (vec![], &[]),
+    ];
+    for (endpoints, expected) in rows {
+        let endpoints: Vec<String> = endpoints.into_iter().cloned().collect();
+        let spec = format!(", to: {{name: a}}{HTTP}");
+        let text = format!("{}{}", slices("a", &endpoints), route("r", &spec));
+        let snapshot = compile(&mut compiler(), &text);
+        let found: Vec<_> = servers(&snapshot, "r").into_iter().map(|(label, _)| label).collect();
+        assert_eq!(found, expected, "{endpoints:?}");
+    }
+}
+
+/// [EPF-1], [EPF-2], [EPF-4]: a restricted address is dropped with a finding, the rest is kept, and
+/// the switch lets loopback in.
+#[test]
+fn epf_2_restricted_endpoints_are_findings() {
+    let text = format!(
+        "{}{}",
+        service("a", &["127.0.0.1", "169.254.169.254", "10.0.0.1"]),
+        route("r", &format!(", to: {{name: a}}{HTTP}"))
+    );
+    let snapshot = compile(&mut compiler(), &text);
+    assert_eq!(servers(&snapshot, "r"), [("10.0.0.1:8080".to_owned(), 1)]);
+    let refused = codes::ENDPOINT_REFUSED.number;
+    assert_eq!(codes_of(&snapshot), [refused, refused]);
+    assert!(snapshot.findings[0].text.contains("127.0.0.1"), "{:?}", snapshot.findings[0]);
+    assert_eq!(snapshot.findings[0].object, "Route app/r");
+
+    let mut lenient = compiler_with(|settings| settings.allow_loopback_endpoints = true);
+    let snapshot = compile(&mut lenient, &text);
+    assert_eq!(servers(&snapshot, "r").len(), 2);
+    assert_eq!(codes_of(&snapshot), [refused]);
+}
+
+/// [IDLE-1] and [EPF-3]: an idled service with a virtual address is woken through it, unchecked and
+/// unfiltered; a headless one has no endpoint; real endpoints replace it.
+#[test]
+fn idle_1_an_idled_service_is_woken_through_its_address() {
+    let idled = |cluster_ip: &str| {
+        service("a", &[]).replacen(
+            "namespace: app}\nspec: {ports:",
+            &format!(
+                "namespace: app, annotations: {{idling.alpha.openshift.io/idled-at: '2026-01-01'}}}}\n\
+                 spec: {{clusterIP: {cluster_ip}, ports:"
+            ),
+            1,
+        )
+    };
+    let spec = format!(", to: {{name: a}}{HTTP}");
+    let mut compiler = compiler();
+    let snapshot = compile(&mut compiler, &format!("{}{}", idled("172.30.0.5"), route("r", &spec)));
+    assert_eq!(servers(&snapshot, "r"), [("172.30.0.5:80".to_owned(), 1)]);
+    assert!(snapshot.checked.is_empty());
+    let snapshot = compile(&mut compiler, &format!("{}{}", idled("None"), route("r", &spec)));
+    assert!(servers(&snapshot, "r").is_empty());
+    let awake =
+        idled("172.30.0.5").replace("endpoints: []", "endpoints: [{addresses: [10.0.0.1]}]");
+    let snapshot = compile(&mut compiler, &format!("{awake}{}", route("r", &spec)));
+    assert_eq!(servers(&snapshot, "r"), [("10.0.0.1:8080".to_owned(), 1)]);
+}
+
+/// [HC-1]: endpoints are checked only where there is a choice; those of weight 0 then as well.
+#[test]
+fn hc_1_only_where_there_is_a_choice() {
+    let services =
+        [service("one", &["10.0.0.1"]), service("two", &["10.0.1.1", "10.0.1.2"])].concat();
+    let with = |first: String, other: Option<String>| {
+        let others =
+            other.map_or_else(String::new, |other| format!(", alternateBackends: [{other}]"));
+        format!("{services}{}", route("r", &format!(", to: {first}{others}{HTTP}")))
+    };
+    let rows = [
+        (with(to("one", 1), None), 0),
+        (with(to("two", 1), None), 2),
+        (with(to("one", 1), Some(to("two", 1))), 3),
+        (with(to("two", 1), Some(to("one", 0))), 3),
+        (with(to("one", 1), Some(to("two", 0))), 0),
+        (with(to("two", 0), None), 0),
+    ];
+    for (text, expected) in rows {
+        let snapshot = compile(&mut compiler(), &text);
+        assert_eq!(snapshot.checked.len(), expected, "{text}");
+    }
+}
+
+/// [EXT-2]: a Secret that is missing, of the wrong type or broken withdraws the route with that
+/// reason; a good one is served.
+#[test]
+fn ext_2_external_certificates_and_their_reasons() {
     let (good, other) = (pair("good"), pair("other"));
-    let mut compiler = compiler(|_| {});
-    let mut items = [edge("a", "a.example.com", &good), edge("b", "b.example.com", &good)];
-    items[1]["spec"]["tls"]["key"] = json!(other.key_pem);
-    let snapshot = compile(&mut compiler, &items);
-    let refused = &snapshot.routes[1].admission;
-    let reason = RejectReason::ExtendedValidationFailed;
-    assert!(
-        matches!(refused, Admission::Rejected { reason: r, .. } if *r == reason),
-        "{refused:?}"
-    );
-    assert_eq!(snapshot.findings.iter().map(|f| f.code).collect::<Vec<_>>(), [codes::KEY_MISMATCH]);
-    assert!(snapshot.routes[0].compiled.is_some());
-
-    items[0]["spec"]["tls"]["key"] = json!(other.key_pem);
-    items[0]["spec"]["path"] = json!("/new");
-    let snapshot = compile(&mut compiler, &items);
-    assert_eq!(&*snapshot.routes[0].compiled.as_ref().unwrap().path, "", "the last good version");
-    let served = snapshot.certs.select(Some("a.example.com")).unwrap();
-    assert_eq!(&*served.source, "Route app/a");
-}
-
-#[test]
-fn terminations_that_are_not_served_are_refused_by_name() {
-    let items = ["reencrypt", "passthrough"]
-        .map(|kind| route(kind, &json!({"tls": {"termination": kind}})));
-    let snapshot = compile(&mut compiler(|_| {}), &items);
-    assert!(snapshot.routes.iter().all(|state| state.compiled.is_none()));
-    let told: BTreeSet<_> = snapshot.findings.iter().map(|finding| finding.text.as_str()).collect();
+    let tls = "kubernetes.io/tls";
+    let rows = [
+        (String::new(), "secrets \"s\" not found"),
+        (
+            secret("s", "Opaque", &good.cert_pem, &good.key_pem),
+            "secret of type \"kubernetes.io/tls\" required",
+        ),
+        (secret("s", tls, "nonsense", &good.key_pem), "CERTIFICATE"),
+        (secret("s", tls, &good.cert_pem, &other.key_pem), "do not match"),
+    ];
+    for (secret, says) in rows {
+        let text = [service("a", &["10.0.0.1"]), external("r", "s"), secret].concat();
+        let snapshot = compile(&mut compiler(), &text);
+        let (reason, message) = rejection(&snapshot, "r");
+        assert_eq!(reason, RejectReason::ExternalCertificateValidationFailed);
+        assert!(message.contains(says), "{message}");
+        assert_eq!(codes_of(&snapshot), [codes::BAD_EXTERNAL_CERTIFICATE.number]);
+        assert_eq!(selected(&snapshot, "r.example.com").0, "default");
+    }
+    let mut compiler = compiler();
+    let start = [service("a", &["10.0.0.1"]), external("r", "s")].concat();
+    let text = format!("{start}{}", secret("s", tls, &good.cert_pem, &good.key_pem));
     assert_eq!(
-        told,
-        [
-            "termination passthrough is not served by this version of wharf",
-            "termination reencrypt is not served by this version of wharf",
-        ]
-        .into()
+        selected(&compile(&mut compiler, &text), "r.example.com"),
+        ("Route app/r".into(), true)
     );
+    // A Secret that turns bad keeps its last good pair; one that is taken away does not.
+    let broken = format!("{start}{}", secret("s", tls, &good.cert_pem, &other.key_pem));
+    assert_eq!(selected(&compile(&mut compiler, &broken), "r.example.com").0, "Route app/r");
+    let (reason, _) = rejection(&compile(&mut compiler, &start), "r");
+    assert_eq!(reason, RejectReason::ExternalCertificateValidationFailed);
 }
 
-/// Ten thousand routes over a hundred Services: every one is admitted and found.
+/// Decisions 4: an inline certificate that turns bad leaves the last good version in force, its own
+/// certificate included, with a finding; one that never was good is refused.
 #[test]
-fn ten_thousand_routes_compile() {
-    let mut items: Vec<Value> = Vec::new();
-    for n in 0..100 {
-        items.extend(app(&format!("s{n}"), &[&format!("10.1.{n}.1"), &format!("10.1.{n}.2")]));
+fn decision_4_the_last_good_version_serves() {
+    let (good, other) = (pair("good"), pair("other"));
+    let service = service("a", &["10.0.0.1"]);
+    let mixed = Pair { cert_pem: good.cert_pem.clone(), key_pem: other.key_pem };
+    let mut compiler = compiler();
+    let first = compile(&mut compiler, &format!("{service}{}", edge("r", &good)));
+    assert!(first.findings.is_empty(), "{:?}", first.findings);
+    let moved = edge("r", &mixed).replace("host: r.example.com", "host: moved.example.com");
+    for _ in 0..2 {
+        let snapshot = compile(&mut compiler, &format!("{service}{moved}"));
+        assert_eq!(codes_of(&snapshot), [codes::KEY_MISMATCH.number]);
+        assert_eq!(&*served(&snapshot, "r").host, "r.example.com");
+        assert_eq!(selected(&snapshot, "r.example.com"), ("Route app/r".into(), true));
+        assert_eq!(selected(&snapshot, "moved.example.com").0, "default");
+        assert_eq!(state(&snapshot, "r").source.object.spec.host, "moved.example.com");
     }
-    let to = |n: usize| json!({"to": {"name": format!("s{}", n % 100)}});
-    items.extend((0..10_000).map(|n| route(&format!("r{n}"), &to(n))));
-    let mut compiler = compiler(|_| {});
-    let snapshot = compile(&mut compiler, &items);
-    assert_eq!((snapshot.routes.len(), snapshot.findings.len()), (10_000, 0));
-    assert_eq!(snapshot.checked.len(), 200, "peers are shared");
-    for n in 0..10_000 {
-        let host = format!("r{n}.example.com");
-        let crate::routing::table::Lookup::Serve(found) =
-            snapshot.table.lookup(false, host.as_bytes(), "/")
-        else {
-            panic!("{host} is not served");
-        };
-        assert_eq!(&*found.key.name, format!("r{n}"));
-        assert_eq!(found.backend.servers[0].label.as_ref(), format!("10.1.{}.1:8080", n % 100));
+    // After a restart there is no last good version.
+    let snapshot = compile(&mut self::compiler(), &format!("{service}{moved}"));
+    assert_eq!(rejection(&snapshot, "r").0, RejectReason::ExtendedValidationFailed);
+    // A route that was taken away in between starts anew as well.
+    compile(&mut compiler, &service);
+    let snapshot = compile(&mut compiler, &format!("{service}{moved}"));
+    assert!(!state(&snapshot, "r").admission.is_admitted());
+}
+
+/// [ALPN-1]: h2 with a certificate that exactly one route uses; not when it is shared, not when it is
+/// the default one, not when it is switched off.
+#[test]
+fn alpn_1_a_shared_certificate_has_no_h2() {
+    let (own, shared) = (pair("own"), pair("shared"));
+    let service = service("a", &["10.0.0.1"]);
+    let text = [service, edge("x", &own), edge("y", &shared), edge("z", &shared)].concat();
+    let snapshot = compile(&mut compiler(), &text);
+    let chosen = |sni: &str| selected(&snapshot, sni);
+    assert_eq!(chosen("x.example.com"), ("Route app/x".into(), true));
+    assert_eq!(chosen("y.example.com"), ("Route app/y".into(), false));
+    assert_eq!(chosen("z.example.com"), ("Route app/z".into(), false));
+    assert_eq!(chosen("else.example.com"), ("default".into(), false));
+    let snapshot = compile(&mut compiler_with(|settings| settings.disable_http2 = true), &text);
+    assert_eq!(selected(&snapshot, "x.example.com"), ("Route app/x".into(), false));
+    // Sharing ends with the second user.
+    let mut compiler = compiler();
+    compile(&mut compiler, &text);
+    let alone = text.replace(&edge("z", &shared), "");
+    assert!(selected(&compile(&mut compiler, &alone), "y.example.com").1);
+}
+
+/// R-12: peers belong to address and pod, counters to backend and peer; both outlive snapshots for as
+/// long as they are used, and a pod that is replaced is another peer (F-11).
+#[test]
+fn r_12_peers_and_counters_are_carried_over_by_identity() {
+    let mut compiler = compiler();
+    let spec = format!(", to: {{name: a}}{HTTP}");
+    let with = |addresses: &[&str], more: &str| {
+        format!("{}{}{more}", service("a", addresses), route("r", &spec))
+    };
+    let both = ["10.0.0.1", "10.0.0.2"];
+    let first = compile(&mut compiler, &with(&both, ""));
+    let backend = &served(&first, "r").backend;
+    let peers: Vec<_> = backend.servers.iter().map(|server| Arc::clone(&server.peer)).collect();
+    peers[0].set_up(false);
+    backend.stats.workers.cell(0).requests.add(5);
+    backend.servers[1].stats.workers.cell(0).requests.add(3);
+
+    // Another route of the same service shares its peers, with counters of its own.
+    let second = compile(&mut compiler, &with(&both, &route("s", &spec)));
+    let (again, shared) = (&served(&second, "r").backend, &served(&second, "s").backend);
+    for (index, peer) in peers.iter().enumerate() {
+        assert!(Arc::ptr_eq(peer, &again.servers[index].peer));
+        assert!(Arc::ptr_eq(peer, &shared.servers[index].peer));
     }
+    assert!(!again.servers[0].peer.is_up());
+    assert!(Arc::ptr_eq(&backend.stats, &again.stats));
+    assert!(Arc::ptr_eq(&backend.servers[1].stats, &again.servers[1].stats));
+    assert_eq!(again.servers[1].stats.workers.sum(|cell| &cell.requests), 3);
+    assert_eq!(shared.stats.workers.sum(|cell| &cell.requests), 0);
+    assert!(Arc::ptr_eq(backend.balancer.position(), again.balancer.position()));
+
+    // The same address with another pod behind it.
+    let text = with(&both, "").replace("pod-10.0.0.1", "pod-new");
+    let third = compile(&mut compiler, &text);
+    let replaced = &served(&third, "r").backend.servers;
+    assert!(!Arc::ptr_eq(&peers[0], &replaced[0].peer) && replaced[0].peer.is_up());
+    assert!(Arc::ptr_eq(&peers[1], &replaced[1].peer));
+    // What was forgotten starts anew.
+    let fourth = compile(&mut compiler, &with(&both, ""));
+    assert!(served(&fourth, "r").backend.servers[0].peer.is_up());
+}
+
+/// [CLAIM-12], [CLAIM-17] and decisions 5: the second namespace is refused with a finding and nothing
+/// is compiled for it; a route that cannot be served at all says so.
+#[test]
+fn refused_routes_are_known_but_not_compiled() {
+    let rival = route("rival", ", to: {name: a}")
+        .replace("namespace: app", "namespace: other")
+        .replace("rival.example.com", "r.example.com");
+    let tunnel = route("tunnel", ", to: {name: a}, tls: {termination: passthrough}");
+    let wild = route("wild", ", to: {name: a}, wildcardPolicy: Subdomain");
+    let text =
+        [service("a", &["10.0.0.1"]), route("r", ", to: {name: a}"), rival, tunnel, wild].concat();
+    let snapshot = compile(&mut compiler(), &text);
+    assert!(state(&snapshot, "r").admission.is_admitted());
+    let (reason, message) = rejection(&snapshot, "rival");
+    assert_eq!(reason, RejectReason::HostAlreadyClaimed);
+    assert!(message.starts_with("a route in another namespace holds r.example.com"), "{message}");
+    assert_eq!(rejection(&snapshot, "tunnel").0, RejectReason::RouteNotAdmitted);
+    let wild = rejection(&snapshot, "wild");
+    assert_eq!(
+        wild,
+        (RejectReason::RouteNotAdmitted, "wildcard routes are not allowed".to_owned())
+    );
+    assert!(codes_of(&snapshot).contains(&codes::HOST_CLAIMED.number));
+    assert_eq!(snapshot.routes.iter().filter(|state| state.compiled.is_some()).count(), 1);
+}
+
+/// [LSN-1]: names of backends.
+#[test]
+fn lsn_1_backend_names() {
+    let secure = route("secure", ", to: {name: a}, tls: {termination: edge}");
+    let text = [service("a", &[]), route("plain", ", to: {name: a}"), secure].concat();
+    let snapshot = compile(&mut compiler(), &text);
+    assert_eq!(&*served(&snapshot, "plain").backend.name, "be_http:app:plain");
+    assert_eq!(&*served(&snapshot, "secure").backend.name, "be_edge_http:app:secure");
+}
+
+/// Ten thousand routes: each is found by its host, on its own backend, and a second compile shares
+/// every peer with the first.
+#[test]
+fn ten_thousand_routes() {
+    let mut text = service("a", &["10.0.0.1", "10.0.0.2"]);
+    for nth in 0..10_000 {
+        let spec = format!(", path: /p{nth}, to: {{name: a}}{HTTP}");
+        write!(text, "{}", route(&format!("r{nth}"), &spec)).unwrap();
+    }
+    let objects = objects(&text);
+    let mut compiler = compiler();
+    let first = compiler.compile(&objects, &Resolved::new(), Vec::new(), UNIX_EPOCH);
+    let second = compiler.compile(&objects, &Resolved::new(), Vec::new(), UNIX_EPOCH);
+    assert_eq!((first.generation, second.generation), (1, 2));
+    for snapshot in [&first, &second] {
+        assert!(snapshot.findings.is_empty());
+        assert_eq!((snapshot.routes.len(), snapshot.checked.len()), (10_000, 2));
+        for nth in 0..10_000 {
+            let host = format!("r{nth}.example.com");
+            let found = snapshot.table.lookup(false, host.as_bytes(), &format!("/p{nth}/x"));
+            let crate::routing::table::Lookup::Serve(route) = found else {
+                panic!("{host} is not served");
+            };
+            assert_eq!(&*route.key.name, format!("r{nth}"));
+        }
+    }
+    let peer = |snapshot: &Snapshot| Arc::clone(&served(snapshot, "r777").backend.servers[0].peer);
+    assert!(Arc::ptr_eq(&peer(&first), &peer(&second)));
+    assert!(Arc::ptr_eq(&peer(&first), &first.checked[0]));
 }

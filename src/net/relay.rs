@@ -41,7 +41,7 @@ pub struct Relayed {
 pub enum End {
     /// The caller's future finished.
     Cancelled,
-    /// Both sides have sent their end, and it was passed on.
+    /// Both sides have sent their end and it was passed on, or one has and the other said no more.
     Closed,
     /// A side failed.
     Failed {
@@ -72,6 +72,21 @@ pub struct Traffic {
     pub b_to_a: AtomicU64,
 }
 
+/// How long a relay may go on without a byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// While both sides may send.
+    pub open: Duration,
+    /// Once a side has ended. A relay that ends by this limit is [`End::Closed`].
+    pub half_closed: Duration,
+}
+
+impl From<Duration> for Idle {
+    fn from(limit: Duration) -> Self {
+        Self { open: limit, half_closed: limit }
+    }
+}
+
 /// Relays between `a` and `b` until both directions have ended, or for `idle` nothing moved.
 pub async fn relay<A, B>(a: A, b: B, idle: Duration) -> Relayed
 where
@@ -85,7 +100,7 @@ where
 pub async fn relay_until<A, B, C>(
     mut a: A,
     mut b: B,
-    idle: Duration,
+    idle: impl Into<Idle>,
     traffic: Option<&Traffic>,
     cancel: C,
 ) -> Relayed
@@ -96,7 +111,8 @@ where
 {
     let mut to_b = Direction::new(Side::A, Side::B, traffic.map(|traffic| &traffic.a_to_b));
     let mut to_a = Direction::new(Side::B, Side::A, traffic.map(|traffic| &traffic.b_to_a));
-    let mut clock = pin!(tokio::time::sleep(idle));
+    let idle = idle.into();
+    let mut clock = pin!(tokio::time::sleep(idle.open));
     let mut cancel = pin!(cancel);
     let mut last = Instant::now();
     let end = poll_fn(|cx| {
@@ -114,20 +130,27 @@ where
         if cancel.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Cancelled);
         }
-        poll_idle(cx, clock.as_mut(), last, idle).map(|()| End::Idle)
+        let half = to_b.phase == Phase::Ended || to_a.phase == Phase::Ended;
+        let shorter = half && idle.half_closed < idle.open;
+        let limit = if shorter { idle.half_closed } else { idle.open };
+        let end = if shorter { End::Closed } else { End::Idle };
+        poll_idle(cx, clock.as_mut(), last, limit).map(|()| end)
     })
     .await;
     Relayed { a_to_b: to_b.bytes, b_to_a: to_a.bytes, end }
 }
 
-/// Ready once `idle` has passed since `last`. The timer is moved only when it fires: a busy relay
-/// does not touch it for every chunk.
+/// Ready once `idle` has passed since `last`. The timer is moved only when it fires, or when the limit
+/// has become shorter: a busy relay does not touch it for every chunk.
 fn poll_idle(
     cx: &mut Context<'_>,
     mut clock: Pin<&mut Sleep>,
     last: Instant,
     idle: Duration,
 ) -> Poll<()> {
+    if clock.deadline() > last + idle {
+        clock.as_mut().reset(last + idle);
+    }
     loop {
         ready!(clock.as_mut().poll(cx));
         if last.elapsed() >= idle {

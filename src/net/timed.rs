@@ -105,10 +105,6 @@ impl PhaseCell {
             Phase::Body | Phase::Head if self.multiplexed => Phase::Response,
             other => other,
         };
-        if phase == Phase::Idle {
-            let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.idle_since.store(since, Relaxed);
-        }
         self.phase.store(phase as u8, Relaxed);
         self.asked();
     }
@@ -129,13 +125,14 @@ impl PhaseCell {
         let left = self.active.load(Relaxed).saturating_sub(1);
         self.active.store(left, Relaxed);
         if left == 0 && self.phase() != Phase::Tunnel && !self.uploading.load(Relaxed) {
-            self.enter(Phase::Idle);
+            self.idle();
         }
     }
 
-    /// When the last request ended; the opening before that.
-    fn idle_since(&self) -> Instant {
-        self.opened + Duration::from_millis(self.idle_since.load(Relaxed))
+    fn idle(&self) {
+        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.idle_since.store(since, Relaxed);
+        self.enter(Phase::Idle);
     }
 
     /// The body of the request that has begun is passed on from here, until [`Self::uploaded`].
@@ -145,10 +142,19 @@ impl PhaseCell {
 
     /// The body has ended or was given up, before or after its request.
     pub fn uploaded(&self) {
-        if self.uploading.swap(false, Relaxed) && self.phase() == Phase::Body {
-            let answered = self.active.load(Relaxed) == 0;
-            self.enter(if answered { Phase::Idle } else { Phase::Response });
+        if !self.uploading.swap(false, Relaxed) || self.phase() != Phase::Body {
+            return;
         }
+        if self.active.load(Relaxed) == 0 {
+            self.idle();
+        } else {
+            self.enter(Phase::Response);
+        }
+    }
+
+    /// When the last request ended; the opening before that.
+    fn idle_since(&self) -> Instant {
+        self.opened + Duration::from_millis(self.idle_since.load(Relaxed))
     }
 
     /// The present phase.

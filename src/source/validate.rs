@@ -265,6 +265,10 @@ fn has_actions(spec: &RouteSpec) -> bool {
 
 /// [HDR-1..3]; the grammar of values [HDR-4] is compile's, which turns them into programs.
 fn header_actions(report: &mut Report<'_, Route>, spec: &RouteSpec) {
+    if has_actions(spec) {
+        let text = "header actions do nothing in this version of wharf";
+        report.add(codes::NOT_BUILT, "spec.httpHeaders", text);
+    }
     for list in ["request", "response"] {
         let field = format!("spec.httpHeaders.actions.{list}");
         let Some(value) = actions(spec, list) else { continue };

@@ -135,7 +135,8 @@ async fn failing_pods_are_told_apart() {
 /// A response that breaks in its body reaches the client as an incomplete message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_26_a_cut_body_is_never_a_clean_end() {
-    let rows: [(&str, fn() -> Act); 3] = [
+    type Script = fn() -> Act;
+    let rows: [(&str, Script); 3] = [
         ("length", || Act::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec())),
         ("chunked", || {
             Act::Last(
@@ -164,7 +165,7 @@ async fn r_26_a_cut_body_is_never_a_clean_end() {
 /// Every endpoint refuses: the 503 page, after four tries [NOMATCH-2, RETRY-1].
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusing_endpoints_give_the_page() {
-    let (one, two) = (Refusing::new(), Refusing::new());
+    let (one, two) = (Refusing::bound(), Refusing::bound());
     let objects = app(route("a", "a.example.com"), &[one.address, two.address]);
     let edge = Edge::with(&objects, |settings| {
         settings.timeouts.connect = std::time::Duration::from_millis(20);
@@ -220,6 +221,18 @@ async fn malformed_requests_are_refused() {
         (
             "unknown coding",
             "POST / HTTP/1.1\r\nHost: a.example.com\r\ntransfer-encoding: xchunked\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "coding in front of chunked",
+            "POST / HTTP/1.1\r\nHost: a.example.com\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            422,
+            "bad_coding",
+        ),
+        (
+            "chunked twice",
+            "POST / HTTP/1.1\r\nHost: a.example.com\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
             400,
             "bad_request",
         ),

@@ -311,7 +311,7 @@ async fn absolute_form_goes_on_in_origin_form() {
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|index| (index % 251) as u8).collect()
+    (0..=250).cycle().take(len).collect()
 }
 
 /// Bodies with a length and in chunks, small and of 5 MB, both ways, on both protocols.

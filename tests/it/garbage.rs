@@ -136,6 +136,34 @@ async fn hostile_requests_are_refused_everywhere() {
     let start = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n");
     let get = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n");
     let rows: Vec<(&str, Vec<u8>)> = [
+        ("S-02 3, 3", format!("{start}content-length: 3, 3\r\n\r\nabc")),
+        (
+            "S-03 chunked twice",
+            format!(
+                "{start}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+            ),
+        ),
+        (
+            "S-03 chunked, chunked",
+            format!("{start}transfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
+        ),
+        ("S-03 gzip, chunked", format!("{start}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n")),
+        (
+            "S-03 chunked on 1.0",
+            format!(
+                "POST / HTTP/1.0\r\nHost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+            ),
+        ),
+        (
+            "S-05 LF in extension",
+            format!("{start}transfer-encoding: chunked\r\n\r\n5;\nhello\r\n0\r\n\r\n"),
+        ),
+        ("S-07 obs-fold", format!("{get}x: a\r\n b\r\n\r\n")),
+        ("S-08 CTL in value", format!("{get}x: a\x01b\r\n\r\n")),
+        ("S-18 HTTP/1.2", format!("GET / HTTP/1.2\r\nHost: {HOST}\r\n\r\n")),
+        ("S-18 lower case version", format!("GET / http/1.1\r\nHost: {HOST}\r\n\r\n")),
+        ("S-24 non-ASCII", format!("GET /a\u{fc} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")),
+        ("two blanks", format!("GET  / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")),
         ("S-02 length is a list", format!("{start}content-length: 1, 2\r\n\r\nab")),
         ("S-02 negative length", format!("{start}content-length: -1\r\n\r\n")),
         ("S-02 hex length", format!("{start}content-length: 0x1\r\n\r\na")),

@@ -158,8 +158,8 @@ async fn r_09_the_last_good_version_of_each_object_serves() {
     let secure = edge_route("secure", "secure.example.com", Some(&good)).with("/spec/to/name", "a");
     let edge = Edge::start(&service("a", &[pod.address])).await;
     let plain = route("plain", "plain.example.com").with("/spec/to/name", "a");
-    edge.write("secure.yaml", &[secure.clone()]);
-    edge.write("plain.yaml", &[plain.clone()]);
+    edge.write("secure.yaml", std::slice::from_ref(&secure));
+    edge.write("plain.yaml", std::slice::from_ref(&plain));
     edge.until("both routes", |snapshot| snapshot.routes.len() == 2).await;
     let secure_answer = async || {
         let stream = tls::connect(edge.https, hello("secure.example.com")).await.unwrap();

@@ -2,6 +2,7 @@
 //! is missing is a failure then; otherwise each test says that it was skipped.
 
 use std::{
+    io::Write as _,
     net::SocketAddr,
     process::{Command, Output, Stdio},
 };
@@ -22,7 +23,8 @@ const HOST: &str = "a.example.com";
 fn wanted(test: &str) -> bool {
     let wanted = std::env::var_os("WHARF_PEERS").is_some_and(|value| value == "1");
     if !wanted {
-        println!("{test}: skipped, WHARF_PEERS=1 runs it");
+        let said = writeln!(std::io::stdout(), "{test}: skipped, WHARF_PEERS=1 runs it");
+        said.expect("stdout is there");
     }
     wanted
 }
@@ -33,7 +35,8 @@ async fn run(tool: &str, arguments: &[&str]) -> Output {
     command.args(arguments).stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output());
     let output = within(tool, output).await.expect("no panic");
-    output.unwrap_or_else(|error| panic!("{tool} is not installed: {error}"))
+    assert!(output.is_ok(), "{tool} is not installed: {output:?}");
+    output.expect("just looked")
 }
 
 /// What a tool printed, after it ended well.
@@ -124,7 +127,7 @@ async fn peers_curl_follows_and_uploads() {
     let secure = Secure::start().await;
     let body = secure.curl(&["-L", &format!("http://{HOST}/moved?x=%2F")]).await;
     assert_eq!(body, "GET /moved?x=%2F HTTP/1.1");
-    let sent: Vec<u8> = (0..5_000_000_u32).map(|index| (index % 251) as u8).collect();
+    let sent: Vec<u8> = (0..=250).cycle().take(5_000_000).collect();
     let (up, down) = (secure.file("up"), secure.file("down"));
     std::fs::write(&up, &sent).unwrap();
     let url = format!("https://{HOST}/upload");

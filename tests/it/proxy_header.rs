@@ -17,7 +17,8 @@ const HOST: &str = "a.example.com";
 
 fn v2(source: &str, destination: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    write_v2(&mut out, source.parse().unwrap(), destination.parse().unwrap());
+    let address = |text: &str| text.parse().expect("an address");
+    write_v2(&mut out, address(source), address(destination));
     out
 }
 

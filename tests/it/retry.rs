@@ -45,7 +45,7 @@ const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_connection_goes_to_another_endpoint() {
     let pod = Pod::start(|seen| ok(&seen.body)).await;
-    let refusing = Refusing::new();
+    let refusing = Refusing::bound();
     let edge = edge(&app(route("a", HOST), &[refusing.address, pod.address])).await;
     let requests = 20;
     for _ in 0..requests {
@@ -66,7 +66,7 @@ async fn a_refused_connection_goes_to_another_endpoint() {
 /// [RETRY-1]: a single endpoint that refuses is tried four times, then the page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retry_1_a_single_endpoint_is_tried_four_times() {
-    let refusing = Refusing::new();
+    let refusing = Refusing::bound();
     let edge = edge(&app(route("a", HOST), &[refusing.address])).await;
     for method in ["GET", "POST"] {
         let mut client = edge.client().await;

@@ -184,3 +184,18 @@ async fn the_caller_can_end_it_and_keeps_the_connections() {
     a.write_all(b"z").await.unwrap();
     assert_eq!(left.read_u8().await.unwrap(), b'z');
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_half_closed_relay_ends_when_the_other_side_says_no_more() {
+    let (_client, a) = duplex(64);
+    let (b, pod) = duplex(64);
+    let idle = Idle { open: Duration::from_secs(3600), half_closed: Duration::from_secs(1) };
+    let start = Instant::now();
+    let relay = relay_until(a, b, idle, None, pending());
+    let (relayed, ()) = tokio::join!(relay, async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        drop(pod);
+    });
+    assert!(matches!(relayed.end, End::Closed), "{relayed:?}");
+    assert_eq!(start.elapsed().as_secs(), 101);
+}

@@ -64,7 +64,19 @@ const TABLE: &[(&str, &str, Applies, Grammar)] = &[
     (R, "pool-size", All, Grammar::Integer),
 ];
 
-/// Reports every annotation of the two prefixes that is unknown, ineffective or not understood.
+/// Those of the table that this version obeys.
+const HONOURED: &[&str] = &[
+    "balance",
+    "disable_cookies",
+    "ip_allowlist",
+    "ip_whitelist",
+    "set-forwarded-headers",
+    "timeout",
+    "timeout-tunnel",
+];
+
+/// Reports every annotation of the two prefixes that is unknown, ineffective, not understood or not
+/// obeyed yet.
 pub(super) fn check(report: &mut Report<'_, Route>, route: &Route) {
     for (name, value) in route.metadata.annotations.iter().flatten() {
         let ours = [H, R].into_iter().find(|prefix| name.starts_with(prefix));
@@ -75,6 +87,10 @@ pub(super) fn check(report: &mut Report<'_, Route>, route: &Route) {
             Some((_, _, applies, grammar)) => {
                 judge(report, &field, short, value, *grammar);
                 effect(report, &field, short, *applies, route.spec.tls.as_ref());
+                if !HONOURED.contains(&short) {
+                    let text = format!("{short} does nothing in this version of wharf");
+                    report.add(codes::NOT_BUILT, &field, text);
+                }
             },
             None => unknown(report, &field, name, short),
         }

@@ -322,7 +322,7 @@ pub struct Refusing {
 
 impl Refusing {
     /// A new one on 127.0.0.1.
-    pub fn new() -> Self {
+    pub fn bound() -> Self {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
             .expect("a socket");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -1,0 +1,117 @@
+//! What one compile hands on to the next: last good versions, Secrets, counters, positions.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{settings::RouterSettings, tls::mint};
+
+fn compiler() -> Compiler {
+    let pair = mint::self_signed(&["localhost".to_owned()]).unwrap();
+    let settings = Arc::new(RouterSettings::default());
+    Compiler::new(settings, Profile::new().unwrap(), (&pair.cert_pem, &pair.key_pem)).unwrap()
+}
+
+fn stored<T: serde::de::DeserializeOwned>(name: &str, mut object: Value) -> Arc<Stored<T>> {
+    object["metadata"]["name"] = name.into();
+    let object = serde_json::from_value(object).unwrap();
+    Arc::new(Stored::in_memory(ObjectKey::new("app", name), object, "test"))
+}
+
+fn route(name: &str, mut spec: Value) -> Arc<Stored<Route>> {
+    spec["host"] = format!("{name}.test").into();
+    spec["to"] = json!({"kind": "Service", "name": "one"});
+    stored(name, json!({"metadata": {}, "spec": spec}))
+}
+
+fn compile(compiler: &mut Compiler, objects: &Objects) -> Snapshot {
+    compiler.compile(objects, &Resolved::new(), Vec::new(), UNIX_EPOCH)
+}
+
+/// Decisions 4: the version without TLS is a version, too.
+#[test]
+fn a_broken_certificate_leaves_a_plain_route_as_it_was() {
+    let mut compiler = compiler();
+    let with = |spec| Objects { routes: vec![route("web", spec)], ..Objects::default() };
+    compile(&mut compiler, &with(json!({})));
+    let tls = json!({"termination": "edge", "certificate": "nonsense", "key": "nonsense"});
+    let snapshot = compile(&mut compiler, &with(json!({"tls": tls})));
+    let served = snapshot.routes[0].compiled.as_ref().expect("it still serves");
+    assert_eq!(served.termination, Termination::None);
+    assert_eq!(snapshot.findings.len(), 1);
+}
+
+/// Decisions 4: the last good pair serves, and somebody is told.
+#[test]
+fn a_secret_that_turns_bad_is_reported_while_its_last_pair_serves() {
+    let mut compiler = compiler();
+    let pair = mint::self_signed(&["web.test".to_owned()]).unwrap();
+    let tls = json!({"termination": "edge", "externalCertificate": {"name": "cert"}});
+    let mut with = |certificate: &str| {
+        let encode = |text: &str| {
+            serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap()
+        };
+        let data = json!({"tls.crt": encode(certificate), "tls.key": encode(&pair.key_pem)});
+        let secret = json!({"metadata": {}, "type": "kubernetes.io/tls", "data": data});
+        let objects = Objects {
+            routes: vec![route("web", json!({"tls": tls}))],
+            secrets: vec![stored("cert", secret)],
+            ..Objects::default()
+        };
+        let snapshot = compile(&mut compiler, &objects);
+        let source = snapshot.certs.select(Some("web.test")).unwrap().source.to_string();
+        (source, snapshot.findings.len())
+    };
+    assert_eq!(with(&pair.cert_pem), ("Route app/web".to_owned(), 0));
+    assert_eq!(with("nonsense"), ("Route app/web".to_owned(), 1));
+}
+
+/// One pod behind two Services of a route, and alone behind another.
+fn overlapping() -> Objects {
+    let slice = |name: &str, addresses: &[&str]| {
+        let endpoints: Vec<Value> =
+            addresses.iter().map(|address| json!({"addresses": [address]})).collect();
+        let labels = json!({"kubernetes.io/service-name": name});
+        stored(
+            name,
+            json!({"metadata": {"labels": labels}, "addressType": "IPv4",
+                "ports": [{"port": 8080}], "endpoints": endpoints}),
+        )
+    };
+    let service = |name| stored(name, json!({"metadata": {}, "spec": {"clusterIP": "10.0.0.1"}}));
+    Objects {
+        routes: vec![
+            route("both", json!({"alternateBackends": [{"kind": "Service", "name": "two"}]})),
+            route("lone", json!({})),
+        ],
+        services: vec![service("one"), service("two")],
+        slices: vec![slice("one", &["10.1.0.1"]), slice("two", &["10.1.0.1", "10.1.0.2"])],
+        ..Objects::default()
+    }
+}
+
+/// [HC-3]: where there is no choice, the outcome of another backend's checks does not count.
+#[test]
+fn hc_3_a_lone_endpoint_is_not_checked_where_it_is_alone() {
+    let snapshot = compile(&mut compiler(), &overlapping());
+    let backend = |index: usize| {
+        let route = snapshot.routes[index].compiled.as_ref().unwrap();
+        (route.backend.servers.len(), route.backend.checked)
+    };
+    assert_eq!([backend(0), backend(1)], [(3, true), (1, false)]);
+    assert_eq!(snapshot.checked.len(), 2);
+}
+
+#[test]
+fn r_12_counters_of_a_pod_behind_two_services_are_carried_over() {
+    let mut compiler = compiler();
+    let objects = overlapping();
+    let mut stats = || {
+        let snapshot = compile(&mut compiler, &objects);
+        let route = snapshot.routes[0].compiled.as_ref().unwrap();
+        route.backend.servers.iter().map(|server| Arc::clone(&server.stats)).collect::<Vec<_>>()
+    };
+    let (first, second) = (stats(), stats());
+    assert_eq!(first.len(), 3);
+    assert!(first.iter().zip(&second).all(|(a, b)| Arc::ptr_eq(a, b)));
+    assert!(!Arc::ptr_eq(&first[0], &first[1]));
+}
