@@ -237,12 +237,10 @@ impl<S> TimedIo<S> {
         Poll::Pending
     }
 
-    /// Keeps a timer armed that ends nothing: hyper, whose read is blocked already, does not read
-    /// again when the response is over, so the idle limit, which begins then, would go unseen.
-    fn keep_armed(&mut self, cx: &mut Context<'_>) {
-        let next = Instant::now() + self.limits.idle;
+    /// Wakes the task at `next` at the latest, so that it looks again.
+    fn look_again(&mut self, cx: &mut Context<'_>, next: Instant) {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        if timer.as_mut().poll(cx).is_ready() {
+        if timer.deadline() > next || timer.as_mut().poll(cx).is_ready() {
             timer.as_mut().reset(next);
             let _pending = timer.as_mut().poll(cx);
         }
@@ -256,16 +254,20 @@ impl<S> TimedIo<S> {
             self.seen = changes;
             self.since = Instant::now();
         }
+        let far = Instant::now() + self.limits.idle;
         let deadline = match phase {
             Phase::Idle => self.cell.idle_since() + self.limits.idle,
             Phase::Head => self.since + self.limits.head,
             Phase::Body => self.since + self.limits.body,
-            Phase::Response => {
-                self.keep_armed(cx);
-                return Poll::Pending;
-            },
+            Phase::Response => far,
             Phase::Tunnel => return Poll::Pending,
         };
+        if deadline >= far {
+            // hyper, whose read is blocked already, does not read again when the response is over,
+            // so the idle limit, which begins then, would go unseen without a timer.
+            self.look_again(cx, far);
+            return Poll::Pending;
+        }
         ready!(self.poll_deadline(cx, deadline));
         self.cell.expired.store(phase as u8, Relaxed);
         Poll::Ready(phase)

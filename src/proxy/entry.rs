@@ -20,7 +20,8 @@ use super::{
 use crate::{
     model::reason::Reason,
     net::{
-        peek, proxy_protocol,
+        peek,
+        proxy_protocol::{self, ReadError},
         timed::{Expired, Limits, Phase, PhaseCell, TimedIo},
     },
 };
@@ -113,8 +114,14 @@ async fn connection(
     open: Open,
 ) {
     let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
-    let Some((client, destination)) = addresses(worker, &stream, peer, local).await else {
-        return refused(worker, frontend, Reason::ProxyHeader);
+    let (client, destination) = match addresses(worker, &stream, peer, local).await {
+        Ok(addresses) => addresses,
+        // A load balancer that only looks whether the port is open.
+        Err(ReadError::Closed { received: 0 }) => return,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "PROXY header refused");
+            return refused(worker, frontend, Reason::ProxyHeader);
+        },
     };
     if frontend == Frontend::PublicSsl {
         secure(worker, stream, client, destination.port(), open).await;
@@ -135,18 +142,12 @@ async fn addresses(
     stream: &TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
-) -> Option<(SocketAddr, SocketAddr)> {
+) -> Result<(SocketAddr, SocketAddr), ReadError> {
     if !worker.settings.proxy_protocol {
-        return Some((peer, local));
+        return Ok((peer, local));
     }
-    let limit = worker.settings.timeouts.proxy_header;
-    match proxy_protocol::read(stream, limit).await {
-        Ok(header) => Some((header.source.unwrap_or(peer), header.destination.unwrap_or(local))),
-        Err(error) => {
-            tracing::debug!(%peer, %error, "PROXY header refused");
-            None
-        },
-    }
+    let header = proxy_protocol::read(stream, worker.settings.timeouts.proxy_header).await?;
+    Ok((header.source.unwrap_or(peer), header.destination.unwrap_or(local)))
 }
 
 async fn plain(

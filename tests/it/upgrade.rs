@@ -82,6 +82,7 @@ async fn the_pods_end_reaches_the_client() {
     client.send(handshake()).await;
     assert_eq!(client.response().await.status(), 101);
     assert_eq!(client.rest().await, b"bye");
+    drop(client);
     edge.is_quiet().await;
 }
 

@@ -82,6 +82,22 @@ async fn the_idle_limit_wakes_a_read_that_was_blocked_before_it_began() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_limit_below_the_head_limit_holds_as_well() {
+    let (_client, server) = tokio::io::duplex(64);
+    let cell = PhaseCell::new(false);
+    let limits = Limits { idle: Duration::from_secs(1), ..LIMITS };
+    let mut io = TimedIo::new(server, Bytes::new(), Arc::clone(&cell), limits);
+    let start = Instant::now();
+    let (read, ()) = tokio::join!(async { io.read_u8().await }, async {
+        cell.begin(false);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        cell.end();
+    });
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_restarts_its_limit_with_every_byte() {
     let (mut client, mut io, cell) = pair(false);
     cell.begin(true);

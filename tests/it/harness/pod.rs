@@ -64,8 +64,9 @@ pub enum Act {
     Reset,
     /// Sends bytes once the permit is given, and waits for the next request.
     After(Arc<Semaphore>, Vec<u8>),
-    /// Sends bytes, one at a time with a pause between them, and waits for the next request.
-    Slowly(Duration, Vec<u8>),
+    /// Sends a head at once and a body byte by byte with a pause before each, and waits for the next
+    /// request.
+    Slowly(Duration, Vec<u8>, Vec<u8>),
     /// Sends bytes and echoes whatever comes from then on.
     Tunnel(Vec<u8>),
 }
@@ -224,9 +225,10 @@ async fn serve(
                 permits.acquire().await.ok()?.forget();
                 stream.write_all(&bytes).await.ok()?;
             },
-            Act::Slowly(pause, bytes) => {
+            Act::Slowly(pause, head, body) => {
                 stream.set_nodelay(true).ok()?;
-                for byte in bytes {
+                stream.write_all(&head).await.ok()?;
+                for byte in body {
                     tokio::time::sleep(pause).await;
                     stream.write_all(&[byte]).await.ok()?;
                 }
