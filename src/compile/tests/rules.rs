@@ -1,4 +1,5 @@
-//! Rules that compile upholds: endpoints, address filter, certificates, carried-over state.
+//! Endpoints, certificates and fallbacks, rule by rule. Objects are written as JSON, so that what
+//! manifests cannot say (a missing default, an odd port) can be said.
 
 use std::time::Duration;
 
@@ -6,28 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    balance::Algorithm,
-    snapshot::{Backend, ForwardedPolicy},
-    tls::mint,
-};
-
-const NOW: SystemTime = UNIX_EPOCH;
-
-fn compiler(change: impl FnOnce(&mut RouterSettings)) -> Compiler {
-    let mut settings = RouterSettings { workers: 1, ..RouterSettings::default() };
-    change(&mut settings);
-    let pair = pair("default");
-    let pair = (pair.cert_pem.as_str(), pair.key_pem.as_str());
-    Compiler::new(Arc::new(settings), Profile::new().unwrap(), pair).unwrap()
-}
-
-fn pair(name: &str) -> Pair {
-    mint::self_signed(&[name.to_owned()]).unwrap()
-}
+use crate::snapshot::{Backend, ForwardedPolicy};
 
 fn compile(compiler: &mut Compiler, items: &[Value]) -> Snapshot {
-    compiler.compile(&objects(items), &Resolved::new(), Vec::new(), NOW)
+    compiler.compile(&objects(items), &Resolved::new(), Vec::new(), UNIX_EPOCH)
 }
 
 /// The objects in namespace `app`; earlier ones are older.
@@ -96,10 +79,35 @@ fn all_weights_zero_choose_nobody() {
         let mut item = route("r", &json!({"to": {"name": "web", "weight": 0}}));
         item["metadata"]["annotations"] = json!({"haproxy.router.openshift.io/balance": algorithm});
         let [service, slice] = app("web", &["10.1.0.1", "10.1.0.2"]);
-        let snapshot = compile(&mut compiler(|_| {}), &[item, service, slice]);
+        let snapshot = compile(&mut compiler(), &[item, service, slice]);
         let balancer = &backend(&snapshot, "r").balancer;
         assert_eq!(balancer.algorithm().as_str(), algorithm);
         assert_eq!(balancer.pick(7, |_| true, |_| 0), None, "{algorithm}");
+    }
+}
+
+/// [LB-3, EP-2]: by number or name, as text; without a target port each TCP port is an endpoint.
+#[test]
+fn the_target_port_selects_endpoints() {
+    let ports = json!([{"name": "http", "port": 8080}, {"name": "admin", "port": 9090},
+        {"name": "dns", "port": 53, "protocol": "UDP"}]);
+    let (http, admin) = ("10.1.0.1:8080", "10.1.0.1:9090");
+    for (target, want) in [
+        (json!(null), vec![http, admin]),
+        (json!(9090), vec![admin]),
+        (json!("9090"), vec![admin]),
+        (json!("http"), vec![http]),
+        (json!("HTTP"), vec![]),
+        (json!(80), vec![]),
+        (json!(53), vec![]),
+        (json!("dns"), vec![]),
+    ] {
+        let port =
+            if target.is_null() { json!({}) } else { json!({"port": {"targetPort": target}}) };
+        let slice = slice("s", "web", &ports, &json!([{"addresses": ["10.1.0.1"]}]));
+        let items = [route("r", &port), service("web"), slice];
+        let snapshot = compile(&mut compiler(), &items);
+        assert_eq!(labels(backend(&snapshot, "r")), want, "{target}");
     }
 }
 
@@ -126,7 +134,7 @@ fn endpoints_are_ready_distinct_and_labelled() {
         items.extend(endpoints.iter().enumerate().map(|(index, endpoint)| {
             slice(&format!("s{index}"), "web", &ports, &json!([endpoint]))
         }));
-        let snapshot = compile(&mut compiler(|_| {}), &items);
+        let snapshot = compile(&mut compiler(), &items);
         assert_eq!(labels(backend(&snapshot, "r")), want, "{endpoints:?}");
     }
 }
@@ -138,26 +146,8 @@ fn a_port_with_two_names_is_one_endpoint() {
         {"name": "c", "port": 8080}]);
     let slice = slice("s", "web", &ports, &json!([{"addresses": ["10.1.0.1"]}]));
     let items = [route("r", &json!({})), service("web"), slice];
-    let snapshot = compile(&mut compiler(|_| {}), &items);
+    let snapshot = compile(&mut compiler(), &items);
     assert_eq!(labels(backend(&snapshot, "r")), ["10.1.0.1:8080", "10.1.0.1:9090"]);
-}
-
-/// [EPF-1, EPF-2, EPF-4]: a refused address costs no other one and is told; the switch lets
-/// loopback in and nothing else.
-#[test]
-fn refused_addresses_stand_alone() {
-    let addresses = ["10.1.0.1", "127.0.0.1", "169.254.1.1"];
-    for (allow, want) in
-        [(false, vec!["10.1.0.1:8080"]), (true, vec!["10.1.0.1:8080", "127.0.0.1:8080"])]
-    {
-        let [service, slice] = app("web", &addresses);
-        let items = [route("r", &json!({})), service, slice];
-        let mut compiler = compiler(|settings| settings.allow_loopback_endpoints = allow);
-        let snapshot = compile(&mut compiler, &items);
-        assert_eq!(labels(backend(&snapshot, "r")), want);
-        let told = snapshot.findings.iter().filter(|f| f.code == codes::ENDPOINT_REFUSED).count();
-        assert_eq!(told, addresses.len() - want.len());
-    }
 }
 
 /// An idled Service that has no endpoints; its virtual address is one that the filter refuses.
@@ -172,46 +162,57 @@ fn idled(name: &str) -> Value {
 /// [EPF-3, IDLE-1]
 #[test]
 fn the_address_of_an_idled_service_is_not_filtered() {
-    let snapshot = compile(&mut compiler(|_| {}), &[route("r", &json!({})), idled("web")]);
+    let snapshot = compile(&mut compiler(), &[route("r", &json!({})), idled("web")]);
     assert_eq!(labels(backend(&snapshot, "r")), ["127.0.0.9:8080"]);
     let mut headless = idled("web");
     headless["spec"]["clusterIP"] = json!("None");
-    let snapshot = compile(&mut compiler(|_| {}), &[route("r", &json!({})), headless]);
+    let snapshot = compile(&mut compiler(), &[route("r", &json!({})), headless]);
     assert_eq!(labels(backend(&snapshot, "r")), Vec::<&str>::new());
 }
 
-/// [MET-5]: counters, positions and peers go on from snapshot to snapshot, whatever else changes,
-/// and go with the route.
+/// [HC-1]: only where Services of positive weight have more than one endpoint; those of weight 0
+/// are then checked as well; an idled Service rules it out.
 #[test]
-fn state_is_carried_over_and_goes_with_its_route() {
-    let mut compiler = compiler(|_| {});
-    let [web, slice] = app("web", &["10.1.0.1", "10.1.0.2"]);
-    let mut items = vec![route("r", &json!({})), web, slice, route("other", &json!({}))];
+fn checks_need_a_choice() {
+    let (one, two) = (json!({"name": "one"}), json!({"name": "two"}));
+    let drained = json!({"name": "two", "weight": 0});
+    for (to, more, want) in [
+        (&one, vec![], 0),
+        (&two, vec![], 2),
+        (&one, vec![&two], 3),
+        (&one, vec![&drained], 0),
+        (&two, vec![&json!({"name": "one", "weight": 0})], 3),
+        (&two, vec![&json!({"name": "idle"})], 0),
+    ] {
+        let mut items = vec![route("r", &json!({"to": to, "alternateBackends": more}))];
+        items.extend(app("one", &["10.1.0.1"]));
+        items.extend(app("two", &["10.1.0.2", "10.1.0.3"]));
+        items.push(idled("idle"));
+        let snapshot = compile(&mut compiler(), &items);
+        assert_eq!(snapshot.checked.len(), want, "{to} {more:?}");
+        assert_eq!(backend(&snapshot, "r").checked, want > 0);
+    }
+}
+
+/// [MET-5]: counters go with their route; a route that comes back starts anew, while a peer that
+/// another route kept is still known.
+#[test]
+fn counters_go_with_their_route() {
+    let mut compiler = compiler();
+    let [web, slice] = app("web", &["10.1.0.1"]);
+    let items = [route("r", &json!({})), web, slice, route("other", &json!({}))];
     let first = compile(&mut compiler, &items);
     let before = backend(&first, "r");
     before.stats.workers.cell(0).requests.add(5);
-    before.servers[1].stats.workers.cell(0).requests.add(3);
-    before.servers[1].peer.set_up(false);
-    before.balancer.position().fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-
-    let [_, fewer] = app("web", &["10.1.0.2"]);
-    items[2] = fewer;
-    items[0]["spec"]["path"] = json!("/new");
+    before.servers[0].peer.set_up(false);
     let second = compile(&mut compiler, &items);
-    let after = backend(&second, "r");
-    assert_eq!(after.stats.workers.sum(|cell| &cell.requests), 5);
-    assert_eq!(after.servers[0].stats.workers.sum(|cell| &cell.requests), 3);
-    assert!(!after.servers[0].peer.is_up());
-    assert!(Arc::ptr_eq(after.balancer.position(), before.balancer.position()));
-    let others = &backend(&second, "other").servers[0];
-    assert!(Arc::ptr_eq(&others.peer, &after.servers[0].peer), "one peer for both routes");
-    assert_eq!(others.stats.workers.sum(|cell| &cell.requests), 0, "counters are the route's own");
+    assert_eq!(backend(&second, "r").stats.workers.sum(|cell| &cell.requests), 5);
 
-    compile(&mut compiler, &items[1..]);
+    let without = compile(&mut compiler, &items[1..]);
+    assert!(without.routes.iter().all(|state| &*state.source.key.name != "r"));
     let again = compile(&mut compiler, &items);
-    let fresh = backend(&again, "r");
-    assert_eq!(fresh.stats.workers.sum(|cell| &cell.requests), 0);
-    assert!(!fresh.servers[0].peer.is_up(), "`other` kept the peer");
+    assert_eq!(backend(&again, "r").stats.workers.sum(|cell| &cell.requests), 0);
+    assert!(!backend(&again, "r").servers[0].peer.is_up());
 }
 
 /// [CONV-5, CONV-7]: a value that is not matched from end to end is as if absent.
@@ -230,7 +231,8 @@ fn bad_annotations_fall_back_to_the_settings() {
             "haproxy.router.openshift.io/balance": balance,
             "haproxy.router.openshift.io/set-forwarded-headers": forwarded,
         });
-        let mut compiler = compiler(|settings| settings.timeouts.server = Duration::from_secs(77));
+        let mut compiler =
+            compiler_with(|settings| settings.timeouts.server = Duration::from_secs(77));
         let snapshot = compile(&mut compiler, &[item]);
         let compiled = snapshot.routes[0].compiled.as_ref().unwrap();
         let got = (
@@ -272,7 +274,7 @@ fn certificates_go_by_host() {
         bare("under", "under.example.com"),
         bare("alone", "alone.example.org"),
     ];
-    let mut compiler = compiler(|settings| settings.allow_wildcard_routes = true);
+    let mut compiler = compiler_with(|settings| settings.allow_wildcard_routes = true);
     let snapshot = compile(&mut compiler, &items);
     assert!(snapshot.routes.iter().all(|state| state.compiled.is_some()));
     for (sni, want) in [
