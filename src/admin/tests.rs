@@ -34,6 +34,7 @@ async fn ask(fixture: &Fixture, method: &str, target: &str) -> (u16, String) {
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
+/// [ADMIN-2, ADMIN-3]
 #[tokio::test]
 async fn readiness_names_what_is_missing_admin_3() {
     let admin = start().await;

@@ -77,6 +77,7 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
     let readiness = Arc::new(Readiness::default());
     let drain = Drain::default();
     let cancel = CancellationToken::new();
+    let synced = CancellationToken::new();
     let mut tasks = JoinSet::new();
 
     let (updates, changed) = watch::channel(Arc::new(Update::default()));
@@ -103,13 +104,20 @@ pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<R
         live: Arc::clone(&live),
         zone: Arc::clone(&zone),
         readiness: Arc::clone(&readiness),
+        synced: synced.clone(),
         checked: check,
         extra,
     };
     control::spawn(&mut tasks, publisher, changed, checked, &cancel);
 
-    let data =
-        data::DataPath::start(&data::Listeners { http, https }, &live, &settings, &stats, &drain)?;
+    let data = data::DataPath::start(
+        &data::Listeners { http, https },
+        &live,
+        &settings,
+        &stats,
+        &drain,
+        &synced,
+    )?;
     readiness.set_listening();
     tasks.spawn(admin::serve(admin, state, cancel.clone()));
     let dns = match settings.dns {

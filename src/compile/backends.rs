@@ -4,7 +4,7 @@
 //! round-robin positions are kept by identity, so that a change resets nothing.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicUsize},
 };
@@ -206,7 +206,9 @@ impl Backends {
                 idled: false,
             }));
         }
-        found.dedup_by(|a, b| a.address == b.address && a.pod == b.pod);
+        // One number may stand under several names [EP-2].
+        let mut seen = HashSet::new();
+        found.retain(|found| seen.insert((found.address, Arc::clone(&found.pod))));
         found
     }
 }

@@ -2,6 +2,7 @@
 //! why, and what outlives a snapshot. Objects are written as manifests.
 
 mod carried;
+mod rules;
 
 use std::fmt::Write as _;
 

@@ -162,6 +162,7 @@ pub fn is_hsts(value: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// [CONV-3, CONV-4]
     #[test]
     fn durations_follow_conv_3_and_conv_4() {
         let ms = |n| Some(Duration::from_millis(n));
@@ -181,6 +182,7 @@ mod tests {
         }
     }
 
+    /// [CONV-1]
     #[test]
     fn bools_follow_conv_1() {
         assert_eq!(parse_bool("True"), Some(true));

@@ -75,12 +75,11 @@ impl<T> Stored<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Stored<T> {
-    /// Leaves out the text, which may hold keys.
+impl<T> fmt::Debug for Stored<T> {
+    /// Leaves out the object and its text, which may hold keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stored")
             .field("key", &self.key)
-            .field("object", &self.object)
             .field("place", &self.place)
             .field("order", &self.order)
             .finish_non_exhaustive()

@@ -41,6 +41,19 @@ pub fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
+/// True for an error of accept(2) that is about one connection, so that the next one may be accepted
+/// at once; others, such as EMFILE, call for a pause.
+#[must_use]
+pub fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
 /// One sentence for a bind that failed: the address, why, and the ways out (decisions, "Names and
 /// defaults").
 #[must_use]

@@ -28,7 +28,7 @@ use super::{
     target::{Group, Picked, Target},
 };
 use crate::net::{
-    connect, proxy_protocol,
+    connect, listen, proxy_protocol,
     relay::{End, Relayed, Side, relay_until},
 };
 
@@ -72,7 +72,7 @@ pub(super) async fn accept_loop(
             Ok((stream, client)) => listener.start(stream, client),
             Err(error) => {
                 listener.stats.accept_errors.one();
-                if !concerns_one_connection(&error) {
+                if !listen::concerns_one_connection(&error) {
                     tracing::warn!(%error, "accept failed");
                     stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
                 }
@@ -85,17 +85,6 @@ pub(super) async fn accept_loop(
             Ok(Err(_)) | Err(_) => return,
         }
     }
-}
-
-/// True if the next connection may be accepted at once.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
 }
 
 impl Listener {

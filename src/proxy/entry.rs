@@ -20,7 +20,7 @@ use super::{
 use crate::{
     model::reason::Reason,
     net::{
-        peek,
+        listen, peek,
         proxy_protocol::{self, ReadError},
         timed::{Expired, Limits, Phase, PhaseCell, TimedIo},
     },
@@ -46,12 +46,17 @@ pub async fn accept(
                 (listener.accept().await, slot)
             } => accepted,
         };
-        let (Ok((stream, peer)), Ok(slot)) = accepted else {
-            worker.stats.workers.cell(worker.index).accept_errors.add(1);
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        start(&worker, stream, peer, frontend, slot);
+        match accepted {
+            (Ok((stream, peer)), Ok(slot)) => start(&worker, stream, peer, frontend, slot),
+            (Err(error), _) => {
+                worker.stats.workers.cell(worker.index).accept_errors.add(1);
+                if !listen::concerns_one_connection(&error) {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            // The slots are never closed.
+            (Ok(_), Err(_)) => return,
+        }
     }
     // What waits in the kernel's queue would be reset when the socket closes (decisions 13).
     while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {

@@ -66,7 +66,8 @@ pub async fn forward(
         Ok((response, peer, sender)) => {
             exchange.record.status = response.status().as_u16();
             let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            match client.filter(|_| switching) {
+            let agreed = switching && is_agreed(&response, wanted.as_ref());
+            match client.filter(|_| agreed) {
                 Some(client) => upgrade::tunnel(exchange, &route, client, response),
                 None if switching || !framing::is_sound(response.headers()) => {
                     exchange.count(|counters| counters.response_errors.add(1));
@@ -77,6 +78,13 @@ pub async fn forward(
         },
         Err(reason) => refuse(exchange, reason, version),
     }
+}
+
+/// True when a 101 switches to the protocol that was asked for (S-15).
+fn is_agreed(response: &Response<Incoming>, wanted: Option<&HeaderValue>) -> bool {
+    let got = headers::upgrade_of(response.headers(), Version::HTTP_11);
+    got.zip(wanted)
+        .is_some_and(|(got, wanted)| got.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// An answer of the router's own, for a request that had a route.

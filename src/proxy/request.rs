@@ -166,6 +166,7 @@ mod tests {
         }
     }
 
+    /// [MATCH-2]: the key path ends at the question mark.
     #[test]
     fn targets_go_on_in_origin_form() {
         let checked = check(&request("GET", "http://a/x?y=1", &["a"], Version::HTTP_11)).unwrap();

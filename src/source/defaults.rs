@@ -88,6 +88,7 @@ mod tests {
         made
     }
 
+    /// [APISRV-1]
     #[test]
     fn a_host_is_generated_only_when_nothing_says_where_apisrv_1() {
         let mut made = named("a.b");
@@ -104,6 +105,7 @@ mod tests {
         assert_eq!(sub.spec.host, "");
     }
 
+    /// [DEF-1, DEF-2]
     #[test]
     fn termination_defaults_def_1_def_2() {
         let cases = [
@@ -124,6 +126,7 @@ mod tests {
         }
     }
 
+    /// [DEF-3, DEF-4]
     #[test]
     fn kind_weight_and_policy_default_def_3_def_4() {
         let mut made = named("t");

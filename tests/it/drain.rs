@@ -47,6 +47,7 @@ async fn refuses(address: std::net::SocketAddr) -> bool {
 
 /// during the delay the router says goodbye and goes on accepting; a request in flight
 /// completes, however late; afterwards connections are refused.
+/// [SHUT-1]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_17_the_delay_serves_and_the_grace_finishes() {
     let (pod, permits) = pod_with_gate().await;

@@ -131,6 +131,7 @@ async fn tls_1_versions_1_2_and_1_3() {
 /// [CERT-1, 2, 4, 6, 7] and [DCERT-1]: the certificate follows the route's host, not the names
 /// inside it; exact before wildcard before default; the chain is certificate, then caCertificate;
 /// no SNI gets the default; an edit holds for new handshakes and leaves connections alone.
+/// [CERT-1, CERT-2, CERT-4, CERT-6, CERT-7, LSN-5]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cert_selection_by_sni() {
     let pod = Pod::saying("pod").await;

@@ -241,6 +241,7 @@ async fn r_12_counters_and_health_outlive_snapshots() {
 
 /// R-13, [CLAIM-12], [CLAIM-15], [CLAIM-17]: the oldest claim wins, the second is rejected by name,
 /// and takes over when the owner goes, without a gap.
+/// [CLAIM-16]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_13_a_waiting_claim_takes_over_without_a_gap() {
     let (one, two) = (Pod::saying("one").await, Pod::saying("two").await);

@@ -149,6 +149,7 @@ async fn r_16_a_signal_ends_with_code_0() {
 }
 
 /// a second signal ends the process at once with code 1, whatever is in flight.
+/// [SHUT-1]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_18_a_second_signal_ends_with_code_1() {
     let pod = pod().await;
@@ -174,6 +175,7 @@ async fn r_18_a_second_signal_ends_with_code_1() {
 }
 
 /// The grace ends what does not end by itself, and the exit code is still 0.
+/// [SHUT-1]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_grace_bounds_the_stop() {
     let pod = pod().await;

@@ -47,6 +47,7 @@ async fn a_slow_head_gets_408() {
 }
 
 /// A connection that never says anything is closed within the same limit.
+/// [LSN-4]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_is_closed() {
     let pod = Pod::saying("pod").await;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -48,6 +49,8 @@ pub(super) struct Publisher {
     pub(super) zone: Arc<ArcSwap<Zone>>,
     pub(super) admin: Arc<AdminState>,
     pub(super) readiness: Arc<Readiness>,
+    /// Done once the first snapshot serves.
+    pub(super) synced: CancellationToken,
     pub(super) checked: watch::Sender<Peers>,
     pub(super) extra: Objects,
 }
@@ -140,8 +143,17 @@ async fn publish_updates(
         first = false;
         let update = Arc::clone(&updates.borrow_and_update());
         let names = Arc::clone(&resolved.borrow_and_update());
-        let old = tokio::task::block_in_place(|| publisher.publish(&update, &names, &want));
-        retired.push_back((Instant::now(), old));
+        let compile = || publisher.publish(&update, &names, &want);
+        // A panic costs this one update: what serves goes on serving, the next change tries again.
+        match tokio::task::block_in_place(|| catch_unwind(AssertUnwindSafe(compile))) {
+            Ok(old) => retired.push_back((Instant::now(), old)),
+            Err(_panic) => {
+                tracing::error!(
+                    "compiling the configuration panicked; the last snapshot serves on"
+                );
+                publisher.admin.extra.applied(Duration::ZERO, true);
+            },
+        }
     }
 }
 
@@ -183,6 +195,7 @@ impl Publisher {
         let old = self.live.swap(Arc::clone(&snapshot));
         log_new(&old.findings, &snapshot.findings);
         self.readiness.set_synced();
+        self.synced.cancel();
         self.admin.extra.applied(start.elapsed(), false);
         self.checked.send_replace(checked);
         old
@@ -199,5 +212,31 @@ fn log_new(before: &[Finding], now: &[Finding]) {
     let more = new.count();
     if more > 0 {
         tracing::warn!(more, "further findings; wharf check lists them all");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    /// [DCERT-2]: for the router's domain or localhost, about ten years.
+    #[test]
+    fn the_default_is_self_signed_for_the_domain() {
+        for (domain, name) in [("", "localhost"), ("apps.example.com", "*.apps.example.com")] {
+            let settings =
+                RouterSettings { domain: domain.to_owned(), ..RouterSettings::default() };
+            let mut compiler = compiler(&Arc::new(settings)).unwrap();
+            let now = SystemTime::now();
+            let snapshot = compiler.compile(&Objects::default(), &Resolved::new(), Vec::new(), now);
+            let certs = snapshot.certs.describe();
+            assert_eq!(certs.len(), 1);
+            assert_eq!(certs[0].source, "default");
+            assert!(certs[0].names.iter().any(|have| have == name), "{:?}", certs[0].names);
+            let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let days = (certs[0].not_after - i64::try_from(now).unwrap()) / 86_400;
+            assert!((3648..=3650).contains(&days), "{days}");
+        }
     }
 }

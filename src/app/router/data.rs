@@ -8,6 +8,7 @@ use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Semaphore, mpsc},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     drain::Drain,
@@ -46,13 +47,15 @@ pub(super) struct DataPath {
 }
 
 impl DataPath {
-    /// Starts the workers. Each gets its own copy of both listening descriptors.
+    /// Starts the workers. Each gets its own copy of both listening descriptors, and accepts from the
+    /// moment that `synced` is done: until then connections wait in the kernel's queue.
     pub(super) fn start(
         listeners: &Listeners,
         live: &Arc<Live>,
         settings: &Arc<RouterSettings>,
         stats: &Arc<RouterStats>,
         drain: &Drain,
+        synced: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (alive, ended) = mpsc::channel(1);
         // Each worker holds one slot for each listener while it waits in accept.
@@ -64,12 +67,13 @@ impl DataPath {
                 (Arc::clone(live), Arc::clone(settings), Arc::clone(stats));
             let (drain, slots, alive, log) =
                 (drain.clone(), Arc::clone(&slots), alive.clone(), log.clone());
+            let synced = synced.clone();
             let seed = seed(index);
             std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || {
                     let make = || Worker::new(index, live, settings, stats, drain, log, seed);
-                    if let Err(error) = serve(make, http, https, slots) {
+                    if let Err(error) = serve(make, http, https, slots, synced) {
                         tracing::error!(index, %error, "a worker could not run");
                     }
                     drop(alive);
@@ -122,10 +126,15 @@ fn serve(
     http: StdListener,
     https: StdListener,
     slots: Arc<Semaphore>,
+    synced: CancellationToken,
 ) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let worker = make();
+        tokio::select! {
+            () = synced.cancelled() => {},
+            () = worker.drain.stopped.cancelled() => return Ok(()),
+        }
         let http = TcpListener::from_std(http)?;
         let https = TcpListener::from_std(https)?;
         // These tasks end with the runtime, below.

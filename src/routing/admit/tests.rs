@@ -152,6 +152,51 @@ fn wildcard_and_foreign_host_below_it_exclude_each_other() {
     assert_eq!(message, "wildcard route ns/wild has host *.a.b, blocking www.a.b");
 }
 
+/// [CLAIM-2]: where wildcard routes are off, one of them is refused and stands in nobody's way.
+#[test]
+fn subdomains_are_owned_only_where_wildcards_are_on() {
+    let wild = Claim { wildcard_policy: "Subdomain", ..claim("wild", 0, "www.a.b", "") };
+    let foreign = |name, host| Claim { namespace: "other", ..claim(name, 1, host, "") };
+    let routes = [wild, foreign("below", "x.a.b"), foreign("twin", "www.a.b")];
+    assert_eq!(admitted(&routes, Rules::default()), ["below", "twin"]);
+    assert_eq!(admitted(&routes, ANY), ["wild"]);
+}
+
+/// [CLAIM-3, CLAIM-11]: on one host a wildcard and a plain route of one namespace live together
+/// when their paths differ; with one path they meet under the same key, and the older one wins. A
+/// stranger has to be older.
+#[test]
+fn a_wildcard_and_its_plain_twin_meet_on_the_host() {
+    let wild =
+        |order| Claim { wildcard_policy: "Subdomain", ..claim("wild", order, "www.a.b", "") };
+    let plain = |path| claim("plain", 1, "www.a.b", path);
+    for (wild_order, other, want) in [
+        (0, plain("/p"), &["wild", "plain"][..]),
+        (2, plain("/p"), &["wild", "plain"]),
+        (0, plain(""), &["wild"]),
+        (2, plain(""), &["plain"]),
+        (0, Claim { namespace: "other", ..plain("/p") }, &["wild"]),
+        (2, Claim { namespace: "other", ..plain("/p") }, &["plain"]),
+    ] {
+        assert_eq!(admitted(&[wild(wild_order), other], ANY), want, "{wild_order} {other:?}");
+    }
+}
+
+/// [CLAIM-6]: one older stranger is enough to refuse a wildcard, and nobody loses to what is refused;
+/// the oldest displaces all strangers that conflict with it.
+#[test]
+fn the_newest_loses_to_any_blocker_and_the_oldest_beats_all() {
+    let wild =
+        |order| Claim { wildcard_policy: "Subdomain", ..claim("wild", order, "www.a.b", "") };
+    let foreign = |name, order, host| Claim { namespace: "other", ..claim(name, order, host, "") };
+    let others =
+        [foreign("one", 1, "x.a.b"), foreign("two", 3, "y.a.b"), claim("own", 4, "z.a.b", "")];
+    let with = |order| [wild(order), others[0], others[1], others[2]];
+    assert_eq!(admitted(&with(0), ANY), ["wild", "own"]);
+    assert_eq!(admitted(&with(2), ANY), ["one", "two", "own"]);
+    assert_eq!(admitted(&with(5), ANY), ["one", "two", "own"]);
+}
+
 /// Follows 4.1 and 4.2 rule by rule, each route against each older one.
 fn oracle(routes: &[Claim<'_>], rules: Rules) -> Vec<bool> {
     let domain = |r: &Claim<'_>| r.host.split_once('.').map_or("", |(_, d)| d).to_owned();

@@ -19,6 +19,7 @@ fn entry(host: &str, wildcard: bool, path: &str, ports: Ports, value: usize) -> 
 }
 
 /// [MATCH-5, MATCH-6, MATCH-7, MATCH-8, MATCH-9]
+/// [MATCH-3]
 #[test]
 fn one_route_matches_what_its_pattern_says() {
     for (host, wildcard, route, request, path, want) in [
@@ -51,6 +52,25 @@ fn one_route_matches_what_its_pattern_says() {
         let got = table.lookup(false, request.as_bytes(), path);
         assert_eq!(got == Lookup::Serve(&0), want, "{host}{route} {request}{path}: {got:?}");
     }
+}
+
+/// [MATCH-2]: the path counts as it was sent; nothing is decoded, joined or tidied.
+#[test]
+fn paths_are_compared_raw() {
+    let table = RouteTable::build(vec![entry("a.b", false, "/sub/x", CLEAR, 0)]);
+    for (path, want) in [
+        ("/sub/x", true),
+        ("/sub/x/../y", true),
+        ("/sub/%78", false),
+        ("/sub%2Fx", false),
+        ("//sub/x", false),
+        ("/sub//x", false),
+        ("/sub/./x", false),
+        ("/y/../sub/x", false),
+    ] {
+        assert_eq!(table.lookup(false, b"a.b", path) == Lookup::Serve(&0), want, "{path}");
+    }
+    assert_eq!(table.lookup(false, b"", "/sub/x"), Lookup::NoHost);
 }
 
 /// The table of 10.4.

@@ -59,6 +59,7 @@ fn every_duration_goes_to_its_own_field() {
     }
 }
 
+/// [TMO-3]
 #[test]
 fn a_bad_duration_gives_the_default_and_a_note_tmo_3() {
     for name in ["ROUTER_DEFAULT_SERVER_TIMEOUT", "ROUTER_GRACEFUL_SHUTDOWN_DELAY"] {
@@ -68,6 +69,7 @@ fn a_bad_duration_gives_the_default_and_a_note_tmo_3() {
     }
 }
 
+/// [CONV-1]
 #[test]
 fn booleans_go_to_their_fields_conv_1() {
     type Field = fn(&RouterSettings) -> bool;
@@ -86,6 +88,7 @@ fn booleans_go_to_their_fields_conv_1() {
     }
 }
 
+/// [CONV-6]
 #[test]
 fn an_empty_variable_is_an_unset_one_conv_6() {
     let settings = quiet(&[
@@ -97,6 +100,7 @@ fn an_empty_variable_is_an_unset_one_conv_6() {
     assert_eq!(settings.admin.port(), 1936);
 }
 
+/// [LSN-2]
 #[test]
 fn ports_and_addresses_lsn_2() {
     let settings = quiet(&[

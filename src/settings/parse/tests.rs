@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::grammar;
 
+/// [CONV-3]
 #[test]
 fn haproxy_durations_follow_conv_3() {
     for (text, micros) in [
@@ -24,6 +25,7 @@ fn haproxy_durations_follow_conv_3() {
     }
 }
 
+/// [CONV-4]
 #[test]
 fn long_haproxy_durations_are_clipped_by_conv_4() {
     assert_eq!(grammar::parse_duration("2147483647"), Some(grammar::MAX_DURATION));
@@ -36,6 +38,7 @@ fn long_haproxy_durations_are_clipped_by_conv_4() {
     }
 }
 
+/// [CONV-1]
 #[test]
 fn booleans_follow_conv_1() {
     for text in ["1", "t", "T", "TRUE", "true", "True"] {
@@ -49,6 +52,7 @@ fn booleans_follow_conv_1() {
     }
 }
 
+/// [CONV-2]
 #[test]
 fn integers_follow_conv_2() {
     let cases = [("7", Some(7)), ("+7", Some(7)), ("-7", Some(-7)), ("007", Some(7))];

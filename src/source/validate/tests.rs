@@ -20,6 +20,7 @@ fn route(tail: &str) -> Vec<String> {
         .collect()
 }
 
+/// [CONV-7]
 #[test]
 fn spec_errors_are_found_at_their_field() {
     let cases = [
@@ -107,6 +108,7 @@ fn header_actions_follow_hdr_1_to_hdr_3() {
     }
 }
 
+/// [CONV-7]
 #[test]
 fn header_actions_are_said_to_do_nothing_yet() {
     let actions = "actions: {response: [{name: a, action: {type: Delete}}]}";

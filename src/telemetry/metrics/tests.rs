@@ -19,6 +19,7 @@ fn scrape() -> String {
     encode(&snapshot, &stats, extra)
 }
 
+/// [LSN-1]
 #[test]
 fn values_have_openshift_names_and_labels() {
     let text = scrape();
@@ -65,4 +66,18 @@ fn the_text_parses_and_names_are_suffixed_once() {
             );
         }
     }
+}
+
+/// [MET-5]
+#[test]
+fn the_series_of_a_route_go_with_it() {
+    let stats = Arc::new(RouterStats::new(1));
+    let series = |snapshot| {
+        let text = encode(&Arc::new(snapshot), &stats, Extra::default());
+        text.lines().filter(|line| line.contains("route=\"web\"")).count()
+    };
+    assert!(series(fixture::snapshot()) > 0);
+    let mut without = fixture::snapshot();
+    without.routes.clear();
+    assert_eq!(series(without), 0);
 }

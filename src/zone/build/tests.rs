@@ -79,6 +79,7 @@ fn slices_are_merged_and_sorted_by_address_text() {
     assert_eq!((two.ready, two.serving, two.terminating), (true, true, false));
 }
 
+/// [EP-1]
 #[test]
 fn a_missing_condition_is_ready_and_serving_follows_ready() {
     let ends = |conditions: serde_json::Value, publish: bool| {
