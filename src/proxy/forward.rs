@@ -21,9 +21,10 @@ use super::{
     upgrade,
 };
 use crate::{
+    balance::{Algorithm, source_hash},
     headers,
     model::reason::Reason,
-    snapshot::CompiledRoute,
+    snapshot::{Backend, CompiledRoute},
     upstream::{
         body::{Progress, RequestBody},
         h1::{self, DialError, Sender},
@@ -185,9 +186,10 @@ async fn send_somewhere(
     let mut failed = None;
     let mut fresh_only = false;
     let mut tries = 0;
+    let mut last = None;
     loop {
-        let draw = exchange.connection.worker.draw();
-        let Some(index) = select::choose(&route.backend, &tried, draw) else {
+        let Some(index) = select::choose(&route.backend, &tried, draw(exchange, &route.backend))
+        else {
             let reason = failed.unwrap_or_else(|| select::nothing(&route.backend));
             if tried.is_empty() || tries >= MAX_TRIES {
                 return Err(reason);
@@ -197,7 +199,9 @@ async fn send_somewhere(
             tried.clear();
             continue;
         };
+        let elsewhere = last.replace(index).is_some_and(|last| last != index);
         exchange.dispatch(route, index);
+        exchange.count(|counters| counters.redispatches.add(u64::from(elsewhere)));
         let peer = &route.backend.servers[index].peer;
         let (mut sender, reused) =
             match obtain(exchange, peer, outgoing.replayable, fresh_only).await {
@@ -210,7 +214,7 @@ async fn send_somewhere(
                     if tries >= MAX_TRIES {
                         return Err(reason);
                     }
-                    retried(exchange, true);
+                    retried(exchange);
                     continue;
                 },
             };
@@ -226,7 +230,7 @@ async fn send_somewhere(
                 return Err(reason);
             },
         }
-        retried(exchange, false);
+        retried(exchange);
         tries += 1;
         if tries >= MAX_TRIES {
             return Err(Reason::UpstreamReset);
@@ -243,12 +247,19 @@ fn take(outgoing: &mut Outgoing) -> Outgoing {
     }
 }
 
-fn retried(exchange: &mut Exchange, elsewhere: bool) {
+fn retried(exchange: &mut Exchange) {
     exchange.record.retries = exchange.record.retries.saturating_add(1);
-    exchange.count(|counters| {
-        counters.retries.add(1);
-        counters.redispatches.add(u64::from(elsewhere));
-    });
+    exchange.count(|counters| counters.retries.add(1));
+}
+
+/// What the balancer chooses by: the client's address for `source`, else a fresh random number.
+fn draw(exchange: &Exchange, backend: &Backend) -> u64 {
+    match backend.balancer.algorithm() {
+        Algorithm::Source => source_hash(exchange.connection.client.ip()),
+        Algorithm::Leastconn | Algorithm::Random | Algorithm::RoundRobin => {
+            exchange.connection.worker.draw()
+        },
+    }
 }
 
 fn count_dial_error(exchange: &Exchange, error: &DialError) -> Reason {

@@ -132,3 +132,26 @@ async fn ipl_6_the_allow_list_judges_the_header() {
         assert_eq!(status, if allowed { 200 } else { 0 }, "{source}");
     }
 }
+
+/// [LB-2]: with `balance: source` a client's address decides, and addresses spread over the pods.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lb_2_source_keeps_a_client_on_its_pod() {
+    let (one, two) = (Pod::saying("one").await, Pod::saying("two").await);
+    let by_source = route("a", HOST).annotated("haproxy.router.openshift.io/balance", "source");
+    let edge = Edge::with(&app(by_source, &[one.address, two.address]), |settings| {
+        settings.proxy_protocol = true;
+    })
+    .await;
+    let mut seen = std::collections::BTreeSet::new();
+    for host in 1..=32 {
+        let mut answers = std::collections::BTreeSet::new();
+        for port in 1..=4 {
+            let mut client = edge.client().await;
+            client.send(v2(&format!("203.0.113.{host}:{port}"), "198.51.100.1:80")).await;
+            answers.insert(client.get(HOST, "/").await.text());
+        }
+        assert_eq!(answers.len(), 1, "203.0.113.{host}: {answers:?}");
+        seen.extend(answers);
+    }
+    assert_eq!(seen.len(), 2, "{seen:?}");
+}

@@ -60,6 +60,7 @@ async fn a_refused_connection_goes_to_another_endpoint() {
     let refused = edge.count("a", |counters| &counters.connection_errors);
     assert!(refused > 0);
     assert_eq!(edge.count("a", |counters| &counters.retries), refused);
+    assert_eq!(edge.count("a", |counters| &counters.redispatches), refused);
     assert!(edge.reasons().is_empty(), "{:?}", edge.reasons());
 }
 
@@ -76,6 +77,7 @@ async fn retry_1_a_single_endpoint_is_tried_four_times() {
     edge.has_reasons(&[("connect_failed", 2)]).await;
     assert_eq!(edge.count("a", |counters| &counters.connection_errors), 8);
     assert_eq!(edge.count("a", |counters| &counters.retries), 6);
+    assert_eq!(edge.count("a", |counters| &counters.redispatches), 0);
 }
 
 /// A new connection that dies after the request was sent: nothing is sent again, whatever the method.
