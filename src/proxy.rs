@@ -8,6 +8,7 @@
 pub mod entry;
 pub mod forward;
 pub mod framing;
+mod isolate;
 pub mod record;
 pub mod reply;
 pub mod request;

@@ -125,7 +125,12 @@ impl Exchange {
         self.release();
         self.record.times.total = micros(self.started);
         self.record.bytes_in = self.progress.bytes.get();
-        if self.record.status == 0 && self.record.reason.is_none() {
+        if std::thread::panicking() {
+            self.answered(Reason::Internal);
+            if self.record.status == 0 {
+                self.record.status = super::reply::status(Reason::Internal).as_u16();
+            }
+        } else if self.record.status == 0 && self.record.reason.is_none() {
             self.answered(Reason::ClientClosed);
         }
         let worker = &self.connection.worker;

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     entry::Open,
     forward,
+    isolate::{Panicked, isolate},
     record::Frontend,
     reply, request,
     response::{Exchange, ResponseBody},
@@ -74,7 +75,23 @@ enum Decision {
     Refuse(Reason),
 }
 
-/// Answers one request.
+/// Answers one request, whatever happens to it.
+async fn answer(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Denied> {
+    let version = request.version();
+    match isolate(handle(Rc::clone(&connection), request)).await {
+        Ok(outcome) => outcome,
+        Err(Panicked) => {
+            let worker = &connection.worker;
+            worker.stats.workers.cell(worker.index).panics.add(1);
+            Ok(reply::error(Reason::Internal, version))
+        },
+    }
+}
+
+/// The steps of one request, in their order.
 async fn handle(
     connection: Rc<Connection>,
     request: Request<Incoming>,
@@ -175,7 +192,7 @@ where
 {
     let service = {
         let connection = Rc::clone(&connection);
-        service_fn(move |request| handle(Rc::clone(&connection), request))
+        service_fn(move |request| answer(Rc::clone(&connection), request))
     };
     let drain = connection.worker.drain.clone();
     if http2 {
