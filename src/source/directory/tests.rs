@@ -286,7 +286,8 @@ fn a_pipe_in_place_of_a_file_never_blocks() {
     folder.write("a.yaml", &route("a", "a.test"));
     folder.scan();
     let pipe = folder.path("p.yaml");
-    let made = std::process::Command::new("/usr/bin/mkfifo").arg(&pipe).status().expect("coreutils");
+    let made =
+        std::process::Command::new("/usr/bin/mkfifo").arg(&pipe).status().expect("coreutils");
     assert!(made.success());
     assert!(matches!(files::read(&pipe), Err(ReadError::NotRegular)));
     fs::rename(&pipe, folder.path("a.yaml")).expect("renamed");
