@@ -41,21 +41,19 @@ pub async fn accept(
         let accepted = tokio::select! {
             biased;
             () = stopped.cancelled() => break,
-            accepted = async {
-                let slot = Arc::clone(&slots).acquire_owned().await;
-                (listener.accept().await, slot)
-            } => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            (Ok((stream, peer)), Ok(slot)) => start(&worker, stream, peer, frontend, slot),
-            (Err(error), _) => {
+            Ok((stream, peer)) => match place(&worker, &slots).await {
+                Some(slot) => start(&worker, stream, peer, frontend, slot),
+                None => break,
+            },
+            Err(error) => {
                 worker.stats.workers.cell(worker.index).accept_errors.add(1);
                 if !listen::concerns_one_connection(&error) {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            // The slots are never closed.
-            (Ok(_), Err(_)) => return,
         }
     }
     // What waits in the kernel's queue would be reset when the socket closes (decisions 13).
@@ -64,6 +62,19 @@ pub async fn accept(
             Ok(Ok((stream, peer))) => start(&worker, stream, peer, frontend, slot),
             Ok(Err(_)) | Err(_) => return,
         }
+    }
+}
+
+/// A place among the connections at once. At the limit this waits, and what comes after waits in the
+/// kernel's queue [LSN-7]; `None` when the process stops accepting meanwhile.
+async fn place(worker: &Worker, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    worker.stats.workers.cell(worker.index).limit_reached.add(1);
+    tokio::select! {
+        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
+        () = worker.drain.stopped.cancelled() => None,
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     model::reason::Reason,
     snapshot::CompiledRoute,
     stats::{UpstreamCounters, response_class},
-    upstream::{body::Progress, h1::Sender},
+    upstream::{body::Progress, h1::Sender, pool::Put},
 };
 
 /// One request while it runs.
@@ -246,7 +246,8 @@ impl ResponseBody {
             return;
         };
         let worker = &exchange.connection.worker;
-        if exchange.progress.ended.get() && !worker.pool.put(peer, sender, Instant::now()) {
+        let whole = exchange.progress.ended.get();
+        if whole && worker.pool.put(peer, sender, Instant::now()) == Put::Full {
             worker.stats.workers.cell(worker.index).pool_evicted.add(1);
         }
         self.exchange = None;

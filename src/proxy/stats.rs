@@ -32,6 +32,8 @@ pub struct WorkerCounters {
     pub log_dropped: Counter,
     /// Errors of accept(2), such as EMFILE.
     pub accept_errors: Counter,
+    /// Times that a connection had to wait because as many as allowed were open.
+    pub limit_reached: Counter,
     /// TLS handshakes completed.
     pub handshakes: Counter,
     /// Idle upstream connections in the pool were full and one was closed.
@@ -46,6 +48,7 @@ impl Default for WorkerCounters {
             reasons: std::array::from_fn(|_| Counter::default()),
             log_dropped: Counter::default(),
             accept_errors: Counter::default(),
+            limit_reached: Counter::default(),
             handshakes: Counter::default(),
             pool_evicted: Counter::default(),
             panics: Counter::default(),

@@ -172,3 +172,35 @@ impl Drop for Worker {
         self.flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::Compiler;
+
+    /// F-27: a writer that is behind costs records, counted, and never the worker's time.
+    #[test]
+    fn f_27_a_full_log_channel_drops_and_counts() {
+        let (log, records) = std::sync::mpsc::sync_channel(1);
+        let stats = Arc::new(RouterStats::new(1));
+        let worker = Worker::new(
+            0,
+            Arc::new(Live::from_pointee(Compiler::empty())),
+            Arc::default(),
+            Arc::clone(&stats),
+            Drain::default(),
+            Some(log),
+            7,
+        );
+        for _ in 0..LOG_BATCH * 3 {
+            worker.log(AccessRecord::default());
+        }
+        let dropped = || stats.workers.sum(|cell| &cell.log_dropped);
+        assert_eq!(dropped(), 2 * LOG_BATCH as u64);
+        assert_eq!(records.recv().unwrap().len(), LOG_BATCH);
+        worker.log(AccessRecord::default());
+        drop(worker);
+        assert_eq!(records.recv().unwrap().len(), 1, "what is left is sent at the end");
+        assert_eq!(dropped(), 2 * LOG_BATCH as u64);
+    }
+}

@@ -182,6 +182,11 @@ impl Scrape {
                 workers.sum(|cell| &cell.accept_errors),
             ),
             (
+                "wharf_connection_limit_reached",
+                "Connections that waited because as many as allowed were open.",
+                workers.sum(|cell| &cell.limit_reached),
+            ),
+            (
                 "wharf_tls_handshakes",
                 "TLS handshakes completed.",
                 workers.sum(|cell| &cell.handshakes),

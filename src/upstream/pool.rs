@@ -4,7 +4,7 @@
 //! not needed grows old and is closed. Never shared between workers: no lock.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     time::{Duration, Instant},
 };
 
@@ -26,14 +26,24 @@ struct Idle {
 pub struct Pool {
     idle: RefCell<HashMap<u64, Vec<Idle>, foldhash::fast::RandomState>>,
     max_age: Duration,
-    evicted: Cell<u64>,
+}
+
+/// What became of a connection that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It had ended already.
+    Closed,
+    /// Its peer has as many as are kept; it was closed.
+    Full,
+    /// It waits for the next request.
+    Kept,
 }
 
 impl Pool {
     /// An empty pool that closes connections `max_age` after their last request.
     #[must_use]
     pub fn new(max_age: Duration) -> Self {
-        Self { idle: RefCell::default(), max_age, evicted: Cell::new(0) }
+        Self { idle: RefCell::default(), max_age }
     }
 
     /// The youngest connection to `peer` that is ready for a request.
@@ -53,19 +63,18 @@ impl Pool {
         None
     }
 
-    /// Keeps `sender` for the next request to `peer`. Returns false when it was closed instead.
-    pub fn put(&self, peer: u64, sender: Sender, now: Instant) -> bool {
+    /// Keeps `sender` for the next request to `peer`, if it is open and there is room.
+    pub fn put(&self, peer: u64, sender: Sender, now: Instant) -> Put {
         if sender.is_closed() {
-            return false;
+            return Put::Closed;
         }
         let mut idle = self.idle.borrow_mut();
         let stack = idle.entry(peer).or_default();
         if stack.len() >= MAX_IDLE_PER_PEER {
-            self.evicted.set(self.evicted.get() + 1);
-            return false;
+            return Put::Full;
         }
         stack.push(Idle { sender, since: now });
-        true
+        Put::Kept
     }
 
     /// Closes what is too old and forgets peers without connections. Called once a second.
@@ -94,10 +103,73 @@ impl Pool {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
-    /// Connections closed because a peer's stack was full.
-    #[must_use]
-    pub fn evicted(&self) -> u64 {
-        self.evicted.get()
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::{io::DuplexStream, task::LocalSet};
+
+    use super::*;
+
+    const AGE: Duration = Duration::from_secs(4);
+
+    /// A connection and its other end.
+    async fn connection() -> (Sender, DuplexStream) {
+        let (near, far) = tokio::io::duplex(64);
+        let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        tokio::task::spawn_local(async move {
+            let _ended = connection.await;
+        });
+        tokio::task::yield_now().await;
+        (sender, far)
+    }
+
+    #[tokio::test]
+    async fn as_many_as_allowed_are_kept_for_a_peer() {
+        let local = LocalSet::new();
+        let filled = local.run_until(async {
+            let pool = Pool::new(AGE);
+            let now = Instant::now();
+            let mut ends = Vec::new();
+            for _ in 0..MAX_IDLE_PER_PEER {
+                let (sender, end) = connection().await;
+                ends.push(end);
+                assert_eq!(pool.put(1, sender, now), Put::Kept);
+            }
+            let (sender, _end) = connection().await;
+            assert_eq!(pool.put(1, sender, now), Put::Full);
+            let (sender, _other) = connection().await;
+            assert_eq!(pool.put(2, sender, now), Put::Kept, "another peer has room of its own");
+            pool.len()
+        });
+        assert_eq!(filled.await, MAX_IDLE_PER_PEER + 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_old_or_closed_is_not_used() {
+        let local = LocalSet::new();
+        let outcome = local.run_until(async {
+            let pool = Pool::new(AGE);
+            let now = Instant::now();
+            let (old, _old_end) = connection().await;
+            let (young, _young_end) = connection().await;
+            pool.put(1, old, now);
+            pool.put(1, young, now + AGE);
+            let later = now + AGE + Duration::from_millis(1);
+            assert!(pool.take(1, later).is_some(), "the youngest goes first");
+            assert!(pool.take(1, later).is_none(), "the other one is too old");
+            let (closed, end) = connection().await;
+            drop(end);
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            assert_eq!(pool.put(1, closed, later), Put::Closed);
+            let (swept, _swept_end) = connection().await;
+            pool.put(3, swept, now);
+            pool.sweep(later);
+            pool.is_empty()
+        });
+        assert!(outcome.await);
     }
 }

@@ -9,6 +9,7 @@ mod forward;
 mod garbage;
 #[cfg(test)]
 pub mod harness;
+mod limits;
 mod live;
 mod peers;
 mod process;

@@ -58,8 +58,7 @@ impl DataPath {
         synced: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (alive, ended) = mpsc::channel(1);
-        // Each worker holds one slot for each listener while it waits in accept.
-        let slots = Arc::new(Semaphore::new(settings.max_connections + 2 * settings.workers));
+        let slots = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
         let log = settings.access_log.then(|| start_log(alive.clone())).transpose()?;
         for index in 0..settings.workers {
             let (http, https) = (listeners.http.try_clone()?, listeners.https.try_clone()?);
