@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// Fields that are added to a request at most: five of forwarding, Host, Connection, Upgrade.
+const FORWARDED_FIELDS: usize = 8;
+
 /// Longest pause before the same endpoint is tried again [RETRY-1].
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,7 @@ enum Failure {
 
 /// Sends the request to a pod of `route` and returns what the client gets.
 pub async fn forward(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     route: Arc<CompiledRoute>,
     checked: Checked,
     mut request: Request<Incoming>,
@@ -89,7 +92,7 @@ fn is_agreed(response: &Response<Incoming>, wanted: Option<&HeaderValue>) -> boo
 }
 
 /// An answer of the router's own, for a request that had a route.
-fn refuse(mut exchange: Exchange, reason: Reason, version: Version) -> Response<ResponseBody> {
+fn refuse(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Response<ResponseBody> {
     exchange.answered(reason);
     let response = reply::error(reason, version);
     exchange.record.status = response.status().as_u16();
@@ -98,7 +101,7 @@ fn refuse(mut exchange: Exchange, reason: Reason, version: Version) -> Response<
 
 /// The pod's answer, without what belongs to its connection.
 fn answer(
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     route: &CompiledRoute,
     response: Response<Incoming>,
     peer: u64,
@@ -133,6 +136,8 @@ fn prepare(
         tls: connection.frontend.is_tls(),
         h2: parts.version == Version::HTTP_2 && connection.frontend.is_tls(),
     };
+    // Room for all of them at once: the map grows by doubling otherwise.
+    parts.headers.reserve(FORWARDED_FIELDS);
     headers::forward(&mut parts.headers, &about, route.policy.forwarded);
     parts.headers.insert(http::header::HOST, host);
     if let Some(protocol) = upgrade {

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request,
+    HeaderValue, Method, Request, Uri,
     header::{REFERER, USER_AGENT},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -31,7 +31,7 @@ use crate::{
     upstream::{body::Progress, h1::Sender, pool::Put},
 };
 
-/// One request while it runs.
+/// One request while it runs. Boxed at once: it is large, and passes through many hands.
 #[derive(Debug)]
 pub struct Exchange {
     /// The client's connection.
@@ -48,11 +48,15 @@ pub struct Exchange {
 impl Exchange {
     /// The request has a complete head.
     #[must_use]
-    pub fn begin<B>(connection: &Rc<Connection>, request: &Request<B>, generation: u64) -> Self {
+    pub fn begin<B>(
+        connection: &Rc<Connection>,
+        request: &Request<B>,
+        generation: u64,
+    ) -> Box<Self> {
         let logs = connection.worker.logs();
         let header = |name| request.headers().get(name).filter(|_| logs).cloned();
         let record = AccessRecord {
-            at: SystemTime::now(),
+            at: if logs { SystemTime::now() } else { SystemTime::UNIX_EPOCH },
             client: connection.client,
             frontend: connection.frontend,
             version: request.version(),
@@ -61,19 +65,19 @@ impl Exchange {
                 let authority = request.uri().authority().filter(|_| logs)?;
                 HeaderValue::from_str(authority.as_str()).ok()
             }),
-            target: request.uri().clone(),
+            target: if logs { request.uri().clone() } else { Uri::default() },
             user_agent: header(USER_AGENT),
             referer: header(REFERER),
             generation,
             ..AccessRecord::default()
         };
-        Self {
+        Box::new(Self {
             connection: Rc::clone(connection),
             record,
             progress: Rc::default(),
             started: Instant::now(),
             dispatched: false,
-        }
+        })
     }
 
     /// Microseconds since the head was complete.
@@ -220,11 +224,11 @@ impl ResponseBody {
         peer: u64,
         sender: Sender,
         limit: Duration,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
     ) -> Self {
         let ended = body.is_end_stream();
         let kind = Kind::Pod { body, sender: Some((peer, sender)), limit, timer: None };
-        let mut this = Self { kind, exchange: Some(Box::new(exchange)) };
+        let mut this = Self { kind, exchange: Some(exchange) };
         if ended {
             this.end();
         }
@@ -233,8 +237,8 @@ impl ResponseBody {
 
     /// The same body, counted and logged with `exchange`.
     #[must_use]
-    pub fn with(mut self, exchange: Exchange) -> Self {
-        self.exchange = Some(Box::new(exchange));
+    pub fn with(mut self, exchange: Box<Exchange>) -> Self {
+        self.exchange = Some(exchange);
         self
     }
 

@@ -150,14 +150,14 @@ fn may_use(route: &CompiledRoute, connection: &Connection) -> bool {
     allow.iter().any(|network| network.contains(&client))
 }
 
-fn deny(mut exchange: Exchange, route: Arc<CompiledRoute>) -> Denied {
+fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>) -> Denied {
     exchange.record.route = Some(route);
     exchange.answered(Reason::DeniedAllowlist);
     Denied
 }
 
 /// An answer of the router's own, without a route.
-fn own(mut exchange: Exchange, reason: Reason, version: Version) -> Response<ResponseBody> {
+fn own(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Response<ResponseBody> {
     exchange.answered(reason);
     let response = reply::error(reason, version);
     exchange.record.status = response.status().as_u16();
@@ -165,7 +165,7 @@ fn own(mut exchange: Exchange, reason: Reason, version: Version) -> Response<Res
 }
 
 fn redirect(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     route: Arc<CompiledRoute>,
     checked: &request::Checked,
     version: Version,

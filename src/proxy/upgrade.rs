@@ -31,7 +31,7 @@ const HALF_CLOSED: Duration = Duration::from_secs(1);
 /// The 101 for the client, and the task that relays behind it.
 #[must_use]
 pub fn tunnel(
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     route: &CompiledRoute,
     client: OnUpgrade,
     mut response: Response<Incoming>,
@@ -51,7 +51,7 @@ pub fn tunnel(
     Response::from_parts(parts, ResponseBody::fixed(bytes::Bytes::new()))
 }
 
-async fn relay(mut exchange: Exchange, client: OnUpgrade, pod: OnUpgrade, idle: Duration) {
+async fn relay(mut exchange: Box<Exchange>, client: OnUpgrade, pod: OnUpgrade, idle: Duration) {
     let _busy = exchange.connection.worker.begin();
     let both = async { tokio::try_join!(client, pod) };
     let Ok(Ok((client, pod))) = tokio::time::timeout(HANDOVER, both).await else {
