@@ -1,6 +1,7 @@
 //! L7: wiring of each command.
 
 pub mod backend;
+pub mod bind;
 pub mod cert;
 pub mod check;
 pub mod client;

@@ -1,18 +1,15 @@
 //! `wharf backend`: one sample pod as a process.
 //!
 //! Called by `main` with what the command line says. SIGTERM and SIGINT end it with exit code 0; a
-//! second one ends it at once.
+//! second one ends it at once, with exit code 1.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::signal::Signals;
 use crate::{
     backend::{self, Identity},
     net::listen,
@@ -46,11 +43,11 @@ pub struct TlsFiles {
 ///
 /// # Errors
 /// When the certificate cannot be used, or the address not be listened on.
-pub async fn run(options: BackendOptions) -> anyhow::Result<()> {
+pub async fn run(options: BackendOptions) -> anyhow::Result<ExitCode> {
     let tls = options.tls.as_ref().map(load_tls).transpose()?;
     let listeners = bind(options.listen)
         .map_err(|error| anyhow::anyhow!(listen::bind_help(options.listen, &error)))?;
-    let mut signals = Signals::new().context("cannot watch for signals")?;
+    let mut signals = Signals::new()?;
     let identity = Identity::new(&options.name, &options.namespace);
     let cancel = CancellationToken::new();
     let mut servers = JoinSet::new();
@@ -59,7 +56,7 @@ pub async fn run(options: BackendOptions) -> anyhow::Result<()> {
         tracing::info!(%address, pod = %options.name, "listening");
         servers.spawn(backend::serve(listener, identity.clone(), tls.clone(), cancel.clone()));
     }
-    signals.next().await;
+    signals.stop().await;
     tracing::info!(lame_duck = ?options.lame_duck, "signal received, stopping");
     let stopping = async {
         tokio::time::sleep(options.lame_duck).await;
@@ -69,10 +66,7 @@ pub async fn run(options: BackendOptions) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
-    tokio::select! {
-        ended = stopping => ended,
-        () = signals.next() => Ok(()),
-    }
+    signals.unless_again(stopping).await
 }
 
 fn load_tls(files: &TlsFiles) -> anyhow::Result<Arc<rustls::ServerConfig>> {
@@ -121,27 +115,6 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn has_no_ipv6(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {},
-            _ = self.terminate.recv() => {},
-        }
-    }
 }
 
 #[cfg(test)]

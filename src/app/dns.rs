@@ -62,11 +62,10 @@ pub struct DnsSockets {
 /// # Errors
 /// When one of them cannot be bound.
 pub fn bind(address: SocketAddr) -> anyhow::Result<DnsSockets> {
-    let help =
-        |address: SocketAddr| move |error: &std::io::Error| listen::bind_help(address, error);
-    let tcp = listen::tcp(address).map_err(|error| anyhow::anyhow!(help(address)(&error)))?;
+    let tcp = super::bind::tcp(address)?;
     let bound = tcp.local_addr().context("reading the address of the DNS listener")?;
-    let udp = listen::udp(bound).map_err(|error| anyhow::anyhow!(help(bound)(&error)))?;
+    let udp =
+        listen::udp(bound).map_err(|error| anyhow::anyhow!(listen::bind_help(bound, &error)))?;
     Ok(DnsSockets {
         udp: UdpSocket::from_std(udp).context("registering the DNS socket")?,
         tcp: TcpListener::from_std(tcp).context("registering the DNS listener")?,

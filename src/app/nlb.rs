@@ -6,24 +6,17 @@
 mod api;
 mod watch;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
 use tokio_util::sync::CancellationToken;
 
 pub use api::serve_api;
 
-use crate::{
-    net::listen,
-    nlb::{
-        NlbHandle,
-        config::{parse_file, read_text},
-        server::Drained,
-    },
+use super::{bind, signal::Signals};
+use crate::nlb::{
+    NlbHandle,
+    config::{parse_file, read_text},
+    server::Drained,
 };
 
 /// Options of `wharf nlb`.
@@ -46,13 +39,13 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT, then drains.
 ///
 /// # Errors
-/// The configuration is wrong, an address cannot be bound, or a second signal ended the draining.
-pub async fn run(options: NlbOptions) -> anyhow::Result<()> {
-    let mut stop = Stop::new().context("cannot listen for signals")?;
+/// The configuration is wrong, or an address cannot be bound.
+pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
     let text = read_text(&options.config)?;
     let config = parse_file(&options.config, &text)?;
     let handle = NlbHandle::start(config, CancellationToken::new()).await?;
-    let api = options.api.map(bind).transpose()?;
+    let api = options.api.map(bind::tokio_tcp).transpose()?;
     let serve = async {
         match api {
             Some(listener) => serve_api(listener, handle.clone()).await,
@@ -61,45 +54,14 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<()> {
     };
     let served = async { tokio::join!(serve, watch::follow(options.config, text, &handle)) };
     tokio::select! {
-        signal = stop.next() => tracing::info!(signal, "draining"),
+        () = signals.stop() => tracing::info!("draining"),
         _never = served => {},
     }
-    tokio::select! {
-        drained = handle.drain(options.grace) => {
-            if drained == Drained::Reset {
-                tracing::warn!("flows that outlived the grace period were reset");
-            }
-            Ok(())
-        },
-        signal = stop.next() => anyhow::bail!("stopped by a second signal ({signal})"),
-    }
-}
-
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let socket = listen::tcp(address)
-        .map_err(|error| anyhow::anyhow!(listen::bind_help(address, &error)))?;
-    Ok(TcpListener::from_std(socket)?)
-}
-
-/// The signals that end the process.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Name of the next one.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    let stop = async {
+        if handle.drain(options.grace).await == Drained::Reset {
+            tracing::warn!("flows that outlived the grace period were reset");
         }
-    }
+        Ok(())
+    };
+    signals.unless_again(stop).await
 }

@@ -17,12 +17,12 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::bind;
 use crate::{
     admin::{self, AdminState, readiness::Readiness},
     compile::Compiler,
     drain::Drain,
     model::objects::Objects,
-    net::listen,
     proxy::stats::RouterStats,
     settings::RouterSettings,
     snapshot::Live,
@@ -64,11 +64,8 @@ pub struct Router {
 /// When a port cannot be bound or the default certificate cannot be used; the text says what to do.
 pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<Router> {
     let settings = Arc::new(settings);
-    let bind = |address| {
-        listen::tcp(address).map_err(|error| anyhow::anyhow!(listen::bind_help(address, &error)))
-    };
-    let (http, https) = (bind(settings.http)?, bind(settings.https)?);
-    let admin = tokio::net::TcpListener::from_std(bind(settings.admin)?)?;
+    let (http, https) = (bind::tcp(settings.http)?, bind::tcp(settings.https)?);
+    let admin = bind::tokio_tcp(settings.admin)?;
     let (http_at, https_at, admin_at) =
         (http.local_addr()?, https.local_addr()?, admin.local_addr()?);
     let compiler = compiler(&settings)?;
@@ -195,5 +192,9 @@ pub async fn run(settings: RouterSettings) -> anyhow::Result<std::process::ExitC
     let router = start(settings, Objects::default()).await?;
     tracing::info!(http = %router.http, https = %router.https, admin = %router.admin, "listening");
     signals.stop().await;
-    Ok(signals.unless_again(router.finish()).await)
+    let stop = async {
+        router.finish().await;
+        Ok(())
+    };
+    signals.unless_again(stop).await
 }

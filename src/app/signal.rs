@@ -31,12 +31,18 @@ impl Signals {
     }
 
     /// Runs the stop: exit code 0 when it ends by itself, 1 when another signal ends it.
-    pub async fn unless_again(&mut self, stop: impl Future<Output = ()>) -> ExitCode {
+    ///
+    /// # Errors
+    /// Those of `stop`.
+    pub async fn unless_again(
+        &mut self,
+        stop: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<ExitCode> {
         tokio::select! {
-            () = stop => ExitCode::SUCCESS,
+            stopped = stop => stopped.map(|()| ExitCode::SUCCESS),
             () = self.stop() => {
                 tracing::warn!("second signal: ending now");
-                ExitCode::FAILURE
+                Ok(ExitCode::FAILURE)
             },
         }
     }

@@ -18,14 +18,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cert, nlb, offline,
+    bind, cert, nlb, offline,
     router::{self, Router},
     signal::Signals,
 };
 use crate::{
     health::State,
     model::objects::Objects,
-    net::listen,
     nlb::{config::parse, server::NlbHandle},
     settings::{RouterSettings, Timeouts, env::program},
 };
@@ -72,10 +71,7 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     a.ready(START).await?;
     b.ready(START).await?;
     let balancer = NlbHandle::start(parse(&load_balancer(&a, &b))?, cancel.clone()).await?;
-    let api = loopback(NLB_API);
-    let listener = listen::tcp(api)
-        .map_err(|error| anyhow::anyhow!(listen::bind_help(api, &error)))
-        .and_then(|listener| Ok(tokio::net::TcpListener::from_std(listener)?))?;
+    let listener = bind::tokio_tcp(loopback(NLB_API))?;
     let serve = nlb::serve_api(listener, balancer.clone());
     let api_cancel = cancel.clone();
     tasks.spawn(async move {
@@ -92,8 +88,9 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
         tokio::join!(flows, a.finish(), b.finish());
         cancel.cancel();
         while tasks.join_next().await.is_some() {}
+        Ok(())
     };
-    Ok(signals.unless_again(stop).await)
+    signals.unless_again(stop).await
 }
 
 const fn loopback(port: u16) -> SocketAddr {

@@ -51,9 +51,9 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
 /// Commands that run until a signal.
 pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Backend(args) => app::backend::run(backend(args)).await?,
+        Command::Backend(args) => return app::backend::run(backend(args)).await,
         Command::Dns(args) => return app::dns::run(dns(args)).await,
-        Command::Nlb(args) => app::nlb::run(nlb(args)).await?,
+        Command::Nlb(args) => return app::nlb::run(nlb(args)).await,
         Command::Router(args) => return app::router::run(router(*args)?).await,
         Command::Up(args) => return app::up::run(up(args)).await,
         // The others are `client`'s.

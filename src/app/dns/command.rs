@@ -41,8 +41,11 @@ pub async fn run(options: DnsOptions) -> anyhow::Result<ExitCode> {
     tasks.spawn(serve_zone(service, objects, cancel.clone()));
     signals.stop().await;
     cancel.cancel();
-    let ended = async { while tasks.join_next().await.is_some() {} };
-    Ok(signals.unless_again(ended).await)
+    let ended = async {
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    };
+    signals.unless_again(ended).await
 }
 
 /// Hands on the objects of each update.

@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    app::bind,
     backend::{self, Identity},
     model::objects::{ObjectKey, Objects, Stored},
-    net::listen,
 };
 
 /// Pods for each Service.
@@ -162,9 +162,7 @@ pub(super) fn start(
     for pod in pods {
         for port in &pod.ports {
             let address = SocketAddr::new(pod.address, *port);
-            let listener = listen::tcp(address)
-                .map_err(|error| anyhow::anyhow!(listen::bind_help(address, &error)))?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let listener = bind::tokio_tcp(address)?;
             let identity = Identity::new(&pod.name, &pod.namespace);
             let cancel = cancel.clone();
             tasks.spawn(async move {
