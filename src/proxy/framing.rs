@@ -14,7 +14,9 @@ use crate::model::reason::Reason;
 ///
 /// # Errors
 /// `BadRequest` for more than one field of either kind, or for both kinds; `BadCoding` for another
-/// coding than `chunked` (S-01 to S-03, S-28).
+/// coding than `chunked` (S-01 to S-03, S-28). On HTTP/1 hyper has merged equal lengths and dropped a
+/// length beside `chunked` before this sees them (docs/compatibility.md), so those two are refused on
+/// HTTP/2 only.
 pub fn check(headers: &HeaderMap) -> Result<(), Reason> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
