@@ -13,8 +13,9 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
+    http1, http2,
     record::Frontend,
-    serve::{self, Connection},
+    serve::Connection,
     worker::{Busy, Worker},
 };
 use crate::{
@@ -176,7 +177,7 @@ async fn plain(
     let limit = worker.settings.timeouts.head;
     let stopped = async {
         worker.drain.stopped.cancelled().await;
-        tokio::time::sleep(serve::FIRST_REQUEST).await;
+        tokio::time::sleep(http1::FIRST_REQUEST).await;
     };
     let sniffed = tokio::select! {
         biased;
@@ -251,7 +252,11 @@ where
         open: about.open,
     });
     let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits);
-    let ended = serve::run(connection, io, about.http2).await;
+    let ended = if about.http2 {
+        http2::run(connection, io).await
+    } else {
+        http1::run(connection, io).await
+    };
     if phase.expired() == Some(Expired::Read(Phase::Head)) {
         return refused(worker, about.frontend, Reason::ClientTimeout);
     }
