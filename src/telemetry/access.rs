@@ -6,11 +6,13 @@
 
 use std::{
     io::Write,
+    net::IpAddr,
     sync::mpsc::Receiver,
     thread::{Builder, JoinHandle},
+    time::SystemTime,
 };
 
-use http::Version;
+use http::{HeaderValue, Version};
 
 use super::time;
 use crate::proxy::record::AccessRecord;
@@ -32,10 +34,11 @@ pub fn spawn_writer(
     Builder::new().name("access-log".to_owned()).spawn(move || {
         let mut failed = 0;
         let mut buffer = Vec::new();
+        let mut formatter = Formatter::default();
         for batch in &records {
             buffer.clear();
             for record in &batch {
-                format(record, &mut buffer);
+                formatter.line(record, &mut buffer);
             }
             // Dropping the routes' Arcs may free a whole snapshot: here, not on a worker.
             drop(batch);
@@ -51,43 +54,84 @@ pub fn spawn_writer(
     })
 }
 
-/// Appends the line of `record`, with its newline.
-pub fn format(record: &AccessRecord, out: &mut Vec<u8>) {
-    let mut line = Line { out, first: true };
-    line.text("ts", time::millis(record.at).as_bytes());
-    line.text("client", record.client.ip().to_string().as_bytes());
-    line.number("client_port", record.client.port().into());
-    line.text("listener", record.frontend.name().as_bytes());
-    line.text("proto", protocol(record.version).as_bytes());
-    line.text("method", record.method.as_str().as_bytes());
-    line.optional("host", record.host.as_ref().map(http::HeaderValue::as_bytes));
-    line.text("path", record.target.path().as_bytes());
-    line.optional("query", record.target.query().map(str::as_bytes));
-    line.number("status", record.status.into());
-    line.number("bytes_in", record.bytes_in);
-    line.number("bytes_out", record.bytes_out);
-    if let Some(route) = &record.route {
-        line.text("namespace", route.key.namespace.as_bytes());
-        line.text("route", route.key.name.as_bytes());
-        let index = record.server.and_then(|index| usize::try_from(index).ok());
-        if let Some(server) = index.and_then(|index| route.backend.servers.get(index)) {
-            line.text("service", server.service.as_bytes());
-            line.text("endpoint", server.label.as_bytes());
-            line.text("pod", server.pod.as_bytes());
-        }
+/// Makes the lines of records.
+#[derive(Debug, Default)]
+pub struct Formatter {
+    /// The second that was formatted last: records of the same second share its text.
+    second: Option<(u64, String)>,
+}
+
+impl Formatter {
+    /// Appends the line of `record`, with its newline.
+    pub fn line(&mut self, record: &AccessRecord, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"ts\":\"");
+        self.timestamp(record.at, out);
+        out.extend_from_slice(b"\",\"client\":\"");
+        address(record.client.ip(), out);
+        out.extend_from_slice(b"\",\"client_port\":");
+        number(record.client.port(), out);
+        out.extend_from_slice(b",\"listener\":\"");
+        out.extend_from_slice(record.frontend.name().as_bytes());
+        out.extend_from_slice(b"\",\"proto\":\"");
+        out.extend_from_slice(protocol(record.version).as_bytes());
+        text(b"\",\"method\":\"", record.method.as_str().as_bytes(), out);
+        out.push(b'"');
+        optional(b",\"host\":\"", record.host.as_ref().map(HeaderValue::as_bytes), out);
+        optional(b",\"path\":\"", Some(record.target.path().as_bytes()), out);
+        optional(b",\"query\":\"", record.target.query().map(str::as_bytes), out);
+        out.extend_from_slice(b",\"status\":");
+        number(record.status, out);
+        out.extend_from_slice(b",\"bytes_in\":");
+        number(record.bytes_in, out);
+        out.extend_from_slice(b",\"bytes_out\":");
+        number(record.bytes_out, out);
+        destination(record, out);
+        duration(b",\"t_req_ms\":", record.times.head, out);
+        duration(b",\"t_queue_ms\":", record.times.queue, out);
+        duration(b",\"t_connect_ms\":", record.times.connect, out);
+        duration(b",\"t_resp_ms\":", record.times.response, out);
+        duration(b",\"t_total_ms\":", Some(record.times.total), out);
+        out.extend_from_slice(b",\"retries\":");
+        number(record.retries, out);
+        optional(b",\"reason\":\"", record.reason.map(|reason| reason.word().as_bytes()), out);
+        text(b",\"term_state\":\"", &record.termination, out);
+        out.push(b'"');
+        optional(b",\"ua\":\"", record.user_agent.as_ref().map(HeaderValue::as_bytes), out);
+        optional(b",\"referer\":\"", record.referer.as_ref().map(HeaderValue::as_bytes), out);
+        out.extend_from_slice(b",\"gen\":");
+        number(record.generation, out);
+        out.extend_from_slice(b"}\n");
     }
-    line.time("t_req_ms", record.times.head);
-    line.time("t_queue_ms", record.times.queue);
-    line.time("t_connect_ms", record.times.connect);
-    line.time("t_resp_ms", record.times.response);
-    line.time("t_total_ms", Some(record.times.total));
-    line.number("retries", record.retries.into());
-    line.optional("reason", record.reason.map(|reason| reason.word().as_bytes()));
-    line.text("term_state", &record.termination);
-    line.optional("ua", record.user_agent.as_ref().map(http::HeaderValue::as_bytes));
-    line.optional("referer", record.referer.as_ref().map(http::HeaderValue::as_bytes));
-    line.number("gen", record.generation);
-    line.out.extend_from_slice(b"}\n");
+
+    /// `2026-08-04T12:30:00.250Z`
+    fn timestamp(&mut self, at: SystemTime, out: &mut Vec<u8>) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let second = match &mut self.second {
+            Some((second, text)) if *second == since.as_secs() => text,
+            other => {
+                let mut text = time::seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+                text.pop();
+                &mut other.insert((since.as_secs(), text)).1
+            },
+        };
+        out.extend_from_slice(second.as_bytes());
+        out.push(b'.');
+        out.extend_from_slice(&three_digits(since.subsec_millis()));
+        out.push(b'Z');
+    }
+}
+
+/// The route and the pod that took the request.
+fn destination(record: &AccessRecord, out: &mut Vec<u8>) {
+    let Some(route) = &record.route else { return };
+    optional(b",\"namespace\":\"", Some(route.key.namespace.as_bytes()), out);
+    optional(b",\"route\":\"", Some(route.key.name.as_bytes()), out);
+    let index = record.server.and_then(|index| usize::try_from(index).ok());
+    if let Some(server) = index.and_then(|index| route.backend.servers.get(index)) {
+        optional(b",\"service\":\"", Some(server.service.as_bytes()), out);
+        optional(b",\"endpoint\":\"", Some(server.label.as_bytes()), out);
+        optional(b",\"pod\":\"", Some(server.pod.as_bytes()), out);
+    }
 }
 
 const fn protocol(version: Version) -> &'static str {
@@ -100,56 +144,68 @@ const fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// One JSON object under construction.
-struct Line<'a> {
-    out: &'a mut Vec<u8>,
-    first: bool,
+/// `before` ends with the quote that opens the value; the caller closes it.
+fn text(before: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
+    escape(value, out);
 }
 
-impl Line<'_> {
-    /// Keys are literals of this file and need no escape.
-    fn key(&mut self, key: &str) {
-        self.out.push(if self.first { b'{' } else { b',' });
-        self.first = false;
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
+fn optional(before: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        text(before, value, out);
+        out.push(b'"');
     }
+}
 
-    fn text(&mut self, key: &str, value: &[u8]) {
-        self.key(key);
-        self.out.push(b'"');
-        escape(value, self.out);
-        self.out.push(b'"');
-    }
+fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
 
-    fn optional(&mut self, key: &str, value: Option<&[u8]>) {
-        if let Some(value) = value {
-            self.text(key, value);
-        }
-    }
+/// Microseconds as milliseconds with three decimals; nothing for a phase that was not reached.
+fn duration(before: &[u8], micros: Option<u32>, out: &mut Vec<u8>) {
+    let Some(micros) = micros else { return };
+    out.extend_from_slice(before);
+    number(micros / 1000, out);
+    out.push(b'.');
+    out.extend_from_slice(&three_digits(micros % 1000));
+}
 
-    fn number(&mut self, key: &str, value: u64) {
-        self.key(key);
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
+/// `value`, below 1000, with leading zeros.
+fn three_digits(value: u32) -> [u8; 3] {
+    [100, 10, 1].map(|divisor| b"0123456789"[(value / divisor % 10) as usize])
+}
 
-    /// Microseconds as milliseconds with three decimals; nothing for a phase that was not reached.
-    fn time(&mut self, key: &str, micros: Option<u32>) {
-        let Some(micros) = micros else { return };
-        self.number(key, u64::from(micros / 1000));
-        let rest = micros % 1000;
-        self.out.push(b'.');
-        for divisor in [100, 10, 1] {
-            self.out.push(b"0123456789"[(rest / divisor % 10) as usize]);
-        }
+fn address(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, rest @ ..] = ip.octets();
+            number(first, out);
+            for octet in rest {
+                out.push(b'.');
+                number(octet, out);
+            }
+        },
+        // A vector takes every write.
+        IpAddr::V6(ip) => _ = write!(out, "{ip}"),
     }
+}
+
+/// True when `value` may stand in a JSON string as it is.
+fn is_plain(value: &[u8]) -> bool {
+    // Without an early end, so that the compiler can look at many bytes at once.
+    !value.iter().fold(false, |found, byte| {
+        found | !(0x20..0x7f).contains(byte) | (*byte == b'"') | (*byte == b'\\')
+    })
 }
 
 /// Appends `value` as the inside of a JSON string. Bytes that are not UTF-8 become the text `\xNN`;
 /// control characters, C1 ones and line separators too, are escaped, so that a terminal or a line
 /// reader sees none of them.
 fn escape(value: &[u8], out: &mut Vec<u8>) {
+    if is_plain(value) {
+        out.extend_from_slice(value);
+        return;
+    }
     for chunk in value.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {

@@ -41,7 +41,7 @@ fn record() -> AccessRecord {
 
 fn line(record: &AccessRecord) -> String {
     let mut out = Vec::new();
-    format(record, &mut out);
+    Formatter::default().line(record, &mut out);
     String::from_utf8(out).unwrap()
 }
 
