@@ -50,29 +50,110 @@ const TRUSTED: [&str; 13] = [
 /// nominates, `Proxy` [SEC-1], client certificate fields [MTLS-5], and names that become a trusted
 /// one when `_` is read as `-`. `Transfer-Encoding` stays, as the body's framing follows it.
 pub fn strip_request_hop_by_hop(headers: &mut HeaderMap) {
-    let trailers = accepts_trailers(headers);
-    remove_nominated(headers, |name| *name == AUTHORIZATION || *name == COOKIE || *name == HOST);
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &HTTP2_SETTINGS, &PROXY] {
-        headers.remove(name);
+    let found = Found::among(headers);
+    if found.nothing() {
+        return;
     }
-    for name in [CONNECTION, UPGRADE, TE, PROXY_AUTHENTICATE] {
-        headers.remove(name);
+    let trailers = found.has(Found::TE) && accepts_trailers(headers);
+    if found.has(Found::CONNECTION) {
+        remove_nominated(headers, |name| {
+            *name == AUTHORIZATION || *name == COOKIE || *name == HOST
+        });
     }
+    found.remove(headers, Found::REQUEST);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    remove_imitations(headers);
+    if found.has(Found::IMITATION) {
+        remove_imitations(headers);
+    }
 }
 
 /// Removes hop-by-hop fields and what `Connection` nominates from a pod's response, and
 /// `Transfer-Encoding`, as the body is framed anew.
 pub fn strip_response_hop_by_hop(headers: &mut HeaderMap) {
-    remove_nominated(headers, |name| *name == SET_COOKIE);
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION] {
-        headers.remove(name);
+    let found = Found::among(headers);
+    if found.has(Found::CONNECTION) {
+        remove_nominated(headers, |name| *name == SET_COOKIE);
     }
-    for name in [CONNECTION, UPGRADE, TE, TRANSFER_ENCODING, PROXY_AUTHENTICATE] {
-        headers.remove(name);
+    found.remove(headers, Found::RESPONSE);
+}
+
+/// Which of the fields that may end here a message has. Most messages have none, which one pass over
+/// the names tells, where asking the map for each would be a dozen lookups.
+#[derive(Clone, Copy)]
+struct Found(u16);
+
+impl Found {
+    const CONNECTION: u16 = 1;
+    const HTTP2_SETTINGS: u16 = 1 << 1;
+    const KEEP_ALIVE: u16 = 1 << 2;
+    const PROXY: u16 = 1 << 3;
+    const PROXY_AUTHENTICATE: u16 = 1 << 4;
+    const PROXY_CONNECTION: u16 = 1 << 5;
+    const TE: u16 = 1 << 6;
+    const TRANSFER_ENCODING: u16 = 1 << 7;
+    const UPGRADE: u16 = 1 << 8;
+    /// A certificate field, or a name with an underscore.
+    const IMITATION: u16 = 1 << 9;
+
+    /// On either side.
+    const BOTH: u16 = Self::CONNECTION
+        | Self::KEEP_ALIVE
+        | Self::PROXY_AUTHENTICATE
+        | Self::PROXY_CONNECTION
+        | Self::TE
+        | Self::UPGRADE;
+    /// What is removed from a request by name.
+    const REQUEST: u16 = Self::BOTH | Self::HTTP2_SETTINGS | Self::PROXY;
+    /// What is removed from a response.
+    const RESPONSE: u16 = Self::BOTH | Self::TRANSFER_ENCODING;
+
+    fn among(headers: &HeaderMap) -> Self {
+        Self(headers.keys().fold(0, |found, name| found | Self::of(name.as_str())))
+    }
+
+    fn of(name: &str) -> u16 {
+        match name {
+            "connection" => Self::CONNECTION,
+            "http2-settings" => Self::HTTP2_SETTINGS,
+            "keep-alive" => Self::KEEP_ALIVE,
+            "proxy" => Self::PROXY,
+            "proxy-authenticate" => Self::PROXY_AUTHENTICATE,
+            "proxy-connection" => Self::PROXY_CONNECTION,
+            "te" => Self::TE,
+            "transfer-encoding" => Self::TRANSFER_ENCODING,
+            "upgrade" => Self::UPGRADE,
+            _ if name.starts_with("x-ssl") || name.as_bytes().contains(&b'_') => Self::IMITATION,
+            _ => 0,
+        }
+    }
+
+    const fn nothing(self) -> bool {
+        self.0 == 0
+    }
+
+    const fn has(self, field: u16) -> bool {
+        self.0 & field != 0
+    }
+
+    /// Removes those of `fields` that are there.
+    fn remove(self, headers: &mut HeaderMap, fields: u16) {
+        for (field, name) in [
+            (Self::CONNECTION, &CONNECTION),
+            (Self::HTTP2_SETTINGS, &HTTP2_SETTINGS),
+            (Self::KEEP_ALIVE, &KEEP_ALIVE),
+            (Self::PROXY, &PROXY),
+            (Self::PROXY_AUTHENTICATE, &PROXY_AUTHENTICATE),
+            (Self::PROXY_CONNECTION, &PROXY_CONNECTION),
+            (Self::TE, &TE),
+            (Self::TRANSFER_ENCODING, &TRANSFER_ENCODING),
+            (Self::UPGRADE, &UPGRADE),
+        ] {
+            if self.has(field & fields) {
+                headers.remove(name);
+            }
+        }
     }
 }
 
@@ -148,9 +229,6 @@ fn remove_imitations(headers: &mut HeaderMap) {
         (name.starts_with("x-ssl") && CLIENT_CERTIFICATE.contains(&name))
             || (name.contains('_') && is_trusted(&name.replace('_', "-")))
     };
-    if !headers.keys().any(forged) {
-        return;
-    }
     let names: Vec<HeaderName> = headers.keys().filter(|name| forged(name)).cloned().collect();
     for name in names {
         headers.remove(name);

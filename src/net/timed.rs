@@ -6,7 +6,6 @@
 //! block, and an armed timer that is early is left to fire and re-armed then.
 
 use std::{
-    future::Future,
     io,
     pin::Pin,
     sync::{
@@ -20,8 +19,10 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
+    time::Instant,
 };
+
+use super::{alarm::Alarm, clock};
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl PhaseCell {
             uploading: AtomicBool::new(false),
             expired: AtomicU8::new(NOT_EXPIRED),
             multiplexed,
-            opened: Instant::now(),
+            opened: clock::now(),
             idle_since: AtomicU64::new(0),
         })
     }
@@ -130,7 +131,8 @@ impl PhaseCell {
     }
 
     fn idle(&self) {
-        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let since =
+            u64::try_from(clock::now().duration_since(self.opened).as_millis()).unwrap_or(u64::MAX);
         self.idle_since.store(since, Relaxed);
         self.enter(Phase::Idle);
     }
@@ -201,7 +203,7 @@ pub struct TimedIo<S> {
     /// Start of the present wait.
     since: Instant,
     writing_since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     head_started: bool,
 }
 
@@ -216,33 +218,9 @@ impl<S> TimedIo<S> {
             cell,
             limits,
             seen: 0,
-            since: Instant::now(),
+            since: clock::now(),
             writing_since: None,
-            timer: None,
-        }
-    }
-
-    /// Ready when `deadline` has passed; arms the timer otherwise.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
-    }
-
-    /// Wakes the task at `next` at the latest, so that it looks again.
-    fn look_again(&mut self, cx: &mut Context<'_>, next: Instant) {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        if timer.deadline() > next || timer.as_mut().poll(cx).is_ready() {
-            timer.as_mut().reset(next);
-            let _pending = timer.as_mut().poll(cx);
+            alarm: Alarm::default(),
         }
     }
 
@@ -252,9 +230,9 @@ impl<S> TimedIo<S> {
         let changes = self.cell.changes.load(Relaxed);
         if changes != self.seen {
             self.seen = changes;
-            self.since = Instant::now();
+            self.since = clock::now();
         }
-        let far = Instant::now() + self.limits.idle;
+        let far = clock::now() + self.limits.idle;
         let deadline = match phase {
             Phase::Idle => self.cell.idle_since() + self.limits.idle,
             Phase::Head => self.since + self.limits.head,
@@ -265,10 +243,10 @@ impl<S> TimedIo<S> {
         if deadline >= far {
             // hyper, whose read is blocked already, does not read again when the response is over,
             // so the idle limit, which begins then, would go unseen without a timer.
-            self.look_again(cx, far);
+            self.alarm.wake_by(cx, far);
             return Poll::Pending;
         }
-        ready!(self.poll_deadline(cx, deadline));
+        ready!(self.alarm.poll(cx, deadline));
         self.cell.expired.store(phase as u8, Relaxed);
         Poll::Ready(phase)
     }
@@ -280,7 +258,7 @@ impl<S> TimedIo<S> {
                 self.cell.enter(Phase::Head);
                 self.head_started = true;
             },
-            Phase::Body => self.since = Instant::now(),
+            Phase::Body => self.since = clock::now(),
             Phase::Head => self.head_started = true,
             Phase::Idle | Phase::Response | Phase::Tunnel => {},
         }
@@ -291,8 +269,8 @@ impl<S> TimedIo<S> {
         if self.cell.phase() == Phase::Tunnel {
             return Poll::Pending;
         }
-        let since = *self.writing_since.get_or_insert_with(Instant::now);
-        ready!(self.poll_deadline(cx, since + self.limits.body));
+        let since = *self.writing_since.get_or_insert_with(clock::now);
+        ready!(self.alarm.poll(cx, since + self.limits.body));
         self.cell.expired.store(EXPIRED_WRITE, Relaxed);
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
@@ -337,7 +315,7 @@ impl<S: AsyncWrite + Unpin> TimedIo<S> {
     /// A client that takes a response while it sends a body is not silent.
     fn write_progress(&mut self, outcome: &Poll<io::Result<usize>>) {
         if matches!(outcome, Poll::Ready(Ok(1..))) && self.cell.phase() == Phase::Body {
-            self.since = Instant::now();
+            self.since = clock::now();
         }
     }
 

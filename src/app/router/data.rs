@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     drain::Drain,
+    net::clock,
     proxy::{
         entry,
         record::{Frontend, LogSender},
@@ -127,7 +128,11 @@ fn serve(
     slots: Arc<Semaphore>,
     synced: CancellationToken,
 ) -> std::io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(clock::forget)
+        .on_thread_unpark(clock::forget)
+        .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let worker = make();
         tokio::select! {
