@@ -110,6 +110,9 @@ struct RouterArgs {
     /// Connections at once [default: 50000]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
+    /// Connections at once from an IPv4 address or an IPv6 /64 [default: any number]
+    #[arg(long, value_name = "N")]
+    max_connections_per_source: Option<usize>,
     /// Writes no access log
     #[arg(long)]
     no_access_log: bool,

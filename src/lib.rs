@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | L0 foundation | [`drain`], [`net`], [`stats`] | std, libraries |
 //! | L1 model | [`model`], [`settings`] | L0 |
-//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`zone`] | L1, L0 |
+//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`queue`], [`sources`], [`zone`] | L1, L0 |
 //! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
 //! | L4 flows | [`proxy`], [`nlb`], [`probe`], [`backend`] | L3 to L0 |
 //! | L5 control | [`source`], [`compile`] | L3 to L0 |
@@ -32,10 +32,12 @@ pub mod net;
 pub mod nlb;
 pub mod probe;
 pub mod proxy;
+pub mod queue;
 pub mod routing;
 pub mod settings;
 pub mod snapshot;
 pub mod source;
+pub mod sources;
 pub mod stats;
 pub mod telemetry;
 pub mod tls;

@@ -11,6 +11,7 @@ pub mod framing;
 mod http1;
 mod http2;
 mod isolate;
+mod queue;
 pub mod record;
 pub mod reply;
 pub mod request;

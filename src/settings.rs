@@ -52,6 +52,14 @@ pub struct RouterSettings {
     pub domain: String,
     /// Connections at once; more wait in the kernel's backlog [LSN-7].
     pub max_connections: usize,
+    /// Connections at once from one source, an IPv4 address or a /64 of IPv6; 0 means any number
+    /// (S-50). With PROXY protocol the source is that of the header; without, it is the socket's
+    /// peer, so this is for routers that see their clients' addresses.
+    pub max_connections_per_source: usize,
+    /// TLS handshakes at once in one worker; more wait in their order (decisions 14).
+    pub max_handshakes: usize,
+    /// Requests that may wait for one endpoint of a route with `pod-concurrent-connections`.
+    pub max_queue: usize,
     /// Access log on stdout.
     pub access_log: bool,
     /// All durations.
@@ -83,6 +91,9 @@ impl Default for RouterSettings {
             disable_http2: false,
             domain: String::new(),
             max_connections: 50_000,
+            max_connections_per_source: 0,
+            max_handshakes: 64,
+            max_queue: 10_000,
             access_log: true,
             timeouts: Timeouts::default(),
         }

@@ -17,7 +17,7 @@ use crate::{
     routing::table::RouteTable,
     stats::UpstreamStats,
     tls::store::CertStore,
-    upstream::peer::Peer,
+    upstream::{gate::Gate, peer::Peer},
     zone::Zone,
 };
 
@@ -124,4 +124,7 @@ pub struct Server {
     pub label: Arc<str>,
     /// Counters of this server in this backend.
     pub stats: Arc<UpstreamStats>,
+    /// Limits the requests at once to this server in this backend, if the route has a limit; all
+    /// servers of a backend have one, or none has [PODC-1].
+    pub gate: Option<Arc<Gate>>,
 }

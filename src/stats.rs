@@ -32,9 +32,31 @@ impl Gauge {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// Adds one; the level with it, for a [`Peak`].
+    pub fn rise(&self) -> u64 {
+        u64::try_from(self.0.fetch_add(1, Relaxed) + 1).unwrap_or(0)
+    }
+
     /// The present level.
     #[must_use]
     pub fn load(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The highest level that was ever noted, with any number of writers.
+#[derive(Debug, Default)]
+pub struct Peak(AtomicU64);
+
+impl Peak {
+    /// Notes a level.
+    pub fn note(&self, level: u64) {
+        self.0.fetch_max(level, Relaxed);
+    }
+
+    /// The highest so far.
+    #[must_use]
+    pub fn load(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
@@ -140,13 +162,22 @@ pub struct UpstreamStats {
     pub workers: PerWorker<UpstreamCounters>,
     /// Requests in flight now.
     pub in_flight: Gauge,
+    /// Requests that wait for a place (`pod-concurrent-connections`).
+    pub queued: Gauge,
+    /// Most that ever waited at once.
+    pub most_queued: Peak,
 }
 
 impl UpstreamStats {
     /// Zeroed counters for `workers` workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        Self { workers: PerWorker::new(workers), in_flight: Gauge::default() }
+        Self {
+            workers: PerWorker::new(workers),
+            in_flight: Gauge::default(),
+            queued: Gauge::default(),
+            most_queued: Peak::default(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! L3: connections to pods: who is dialled, the pool of idle connections, sending a request.
 
 pub mod body;
+pub mod gate;
 pub mod h1;
 pub mod peer;
 pub mod pool;

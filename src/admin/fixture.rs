@@ -31,6 +31,7 @@ fn server(address: &str, pod: &str, weight: u16) -> Server {
         pod: pod.into(),
         label: address.into(),
         stats: Arc::new(UpstreamStats::new(2)),
+        gate: None,
     }
 }
 

@@ -191,6 +191,7 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     set(&mut settings.router_name, args.router_name);
     set(&mut settings.domain, args.router_domain);
     set(&mut settings.max_connections, args.max_connections);
+    set(&mut settings.max_connections_per_source, args.max_connections_per_source);
     settings.dns = args.dns.or(settings.dns);
     settings.default_cert = default_cert.or(settings.default_cert);
     settings.redirect_https_port = args.redirect_https_port.or(settings.redirect_https_port);

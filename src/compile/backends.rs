@@ -16,17 +16,22 @@ use crate::{
     balance::{Algorithm, Balancer, Defaults, endpoint_weights},
     model::{
         finding::{Finding, codes},
+        grammar,
         objects::{ObjectKey, Stored},
         route::{Route, Termination},
     },
     settings::RouterSettings,
     snapshot::{Backend, Server},
     stats::UpstreamStats,
-    upstream::peer::{Peer, PeerKey},
+    upstream::{
+        gate::Gate,
+        peer::{Peer, PeerKey},
+    },
     zone::{EndpointEntry, Port, Protocol, ServiceEntry, Zone},
 };
 
 const BALANCE: &str = "haproxy.router.openshift.io/balance";
+const CONCURRENT: &str = "haproxy.router.openshift.io/pod-concurrent-connections";
 
 type BackendKey = (ObjectKey, Termination);
 
@@ -36,7 +41,38 @@ struct Kept {
     stats: Arc<UpstreamStats>,
     position: Arc<AtomicUsize>,
     /// By Service as well: two Services of a route may select the same pod.
-    servers: HashMap<(Arc<str>, PeerKey), Arc<UpstreamStats>>,
+    servers: HashMap<(Arc<str>, PeerKey), KeptServer>,
+}
+
+#[derive(Debug)]
+struct KeptServer {
+    stats: Arc<UpstreamStats>,
+    gate: Option<Arc<Gate>>,
+}
+
+/// The limit of a route on the requests at once to each endpoint, and how many may wait.
+#[derive(Clone, Copy)]
+struct Cap {
+    limit: usize,
+    bound: usize,
+}
+
+impl KeptServer {
+    fn new(workers: usize) -> Self {
+        Self { stats: Arc::new(UpstreamStats::new(workers)), gate: None }
+    }
+
+    /// The gate for `cap`: the one that there is, so that what runs and waits goes on counting.
+    fn gate(&mut self, cap: Option<Cap>) -> Option<Arc<Gate>> {
+        self.gate = cap.map(|Cap { limit, bound }| match self.gate.take() {
+            Some(gate) => {
+                gate.set_limit(limit);
+                gate
+            },
+            None => Gate::new(limit, bound),
+        });
+        self.gate.clone()
+    }
 }
 
 /// All backends of the process.
@@ -44,6 +80,7 @@ struct Kept {
 pub(super) struct Backends {
     workers: usize,
     allow_loopback: bool,
+    max_queue: usize,
     peers: HashMap<PeerKey, Arc<Peer>>,
     kept: HashMap<BackendKey, Kept>,
     next_peers: HashMap<PeerKey, Arc<Peer>>,
@@ -63,6 +100,7 @@ impl Backends {
         Self {
             workers: settings.workers,
             allow_loopback: settings.allow_loopback_endpoints,
+            max_queue: settings.max_queue,
             peers: HashMap::new(),
             kept: HashMap::new(),
             next_peers: HashMap::new(),
@@ -112,7 +150,8 @@ impl Backends {
             position: Arc::default(),
             servers: HashMap::new(),
         });
-        let mut server_stats = HashMap::new();
+        let cap = self.cap(route);
+        let mut kept_servers = HashMap::new();
         let mut servers = Vec::new();
         let mut check =
             counts.iter().filter(|(weight, _)| *weight > 0).map(|(_, n)| n).sum::<usize>() > 1;
@@ -122,21 +161,20 @@ impl Backends {
             for Found { address, pod, .. } in found {
                 let peer = self.peer(PeerKey { address, pod: Arc::clone(&pod) });
                 let id = (Arc::clone(&service), peer.key.clone());
-                let stats = kept
-                    .servers
-                    .remove(&id)
-                    .unwrap_or_else(|| Arc::new(UpstreamStats::new(self.workers)));
-                server_stats.insert(id, Arc::clone(&stats));
+                let mut server =
+                    kept.servers.remove(&id).unwrap_or_else(|| KeptServer::new(self.workers));
+                let (stats, gate) = (Arc::clone(&server.stats), server.gate(cap));
+                kept_servers.insert(id, server);
                 let label = address.to_string().into();
                 let service = Arc::clone(&service);
-                servers.push(Server { peer, weight, service, pod, label, stats });
+                servers.push(Server { peer, weight, service, pod, label, stats, gate });
             }
         }
         if check {
             // [HC-1]: only where there is a choice, and never an idled service.
             self.checked.extend(servers.iter().map(|s| (s.peer.id, Arc::clone(&s.peer))));
         }
-        kept.servers = server_stats;
+        kept.servers = kept_servers;
         let weights: Vec<u16> = servers.iter().map(|server| server.weight).collect();
         let balancer =
             Balancer::new(algorithm(route, &counts), &weights, Arc::clone(&kept.position));
@@ -146,6 +184,13 @@ impl Backends {
         self.next_kept.insert(key, kept);
         let servers = servers.into();
         Arc::new(Backend { name: name.into(), servers, balancer, checked: check, stats })
+    }
+
+    /// What `pod-concurrent-connections` says; zero and less mean no limit [PODC-1].
+    fn cap(&self, route: &Stored<Route>) -> Option<Cap> {
+        let limit = annotation(route, CONCURRENT).and_then(grammar::parse_integer)?;
+        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0)?;
+        Some(Cap { limit, bound: self.max_queue })
     }
 
     /// The peer of `key`: the one that is known, or a new one.

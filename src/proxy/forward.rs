@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::{Body, Incoming};
 
 use super::{
-    framing, reply,
+    framing, queue, reply,
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, MAX_TRIES, Tried},
@@ -205,7 +205,9 @@ async fn send_somewhere(
             continue;
         };
         let elsewhere = last.replace(index).is_some_and(|last| last != index);
+        let place = queue::place(exchange, route, index).await?;
         exchange.dispatch(route, index);
+        exchange.hold(place);
         exchange.count(|counters| counters.redispatches.add(u64::from(elsewhere)));
         let peer = &route.backend.servers[index].peer;
         let (mut sender, reused) =

@@ -28,7 +28,7 @@ use crate::{
     model::reason::Reason,
     snapshot::CompiledRoute,
     stats::{UpstreamCounters, response_class},
-    upstream::{body::Progress, h1::Sender, pool::Put},
+    upstream::{body::Progress, gate::Place, h1::Sender, pool::Put},
 };
 
 /// One request while it runs. Boxed at once: it is large, and passes through many hands.
@@ -43,6 +43,8 @@ pub struct Exchange {
     started: Instant,
     /// Set while a server of the route's backend has this request.
     dispatched: bool,
+    /// The place that it takes there, when places are limited.
+    place: Option<Place>,
 }
 
 impl Exchange {
@@ -77,6 +79,7 @@ impl Exchange {
             progress: Rc::default(),
             started: Instant::now(),
             dispatched: false,
+            place: None,
         })
     }
 
@@ -97,6 +100,11 @@ impl Exchange {
         self.dispatched = true;
     }
 
+    /// The request takes `place` until another server has it or it ends.
+    pub(super) fn hold(&mut self, place: Option<Place>) {
+        self.place = place;
+    }
+
     /// Counts on the present server and on the backend.
     pub fn count(&self, count: impl Fn(&UpstreamCounters)) {
         let Some(route) = &self.record.route else { return };
@@ -113,7 +121,9 @@ impl Exchange {
         self.record.termination = super::reply::termination(reason);
     }
 
-    fn release(&mut self) {
+    /// The server that has the request is let go.
+    pub(super) fn release(&mut self) {
+        self.place = None;
         if !std::mem::take(&mut self.dispatched) {
             return;
         }

@@ -3,6 +3,7 @@
 //! Called by `forward` for the first try and for each further one. Pure but for the counters it
 //! reads.
 
+use super::queue;
 use crate::{model::reason::Reason, snapshot::Backend};
 
 /// Most tries of one request: the first and three more [RETRY-1].
@@ -44,6 +45,9 @@ impl Tried {
 #[must_use]
 pub fn choose(backend: &Backend, tried: &Tried, draw: u64) -> Option<usize> {
     let servers = &backend.servers;
+    if servers.first().is_some_and(|server| server.gate.is_some()) {
+        return queue::choose(backend, tried.as_slice(), draw);
+    }
     backend.balancer.pick_excluding(
         draw,
         tried.as_slice(),
@@ -87,6 +91,7 @@ mod tests {
                 pod: "".into(),
                 label: "10.0.0.1:80".into(),
                 stats: Arc::new(UpstreamStats::new(1)),
+                gate: None,
             };
             let backend = Backend {
                 name: "be_http:app:web".into(),

@@ -14,6 +14,7 @@ mod live;
 mod peers;
 mod process;
 mod proxy_header;
+mod queue;
 mod retry;
 mod timeouts;
 mod upgrade;

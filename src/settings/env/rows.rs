@@ -79,6 +79,17 @@ pub const ENV: &[Row] = &[
     ),
     row("ROUTER_MAX_CONNECTIONS", "connections at once", Kind::Text(max_connections)),
     row(
+        "WHARF_MAX_CONNECTIONS_PER_SOURCE",
+        "connections at once from an IPv4 address or an IPv6 /64; 0 for any number",
+        Kind::Text(max_connections_per_source),
+    ),
+    row("WHARF_MAX_HANDSHAKES", "TLS handshakes at once in one worker", Kind::Text(max_handshakes)),
+    row(
+        "WHARF_MAX_QUEUE",
+        "requests that wait for one endpoint of a route with pod-concurrent-connections",
+        Kind::Text(max_queue),
+    ),
+    row(
         "ROUTER_DEFAULT_CONNECT_TIMEOUT",
         "connecting to a pod",
         Kind::Duration(|settings, value| settings.timeouts.connect = value),
@@ -351,6 +362,31 @@ fn max_connections(settings: &mut RouterSettings, value: &str) -> Outcome {
     let number = grammar::parse_integer(value).and_then(|number| usize::try_from(number).ok());
     settings.max_connections = number.filter(|number| *number > 0).unwrap_or(NO_LIMIT);
     Outcome::Used
+}
+
+fn count(value: &str) -> Option<usize> {
+    grammar::parse_integer(value).and_then(|number| usize::try_from(number).ok())
+}
+
+fn max_connections_per_source(settings: &mut RouterSettings, value: &str) -> Outcome {
+    count(value).map_or(Outcome::Noted("is not a number; there is no limit"), |number| {
+        settings.max_connections_per_source = number;
+        Outcome::Used
+    })
+}
+
+fn max_handshakes(settings: &mut RouterSettings, value: &str) -> Outcome {
+    count(value).filter(|number| *number > 0).map_or(NOT_A_COUNT, |number| {
+        settings.max_handshakes = number;
+        Outcome::Used
+    })
+}
+
+fn max_queue(settings: &mut RouterSettings, value: &str) -> Outcome {
+    count(value).map_or(NOT_A_COUNT, |number| {
+        settings.max_queue = number;
+        Outcome::Used
+    })
 }
 
 fn drain_grace(settings: &mut RouterSettings, value: &str) -> Outcome {

@@ -70,6 +70,7 @@ const HONOURED: &[&str] = &[
     "disable_cookies",
     "ip_allowlist",
     "ip_whitelist",
+    "pod-concurrent-connections",
     "set-forwarded-headers",
     "timeout",
     "timeout-tunnel",

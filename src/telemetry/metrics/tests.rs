@@ -14,6 +14,8 @@ fn scrape() -> String {
     let backend = &snapshot.routes[0].compiled.as_ref().unwrap().backend;
     backend.stats.workers.cell(0).requests.add(5);
     backend.servers[1].peer.set_up(false);
+    backend.stats.most_queued.note(backend.stats.queued.rise());
+    backend.servers[0].stats.queued.rise();
     let extra =
         Extra { max_connections: 50_000, applies: 2, apply_seconds: 0.5, ..Extra::default() };
     encode(&snapshot, &stats, extra)
@@ -29,6 +31,9 @@ fn values_have_openshift_names_and_labels() {
         "haproxy_frontend_http_requests_total{frontend=\"public\"} 3",
         "haproxy_frontend_http_responses_total{frontend=\"public\",code=\"5xx\"} 2",
         "haproxy_backend_connections_total{backend=\"https-edge\",namespace=\"shop\",route=\"web\"} 5",
+        "haproxy_backend_current_queue{backend=\"https-edge\",namespace=\"shop\",route=\"web\"} 1",
+        "haproxy_backend_max_queue{backend=\"https-edge\",namespace=\"shop\",route=\"web\"} 1",
+        "haproxy_server_current_queue{server=\"10.1.0.4:8080\",namespace=\"shop\",route=\"web\",pod=\"web-1\",service=\"web\"} 1",
         "haproxy_backend_up{backend=\"https-edge\",namespace=\"shop\",route=\"web\"} 1",
         "haproxy_server_up{server=\"10.1.0.5:8080\",namespace=\"shop\",route=\"web\",pod=\"web-2\",service=\"web\"} 0",
         "template_router_reload_seconds_sum 0.5",

@@ -14,10 +14,14 @@ const SERVER_THRESHOLD: usize = 500;
 /// Families that backends and servers share: the end of the name, the meaning, and the value.
 type Family = (&'static str, &'static str, fn(&UpstreamStats) -> u64);
 
-const FAMILIES: [Family; 11] = [
+const FAMILIES: [Family; 13] = [
     ("current_sessions", "Requests in flight.", |stats| {
         u64::try_from(stats.in_flight.load()).unwrap_or(0)
     }),
+    ("current_queue", "Requests that wait for a place.", |stats| {
+        u64::try_from(stats.queued.load()).unwrap_or(0)
+    }),
+    ("max_queue", "Most requests that ever waited at once.", |stats| stats.most_queued.load()),
     ("connections_total", "Requests.", |stats| sum(stats, |cell| &cell.requests)),
     ("bytes_in_total", "Request bytes.", |stats| sum(stats, |cell| &cell.bytes_in)),
     ("bytes_out_total", "Response bytes.", |stats| sum(stats, |cell| &cell.bytes_out)),

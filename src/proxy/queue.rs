@@ -1,0 +1,102 @@
+//! Step 3: the line in front of an endpoint, where a route limits the requests at once to each of its
+//! endpoints (`pod-concurrent-connections`, [PODC-1]).
+//!
+//! Called by `select` and `forward`; a route without the annotation gets away with a branch. Requests
+//! go where there is room, by the route's balancer. When there is none they wait in the line of one
+//! endpoint, first come first served over all workers, until the queue timeout, which is the connect
+//! timeout as in OpenShift's router (spec/route.md 13). With `balance: source` a client stays with its
+//! endpoint and waits there.
+
+use std::{sync::Arc, time::Duration};
+
+use super::response::Exchange;
+use crate::{
+    balance::Algorithm,
+    model::reason::Reason,
+    snapshot::{Backend, CompiledRoute, Server},
+    stats::UpstreamStats,
+    upstream::gate::{Asked, Gate, Place, Waiting},
+};
+
+/// A server of a backend whose servers have gates: one with room if there is one, else the one that
+/// the balancer finds least loaded with those that wait counted in.
+pub(super) fn choose(backend: &Backend, tried: &[usize], draw: u64) -> Option<usize> {
+    let servers = &backend.servers;
+    let is_up = |index: usize| !backend.checked || servers[index].peer.is_up();
+    let load = |index: usize| servers[index].peer.in_flight.load() + waiting(&servers[index]);
+    let pick =
+        |usable: &dyn Fn(usize) -> bool| backend.balancer.pick_excluding(draw, tried, usable, load);
+    let has_room = |index: usize| gate(&servers[index]).is_none_or(|gate| gate.has_room());
+    let roomy = match backend.balancer.algorithm() {
+        Algorithm::Source => None,
+        Algorithm::Leastconn | Algorithm::Random | Algorithm::RoundRobin => {
+            pick(&|index| is_up(index) && has_room(index))
+        },
+    };
+    roomy.or_else(|| pick(&is_up))
+}
+
+fn gate(server: &Server) -> Option<&Arc<Gate>> {
+    server.gate.as_ref()
+}
+
+fn waiting(server: &Server) -> i64 {
+    server.stats.queued.load()
+}
+
+/// The place at server `index` of `route` that the request may take, once there is one; none is needed
+/// where places are not limited.
+///
+/// # Errors
+/// When too many wait already, or none became free within the queue timeout.
+pub(super) async fn place(
+    exchange: &mut Exchange,
+    route: &CompiledRoute,
+    index: usize,
+) -> Result<Option<Place>, Reason> {
+    let server = &route.backend.servers[index];
+    let Some(gate) = gate(server) else { return Ok(None) };
+    // A place at a server that failed is of no more use, and may be the one that is waited for.
+    exchange.release();
+    match gate.enter() {
+        Asked::Admitted(place) => {
+            exchange.record.times.queue.get_or_insert(0);
+            Ok(Some(place))
+        },
+        Asked::Full => Err(Reason::QueueFull),
+        // Boxed: it is rare, and would be room in every request.
+        Asked::Wait(waiting) => Box::pin(wait(exchange, route, server, waiting)).await.map(Some),
+    }
+}
+
+async fn wait(
+    exchange: &mut Exchange,
+    route: &CompiledRoute,
+    server: &Server,
+    waiting: Waiting,
+) -> Result<Place, Reason> {
+    let _counted = [Queued::at(&server.stats), Queued::at(&route.backend.stats)];
+    let limit: Duration = exchange.connection.worker.settings.timeouts.connect;
+    let since = exchange.elapsed();
+    let admitted = tokio::time::timeout(limit, waiting.admitted()).await;
+    let waited = exchange.elapsed().saturating_sub(since);
+    let before = exchange.record.times.queue.unwrap_or(0);
+    exchange.record.times.queue = Some(before.saturating_add(waited));
+    admitted.map_err(|_elapsed| Reason::QueueTimeout)
+}
+
+/// Counts a request as waiting until it is dropped, however the wait ends.
+struct Queued<'a>(&'a UpstreamStats);
+
+impl<'a> Queued<'a> {
+    fn at(stats: &'a UpstreamStats) -> Self {
+        stats.most_queued.note(stats.queued.rise());
+        Self(stats)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.queued.add(-1);
+    }
+}
