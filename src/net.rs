@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod clock;
 pub mod connect;
+pub mod descriptors;
 pub mod listen;
 pub mod peek;
 pub mod proxy_protocol;

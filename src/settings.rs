@@ -11,6 +11,10 @@ use std::{
     time::Duration,
 };
 
+/// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
+/// enough to count in.
+pub const NO_LIMIT: usize = u32::MAX as usize;
+
 /// Settings of `wharf router`.
 #[derive(Clone, Debug)]
 pub struct RouterSettings {
@@ -56,8 +60,12 @@ pub struct RouterSettings {
     /// (S-50). With PROXY protocol the source is that of the header; without, it is the socket's
     /// peer, so this is for routers that see their clients' addresses.
     pub max_connections_per_source: usize,
-    /// TLS handshakes at once in one worker; more wait in their order (decisions 14).
+    /// TLS handshakes that one worker answers between two looks at its sockets; more wait in their
+    /// order (decisions 14).
     pub max_handshakes: usize,
+    /// Requests at once in one worker; more get 503 (`overload`). A connection of HTTP/1 has one
+    /// request at a time, so with the default only streams of HTTP/2 can reach this.
+    pub max_requests: usize,
     /// Requests that may wait for one endpoint of a route with `pod-concurrent-connections`.
     pub max_queue: usize,
     /// Access log on stdout.
@@ -92,7 +100,8 @@ impl Default for RouterSettings {
             domain: String::new(),
             max_connections: 50_000,
             max_connections_per_source: 0,
-            max_handshakes: 64,
+            max_handshakes: 8,
+            max_requests: 50_000,
             max_queue: 10_000,
             access_log: true,
             timeouts: Timeouts::default(),

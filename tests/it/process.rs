@@ -1,18 +1,29 @@
-//! The binary itself: signals, exit codes, and what it says when it cannot start.
+//! The binary itself: signals, exit codes, what it says when it cannot start, and how it lives with few
+//! descriptors.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::Path,
     process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::Arc,
+    time::Instant,
 };
 
+use http::Request;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::harness::{
     client::{self, Client},
     eventually,
+    http2::{self, Http2},
     manifest::{self, app, route},
     pod::{Act, Pod},
     within,
@@ -42,6 +53,9 @@ fn text(bytes: &[u8]) -> String {
 struct Router {
     child: Child,
     http: SocketAddr,
+    admin: SocketAddr,
+    /// What it logged before it listened.
+    said: String,
     _folder: TempDir,
     log: BufReader<ChildStderr>,
 }
@@ -56,12 +70,25 @@ impl Drop for Router {
 impl Router {
     /// Starts one over `objects` with these variables and waits until it serves.
     async fn start(objects: &[Value], variables: &[(&'static str, &'static str)]) -> Self {
+        Self::limited("", objects, variables).await
+    }
+
+    /// As [`Self::start`], behind a line of shell such as `ulimit -n 256;`.
+    async fn limited(
+        first: &str,
+        objects: &[Value],
+        variables: &[(&'static str, &'static str)],
+    ) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("main.yaml"), manifest::text(objects))
             .expect("the folder is writable");
         let any = "127.0.0.1:0";
-        let mut command = wharf(&["router", "--log-json", "--no-access-log", "--workers", "2"]);
+        let mut command = Command::new("/bin/sh");
         command
+            .env_clear()
+            .stdin(Stdio::null())
+            .args(["-c", &format!("{first} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_wharf")])
+            .args(["router", "--log-json", "--no-access-log", "--workers", "2"])
             .args(["--http", any, "--https", any, "--admin", any])
             .args(["--allow-loopback-endpoints", "--manifests"])
             .arg(folder.path())
@@ -71,8 +98,9 @@ impl Router {
         let mut child = command.spawn().expect("the binary runs");
         let stderr = child.stderr.take().expect("a pipe");
         let reads = tokio::task::spawn_blocking(move || listening(stderr));
-        let (log, http) = within("the router to listen", reads).await.expect("it says where");
-        let router = Self { child, http, _folder: folder, log };
+        let Listening { log, said, http, admin } =
+            within("the router to listen", reads).await.expect("it says where");
+        let router = Self { child, http, admin, said, _folder: folder, log };
         eventually("the route", async || {
             let mut client = Client::connect(http).await;
             (client.get(HOST, "/ready").await.status() == 200).then_some(())
@@ -100,16 +128,27 @@ impl Router {
     }
 }
 
+struct Listening {
+    log: BufReader<ChildStderr>,
+    said: String,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
 /// Reads the log up to the line that tells the ports.
-fn listening(stderr: ChildStderr) -> (BufReader<ChildStderr>, SocketAddr) {
+fn listening(stderr: ChildStderr) -> Listening {
     let mut log = BufReader::new(stderr);
-    let mut line = String::new();
+    let (mut said, mut line) = (String::new(), String::new());
     while log.read_line(&mut line).expect("the log is text") > 0 {
         let event: Value = serde_json::from_str(&line).expect("a JSON line");
         if event["fields"]["message"] == "listening" {
-            let http = event["fields"]["http"].as_str().expect("an address");
-            return (log, http.parse().expect("an address"));
+            let address = |name| {
+                let text = event["fields"][name].as_str().expect("an address");
+                text.parse().expect("an address")
+            };
+            return Listening { http: address("http"), admin: address("admin"), log, said };
         }
+        said.push_str(&line);
         line.clear();
     }
     unreachable!("the router ended without listening");
@@ -271,4 +310,146 @@ async fn check_says_where_and_exits_1() {
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(said.contains("bad.yaml:6:"), "{said}");
     assert!(said.contains("WH1"), "{said}");
+}
+
+/// The value of a metric without labels, asked for on `admin`.
+async fn metric(admin: &mut Client<TcpStream>, name: &str) -> u64 {
+    let answer = admin.get("localhost", "/metrics").await;
+    assert_eq!(answer.status(), 200);
+    let text = answer.text();
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        rest.strip_prefix("{}").unwrap_or(rest).strip_prefix(' ').map(str::to_owned)
+    };
+    let line = text.lines().find_map(value);
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().expect("a number")
+}
+
+/// The limit on open files is raised as far as it goes without a privilege.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_limit_on_open_files_is_raised_at_start() {
+    let pod = pod().await;
+    let objects = app(route("a", HOST), &[pod.address]);
+    let router = Router::limited("ulimit -S -n 128;", &objects, &[]).await;
+    let mut admin = Client::connect(router.admin).await;
+    let limit = metric(&mut admin, "process_max_fds").await;
+    assert!(limit > 128, "{limit}");
+    // Whether it is enough is another matter.
+    assert_eq!(limit < 100_144, router.said.contains("fewer connections"), "{}", router.said);
+}
+
+/// with 256 descriptors 1,000 clients get their answers, 56 connections at a time; those that are
+/// in never see an error, and the descriptors never run out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_35_the_limit_on_connections_is_lowered_to_what_descriptors_allow() {
+    const ALLOWED: u64 = 56;
+    const CLIENTS: usize = 1_000;
+    wharf::net::descriptors::raise().expect("room for the clients");
+    let pod = pod().await;
+    let objects = app(route("a", HOST), &[pod.address]);
+    let router = Router::limited("ulimit -n 256;", &objects, &[]).await;
+    assert_eq!(router.said.matches("fewer connections at once than wanted").count(), 1);
+    assert!(router.said.contains("\"allowed\":56"), "{}", router.said);
+    let mut admin = Client::connect(router.admin).await;
+    assert_eq!(metric(&mut admin, "haproxy_max_connections").await, ALLOWED);
+    let mut existing = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::connect(router.http).await;
+        assert_eq!(client.get(HOST, "/ready").await.status(), 200);
+        existing.push(client);
+    }
+    let go = Arc::new(Semaphore::new(0));
+    let mut crowd = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (go, http) = (Arc::clone(&go), router.http);
+        crowd.spawn(async move {
+            let stream = TcpStream::connect(http).await.expect("never refused");
+            let mut client = Client::over(stream);
+            client.stream.write_all(client::get(HOST, "/ready").as_bytes()).await.expect("open");
+            // Its turn may be long in coming, so that there is no limit to this.
+            let mut first = [0; 15];
+            client.stream.read_exact(&mut first).await.expect("an answer");
+            assert_eq!(&first, b"HTTP/1.1 200 OK");
+            let _stays_open = go.acquire().await;
+        });
+    }
+    eventually("as many as are allowed", async || {
+        (metric(&mut admin, "wharf_connections").await == ALLOWED).then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        for client in &mut existing {
+            assert_eq!(client.get(HOST, "/ready").await.status(), 200);
+        }
+    }
+    assert_eq!(metric(&mut admin, "wharf_connections").await, ALLOWED);
+    assert!(metric(&mut admin, "wharf_connection_limit_reached_total").await > 0);
+    go.add_permits(CLIENTS);
+    within("everybody", async {
+        while let Some(served) = crowd.join_next().await {
+            served.expect("served");
+        }
+    })
+    .await;
+    for client in &mut existing {
+        assert_eq!(client.get(HOST, "/ready").await.status(), 200);
+    }
+    assert_eq!(metric(&mut admin, "wharf_accept_errors_total").await, 0);
+    // The test's own end of every descriptor is closed; the router's are, too.
+    eventually("descriptors to be free", async || {
+        (metric(&mut admin, "process_open_fds").await < 128).then_some(())
+    })
+    .await;
+}
+
+/// when descriptors do run out (streams of HTTP/2 need one each towards the pod), accepting waits
+/// and is counted, but neither ends nor spins; who is in is served, and afterwards everybody is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_35_accepting_outlives_the_end_of_descriptors() {
+    const STREAMS: usize = 100;
+    let (pod, other) = (pod().await, pod().await);
+    let mut objects = app(route("a", HOST), &[pod.address]);
+    objects.extend(app(route("b", "b.example.com"), &[other.address]));
+    let router = Router::limited("ulimit -n 256;", &objects, &[]).await;
+    let mut admin = Client::connect(router.admin).await;
+    let mut existing = Client::connect(router.http).await;
+    assert_eq!(existing.get("b.example.com", "/ready").await.status(), 200);
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        let stream = TcpStream::connect(router.http).await.expect("there is room yet");
+        let mut client = Http2::over(stream).await;
+        let streams: Vec<_> = (0..STREAMS)
+            .map(|_| {
+                let url = format!("http://{HOST}/held");
+                tokio::spawn(client.start(Request::get(url).body(http2::body("")).expect("one")))
+            })
+            .collect();
+        greedy.push((client, streams));
+    }
+    let mut waiting = Vec::new();
+    let since = Instant::now();
+    let errors = eventually("accepting to fail", async || {
+        // Until then they are let in, and take what is left.
+        let mut client = Client::connect(router.http).await;
+        client.send(client::get(HOST, "/ready")).await;
+        waiting.push(client);
+        assert_eq!(existing.get("b.example.com", "/ready").await.status(), 200);
+        let errors = metric(&mut admin, "wharf_accept_errors_total").await;
+        (errors > 3).then_some(errors)
+    })
+    .await;
+    for _ in 0..200 {
+        assert_eq!(existing.get("b.example.com", "/ready").await.status(), 200);
+    }
+    let more = metric(&mut admin, "wharf_accept_errors_total").await - errors;
+    // Two workers, a pause of 50 ms each; what spins would make thousands.
+    let most = 4 + since.elapsed().as_millis() / 50 * 2;
+    assert!(u128::from(more) <= most, "{more} errors, at most {most} expected");
+    for (client, streams) in greedy {
+        streams.iter().for_each(JoinHandle::abort);
+        drop(client);
+    }
+    let last = waiting.last_mut().expect("one that waited");
+    assert_eq!(last.response().await.status(), 200, "it had only to wait");
+    assert_eq!(Client::connect(router.http).await.get(HOST, "/ready").await.status(), 200);
 }

@@ -7,11 +7,10 @@ use std::{
 };
 
 use super::{Kind, Outcome, RouterSettings, Row};
-use crate::{model::grammar, settings::parse};
-
-/// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
-/// enough to count in.
-const NO_LIMIT: usize = u32::MAX as usize;
+use crate::{
+    model::grammar,
+    settings::{NO_LIMIT, parse},
+};
 
 const NOT_A_PORT: Outcome = Outcome::Noted("is not a port number; the default is used");
 const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the default is used");
@@ -83,7 +82,16 @@ pub const ENV: &[Row] = &[
         "connections at once from an IPv4 address or an IPv6 /64; 0 for any number",
         Kind::Text(max_connections_per_source),
     ),
-    row("WHARF_MAX_HANDSHAKES", "TLS handshakes at once in one worker", Kind::Text(max_handshakes)),
+    row(
+        "WHARF_MAX_HANDSHAKES",
+        "TLS handshakes that a worker answers before it looks after requests again",
+        Kind::Text(max_handshakes),
+    ),
+    row(
+        "WHARF_MAX_REQUESTS",
+        "requests at once in one worker; more get 503",
+        Kind::Text(max_requests),
+    ),
     row(
         "WHARF_MAX_QUEUE",
         "requests that wait for one endpoint of a route with pod-concurrent-connections",
@@ -378,6 +386,13 @@ fn max_connections_per_source(settings: &mut RouterSettings, value: &str) -> Out
 fn max_handshakes(settings: &mut RouterSettings, value: &str) -> Outcome {
     count(value).filter(|number| *number > 0).map_or(NOT_A_COUNT, |number| {
         settings.max_handshakes = number;
+        Outcome::Used
+    })
+}
+
+fn max_requests(settings: &mut RouterSettings, value: &str) -> Outcome {
+    count(value).filter(|number| *number > 0).map_or(NOT_A_COUNT, |number| {
+        settings.max_requests = number;
         Outcome::Used
     })
 }

@@ -69,6 +69,26 @@ fn a_bad_duration_gives_the_default_and_a_note_tmo_3() {
     }
 }
 
+#[test]
+fn limits_go_to_their_fields_and_a_bad_one_gives_the_default() {
+    type Field = fn(&RouterSettings) -> usize;
+    let rows: [(&str, Field, bool); 4] = [
+        ("WHARF_MAX_CONNECTIONS_PER_SOURCE", |s| s.max_connections_per_source, true),
+        ("WHARF_MAX_HANDSHAKES", |s| s.max_handshakes, false),
+        ("WHARF_MAX_REQUESTS", |s| s.max_requests, false),
+        ("WHARF_MAX_QUEUE", |s| s.max_queue, true),
+    ];
+    for (name, field, may_be_zero) in rows {
+        assert_eq!(field(&quiet(&[(name, "77")])), 77, "{name}");
+        for bad in ["-1", "many", "0"] {
+            let (settings, notes) = read(&[(name, bad)]).unwrap();
+            let zero = bad == "0" && may_be_zero;
+            let expected = if zero { 0 } else { field(&RouterSettings::default()) };
+            assert_eq!((field(&settings), notes.is_empty()), (expected, zero), "{name}={bad}");
+        }
+    }
+}
+
 /// [CONV-1]
 #[test]
 fn booleans_go_to_their_fields_conv_1() {
