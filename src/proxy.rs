@@ -1,6 +1,6 @@
 //! L4: the request path, one file per step.
 //!
-//! `entry` (connection) → `http1` or `http2` → `serve` (order of the steps) → `request` (gate) → `routing::table` →
+//! `entry` (connection, with `handshake`) → `http1` or `http2` → `serve` (order of the steps) → `request` (gate) → `routing::table` →
 //! `select` → `upstream::pool` / `upstream::h1` by `forward` → `response` or `upgrade`; `reply` makes
 //! the router's own answers; `record` and `stats` are what is left behind. Everything runs on one
 //! worker's thread; a request holds Arcs of its route, never a snapshot.
@@ -8,6 +8,7 @@
 pub mod entry;
 pub mod forward;
 pub mod framing;
+pub mod handshake;
 mod http1;
 mod http2;
 mod isolate;

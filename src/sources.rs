@@ -35,9 +35,8 @@ impl From<IpAddr> for Source {
 }
 
 /// The open connections of each source, over all workers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sources {
-    limit: usize,
     /// Locked for an addition, once when a connection begins and once when it ends.
     open: Mutex<HashMap<Source, usize, foldhash::fast::RandomState>>,
 }
@@ -50,19 +49,13 @@ pub struct Counted {
 }
 
 impl Sources {
-    /// An empty table that lets each source have `limit` connections.
+    /// Counts a connection from `address`; `None` when its source has `limit` already.
     #[must_use]
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, open: Mutex::default() })
-    }
-
-    /// Counts a connection from `address`; `None` when its source has as many as it may.
-    #[must_use]
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
+    pub fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<Counted> {
         let source = Source::from(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(source).or_default();
-        if *count >= self.limit {
+        if *count >= limit {
             if *count == 0 {
                 open.remove(&source);
             }
@@ -120,19 +113,20 @@ mod tests {
 
     #[test]
     fn s_50_a_source_at_its_limit_is_refused_and_others_are_not() {
-        let sources = Sources::new(2);
-        let held = [sources.enter(ip("192.0.2.1")), sources.enter(ip("192.0.2.1"))];
+        let sources = Arc::<Sources>::default();
+        let enter = |address| sources.enter(ip(address), 2);
+        let held = [enter("192.0.2.1"), enter("192.0.2.1")];
         assert!(held.iter().all(Option::is_some));
-        assert!(sources.enter(ip("192.0.2.1")).is_none());
-        let other = sources.enter(ip("192.0.2.2"));
+        assert!(enter("192.0.2.1").is_none());
+        let other = enter("192.0.2.2");
         assert!(other.is_some());
         assert_eq!(sources.len(), 2);
         drop(held);
         assert_eq!(sources.len(), 1, "a source without connections is forgotten");
-        assert!(sources.enter(ip("192.0.2.1")).is_some());
+        assert!(enter("192.0.2.1").is_some());
         drop(other);
+        assert!(sources.enter(ip("192.0.2.1"), 0).is_none());
         assert!(sources.is_empty());
-        assert!(Sources::new(0).enter(ip("192.0.2.1")).is_none());
     }
 
     proptest! {
@@ -142,11 +136,11 @@ mod tests {
             limit in 1..4_usize,
             steps in prop::collection::vec((any::<bool>(), 0..6_u8, any::<prop::sample::Index>()), 0..60),
         ) {
-            let sources = Sources::new(limit);
+            let sources = Arc::<Sources>::default();
             let mut open: Vec<(u8, Counted)> = Vec::new();
             for (enters, host, index) in steps {
                 if enters {
-                    let counted = sources.enter(IpAddr::from([192, 0, 2, host]));
+                    let counted = sources.enter(IpAddr::from([192, 0, 2, host]), limit);
                     let before = open.iter().filter(|(other, _)| *other == host).count();
                     prop_assert_eq!(counted.is_some(), before < limit);
                     open.extend(counted.map(|counted| (host, counted)));

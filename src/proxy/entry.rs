@@ -3,7 +3,13 @@
 //! `accept` runs once for each worker and listener. Accept errors are counted and waited out, never
 //! fatal. A connection beyond the limit waits in the kernel's queue [LSN-7].
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -25,6 +31,7 @@ use crate::{
         proxy_protocol::{self, ReadError},
         timed::{Expired, Limits, Phase, PhaseCell, TimedIo},
     },
+    sources::Counted,
 };
 
 /// Pause after an accept error such as EMFILE.
@@ -101,13 +108,24 @@ pub struct Open {
     busy: Busy,
     frontend: Frontend,
     _slot: OwnedSemaphorePermit,
+    /// Its place among those of its source, where these are limited.
+    counted: Option<Box<Counted>>,
 }
 
 impl Open {
     fn new(worker: &Rc<Worker>, frontend: Frontend, slot: OwnedSemaphorePermit) -> Self {
         worker.stats.frontend(frontend, worker.index).connections.add(1);
         worker.stats.connections.add(1);
-        Self { busy: worker.begin(), frontend, _slot: slot }
+        Self { busy: worker.begin(), frontend, _slot: slot, counted: None }
+    }
+
+    /// Counts the connection to its source; false when that has as many as it may (S-50).
+    fn count(&mut self, source: Option<IpAddr>) -> bool {
+        let worker = self.busy.worker();
+        let limit = worker.settings.max_connections_per_source;
+        let Some(source) = source.filter(|_| limit > 0) else { return true };
+        self.counted = worker.stats.sources.enter(source, limit).map(Box::new);
+        self.counted.is_some()
     }
 }
 
@@ -128,18 +146,23 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     frontend: Frontend,
-    open: Open,
+    mut open: Open,
 ) {
     let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
-    let (client, destination) = match addresses(worker, &stream, peer, local).await {
-        Ok(addresses) => addresses,
-        // A load balancer that only looks whether the port is open.
-        Err(ReadError::Closed { received: 0 }) => return,
-        Err(error) => {
-            tracing::debug!(%peer, %error, "PROXY header refused");
-            return refused(worker, frontend, Reason::ProxyHeader);
-        },
-    };
+    let Addresses { client, destination, source } =
+        match addresses(worker, &stream, peer, local).await {
+            Ok(addresses) => addresses,
+            // A load balancer that only looks whether the port is open.
+            Err(ReadError::Closed { received: 0 }) => return,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "PROXY header refused");
+                return refused(worker, frontend, Reason::ProxyHeader);
+            },
+        };
+    if !open.count(source) {
+        worker.stats.workers.cell(worker.index).source_limited.add(1);
+        return refused(worker, frontend, Reason::Overload);
+    }
     if frontend == Frontend::PublicSsl {
         secure(worker, stream, client, destination.port(), open).await;
     } else {
@@ -152,6 +175,15 @@ fn refused(worker: &Worker, frontend: Frontend, reason: Reason) {
     worker.stats.frontend(frontend, worker.index).request_errors.add(1);
 }
 
+/// Whom a connection is from and to.
+struct Addresses {
+    client: SocketAddr,
+    destination: SocketAddr,
+    /// Who is to be counted, if anybody. Never a load balancer: where PROXY headers are required, one
+    /// that names no client is of the load balancer itself, such as a health check (S-50).
+    source: Option<IpAddr>,
+}
+
 /// Client and destination: the socket's own, or those of the PROXY header, which is then required
 /// [LSN-3].
 async fn addresses(
@@ -159,12 +191,16 @@ async fn addresses(
     stream: &TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
-) -> Result<(SocketAddr, SocketAddr), ReadError> {
+) -> Result<Addresses, ReadError> {
     if !worker.settings.proxy_protocol {
-        return Ok((peer, local));
+        return Ok(Addresses { client: peer, destination: local, source: Some(peer.ip()) });
     }
     let header = proxy_protocol::read(stream, worker.settings.timeouts.proxy_header).await?;
-    Ok((header.source.unwrap_or(peer), header.destination.unwrap_or(local)))
+    Ok(Addresses {
+        client: header.source.unwrap_or(peer),
+        destination: header.destination.unwrap_or(local),
+        source: header.source.map(|source| source.ip()),
+    })
 }
 
 async fn plain(
@@ -201,13 +237,17 @@ async fn plain(
 async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port: u16, open: Open) {
     let handshake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-        let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
-        let config = {
+        let (config, has_sni) = {
+            let hello = start.client_hello();
+            let sni = hello.server_name().map(str::to_ascii_lowercase);
             let snapshot = worker.live.load();
-            snapshot.certs.select(sni.as_deref()).map(|served| Arc::clone(&served.config))
+            let served = snapshot.certs.select(sni.as_deref());
+            (served.map(|served| Arc::clone(&served.config)), sni.is_some())
         };
         let config = config.ok_or_else(|| io::Error::other("no certificate"))?;
-        Ok::<_, io::Error>((start.into_stream(config).await?, sni.is_some()))
+        let waited = || worker.stats.workers.cell(worker.index).handshakes_waited.add(1);
+        let answer = std::pin::pin!(start.into_stream(config));
+        Ok::<_, io::Error>((worker.handshakes.take(waited, answer).await?, has_sni))
     };
     let limit = worker.settings.timeouts.handshake;
     match tokio::time::timeout(limit, handshake).await {

@@ -1,11 +1,32 @@
-//! Step 3: the line in front of an endpoint, where a route limits the requests at once to each of its
-//! endpoints (`pod-concurrent-connections`, [PODC-1]).
+//! Step 3: what is turned away or waits when there is too much of it.
 //!
-//! Called by `select` and `forward`; a route without the annotation gets away with a branch. Requests
-//! go where there is room, by the route's balancer. When there is none they wait in the line of one
-//! endpoint, first come first served over all workers, until the queue timeout, which is the connect
-//! timeout as in OpenShift's router (spec/route.md 13). With `balance: source` a client stays with its
-//! endpoint and waits there.
+//! Called by `select` and `forward` before a request goes to a pod.
+//!
+//! **The line in front of an endpoint**, where a route limits the requests at once to each of its
+//! endpoints (`pod-concurrent-connections`, [PODC-1]). A route without the annotation gets away with a
+//! branch. Requests go where there is room, by the route's balancer. When there is none they wait in
+//! the line of one endpoint, first come first served over all workers, until the queue timeout, which
+//! is the connect timeout as in OpenShift's router (spec/route.md 13). With `balance: source` a client
+//! stays with its endpoint and waits there.
+//!
+//! **The whole process** (reliability.md 2.7, 2.8). Limits hold from the outside in, so that what is
+//! turned away costs as little as it can, and what was let in is served:
+//!
+//! 1. `max_connections`: the next connection waits in the kernel's queue and costs nothing here. It is
+//!    lowered at start to what the limit on open files allows, so that it is reached before descriptors
+//!    run out. `max_connections_per_source` keeps one client from having them all.
+//! 2. `max_handshakes`: answers to ClientHellos take turns with requests.
+//! 3. `max_requests`: streams of HTTP/2 multiply the work of a connection; beyond the limit a request
+//!    gets 503 `overload` at once, before anything is dialled for it.
+//! 4. The line of a route that is too slow for what it gets: it holds its own requests, and 503
+//!    `queue_timeout` or `queue_full` ends them. Other routes share nothing with it but the three
+//!    limits above.
+//!
+//! Memory follows: what a connection and a request may hold is bounded (buffers of 64 KiB, heads of
+//! 24 KiB, bodies only streamed), and their numbers are bounded by 1 and 3. Nothing has to be switched
+//! back after an overload: each limit frees itself as what it counts ends. There is no limit by
+//! measured memory; unlike Envoy's overload manager this needs none, because no buffer grows with what
+//! a client or pod sends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,12 +69,15 @@ fn waiting(server: &Server) -> i64 {
 /// where places are not limited.
 ///
 /// # Errors
-/// When too many wait already, or none became free within the queue timeout.
+/// When the worker has more requests than it may, when too many wait already, or none became free within the queue timeout.
 pub(super) async fn place(
     exchange: &mut Exchange,
     route: &CompiledRoute,
     index: usize,
 ) -> Result<Option<Place>, Reason> {
+    if exchange.connection.worker.is_overloaded() {
+        return Err(Reason::Overload);
+    }
     let server = &route.backend.servers[index];
     let Some(gate) = gate(server) else { return Ok(None) };
     // A place at a server that failed is of no more use, and may be the one that is waited for.

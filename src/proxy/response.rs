@@ -73,6 +73,7 @@ impl Exchange {
             generation,
             ..AccessRecord::default()
         };
+        connection.worker.begin_request();
         Box::new(Self {
             connection: Rc::clone(connection),
             record,
@@ -148,6 +149,7 @@ impl Exchange {
             self.answered(Reason::ClientClosed);
         }
         let worker = &self.connection.worker;
+        worker.end_request();
         let (bytes_in, bytes_out) = (self.record.bytes_in, self.record.bytes_out);
         let class = response_class(self.record.status);
         let frontend = worker.stats.frontend(self.record.frontend, worker.index);

@@ -2,11 +2,12 @@
 //!
 //! Written by the workers, read by `telemetry::metrics`.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     model::reason::{REASONS, Reason},
     proxy::record::Frontend,
+    sources::Sources,
     stats::{Counter, FrontendCounters, Gauge, PerWorker},
 };
 
@@ -21,6 +22,8 @@ pub struct RouterStats {
     pub connections: Gauge,
     /// By worker.
     pub workers: PerWorker<WorkerCounters>,
+    /// Connections open now, by source; only where those are limited.
+    pub sources: Arc<Sources>,
 }
 
 /// What a worker counts beside frontends.
@@ -34,8 +37,12 @@ pub struct WorkerCounters {
     pub accept_errors: Counter,
     /// Times that a connection had to wait because as many as allowed were open.
     pub limit_reached: Counter,
+    /// Connections closed because their source had as many as allowed.
+    pub source_limited: Counter,
     /// TLS handshakes completed.
     pub handshakes: Counter,
+    /// TLS handshakes that had to wait for their turn.
+    pub handshakes_waited: Counter,
     /// Idle upstream connections in the pool were full and one was closed.
     pub pool_evicted: Counter,
     /// Panics caught.
@@ -49,7 +56,9 @@ impl Default for WorkerCounters {
             log_dropped: Counter::default(),
             accept_errors: Counter::default(),
             limit_reached: Counter::default(),
+            source_limited: Counter::default(),
             handshakes: Counter::default(),
+            handshakes_waited: Counter::default(),
             pool_evicted: Counter::default(),
             panics: Counter::default(),
         }
@@ -65,6 +74,7 @@ impl RouterStats {
             frontends: std::array::from_fn(|_| PerWorker::new(workers)),
             connections: Gauge::default(),
             workers: PerWorker::new(workers),
+            sources: Arc::default(),
         }
     }
 

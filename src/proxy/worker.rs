@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    handshake::Turns,
     record::{AccessRecord, LogSender},
     stats::RouterStats,
 };
@@ -39,10 +40,13 @@ pub struct Worker {
     pub pool: Pool,
     /// Stop of the process.
     pub drain: Drain,
+    /// Turns for TLS handshakes.
+    pub handshakes: Turns,
     log: Option<LogSender>,
     batch: RefCell<Vec<AccessRecord>>,
     random: Cell<u64>,
     busy: Cell<usize>,
+    requests: Cell<usize>,
 }
 
 /// Held by a connection or tunnel while it runs.
@@ -79,6 +83,7 @@ impl Worker {
             index,
             live,
             pool: Pool::new(settings.timeouts.pool_idle),
+            handshakes: Turns::new(settings.max_handshakes),
             settings,
             stats,
             drain,
@@ -86,6 +91,7 @@ impl Worker {
             batch: RefCell::default(),
             random: Cell::new(seed | 1),
             busy: Cell::new(0),
+            requests: Cell::new(0),
         })
     }
 
@@ -109,6 +115,22 @@ impl Worker {
     #[must_use]
     pub fn busy(&self) -> usize {
         self.busy.get()
+    }
+
+    /// A request has begun.
+    pub fn begin_request(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// A request has ended.
+    pub fn end_request(&self) {
+        self.requests.set(self.requests.get() - 1);
+    }
+
+    /// True when more requests run than may.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.requests.get() > self.settings.max_requests
     }
 
     /// True when records are wanted at all.

@@ -187,6 +187,16 @@ impl Scrape {
                 workers.sum(|cell| &cell.limit_reached),
             ),
             (
+                "wharf_source_limit_reached",
+                "Connections closed because their source had as many as allowed.",
+                workers.sum(|cell| &cell.source_limited),
+            ),
+            (
+                "wharf_tls_handshakes_waited",
+                "TLS handshakes that had to wait for their turn.",
+                workers.sum(|cell| &cell.handshakes_waited),
+            ),
+            (
                 "wharf_tls_handshakes",
                 "TLS handshakes completed.",
                 workers.sum(|cell| &cell.handshakes),
