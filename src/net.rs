@@ -7,5 +7,6 @@ pub mod descriptors;
 pub mod listen;
 pub mod peek;
 pub mod proxy_protocol;
+pub mod readable;
 pub mod relay;
 pub mod timed;

@@ -19,6 +19,7 @@ pub mod request;
 pub mod response;
 pub mod select;
 pub mod serve;
+pub mod stage;
 pub mod stats;
 pub mod upgrade;
 pub mod worker;

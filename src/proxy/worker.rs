@@ -12,6 +12,7 @@ use std::{
 use super::{
     handshake::Turns,
     record::{AccessRecord, LogSender},
+    stage::Stages,
     stats::RouterStats,
 };
 use crate::{drain::Drain, settings::RouterSettings, snapshot::Live, upstream::pool::Pool};
@@ -42,6 +43,8 @@ pub struct Worker {
     pub drain: Drain,
     /// Turns for TLS handshakes.
     pub handshakes: Turns,
+    /// The same, as its connections see it.
+    pub stages: Rc<Stages>,
     log: Option<LogSender>,
     batch: RefCell<Vec<AccessRecord>>,
     random: Cell<u64>,
@@ -87,6 +90,7 @@ impl Worker {
             settings,
             stats,
             drain,
+            stages: Rc::default(),
             log,
             batch: RefCell::default(),
             random: Cell::new(seed | 1),

@@ -143,6 +143,7 @@ fn serve(
         let https = TcpListener::from_std(https)?;
         // These tasks end with the runtime, below.
         tokio::task::spawn_local(Rc::clone(&worker).housekeeping());
+        tokio::task::spawn_local(Rc::clone(&worker.stages).follow(worker.drain.clone()));
         let plain = Rc::clone(&worker);
         let plain_slots = Arc::clone(&slots);
         tokio::task::spawn_local(async move {
