@@ -18,12 +18,13 @@ use crate::{
     },
     stats::UpstreamStats,
     tls::store::CertStore,
-    upstream::peer::{Peer, PeerKey},
+    upstream::peer::{Peer, PeerKey, Protocol},
     zone::Zone,
 };
 
 fn server(address: &str, pod: &str, weight: u16) -> Server {
-    let key = PeerKey { address: address.parse().unwrap(), pod: pod.into() };
+    let key =
+        PeerKey { address: address.parse().unwrap(), protocol: Protocol::Http1, pod: pod.into() };
     Server {
         peer: Arc::new(Peer::new(key)),
         weight,

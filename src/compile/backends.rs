@@ -25,7 +25,7 @@ use crate::{
     stats::UpstreamStats,
     upstream::{
         gate::Gate,
-        peer::{Peer, PeerKey},
+        peer::{self, Peer, PeerKey},
     },
     zone::{EndpointEntry, Port, Protocol, ServiceEntry, Zone},
 };
@@ -91,6 +91,7 @@ pub(super) struct Backends {
 /// One endpoint of one service, before weights are known.
 struct Found {
     address: SocketAddr,
+    protocol: peer::Protocol,
     pod: Arc<str>,
     idled: bool,
 }
@@ -118,7 +119,12 @@ impl Backends {
 
     /// Ends a compile: what was not used is forgotten. Returns the peers to check.
     pub(super) fn finish(&mut self) -> Vec<Arc<Peer>> {
-        self.peers = std::mem::take(&mut self.next_peers);
+        let before = std::mem::replace(&mut self.peers, std::mem::take(&mut self.next_peers));
+        for (key, peer) in before {
+            if !self.peers.contains_key(&key) {
+                peer.depart();
+            }
+        }
         self.kept = std::mem::take(&mut self.next_kept);
         let mut checked: Vec<_> = std::mem::take(&mut self.checked).into_values().collect();
         checked.sort_by_key(|peer| peer.id);
@@ -158,8 +164,8 @@ impl Backends {
         for ((service, _, found), weight) in services.into_iter().zip(weights) {
             let service: Arc<str> = service.into();
             check &= !found.iter().any(|found| found.idled);
-            for Found { address, pod, .. } in found {
-                let peer = self.peer(PeerKey { address, pod: Arc::clone(&pod) });
+            for Found { address, protocol, pod, .. } in found {
+                let peer = self.peer(PeerKey { address, protocol, pod: Arc::clone(&pod) });
                 let id = (Arc::clone(&service), peer.key.clone());
                 let mut server =
                     kept.servers.remove(&id).unwrap_or_else(|| KeptServer::new(self.workers));
@@ -247,6 +253,7 @@ impl Backends {
             let ports = endpoint.ports.iter().filter(|candidate| matches(candidate, port));
             found.extend(ports.map(|port| Found {
                 address: SocketAddr::new(endpoint.address, port.number),
+                protocol: protocol_of(port),
                 pod: endpoint.pod.clone().unwrap_or_default(),
                 idled: false,
             }));
@@ -263,9 +270,14 @@ fn idled(entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
     let ports = entry.ports.iter().filter(|candidate| matches(candidate, port));
     let address = |number| Some(SocketAddr::new(*entry.vips.first()?, number));
     ports
-        .filter_map(|port| address(port.number))
-        .map(|address| Found { address, pod: "".into(), idled: true })
+        .filter_map(|port| Some((address(port.number)?, protocol_of(port))))
+        .map(|(address, protocol)| Found { address, protocol, pod: "".into(), idled: true })
         .collect()
+}
+
+/// [ALPN-4].
+fn protocol_of(port: &Port) -> peer::Protocol {
+    peer::Protocol::from_app_protocol(port.app_protocol.as_deref())
 }
 
 /// The services of a route with their weights; none means 1, as in the router itself.

@@ -6,7 +6,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::upstream::peer::{Peer, PeerKey};
+use crate::upstream::peer::{Peer, PeerKey, Protocol};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(20);
@@ -83,7 +83,7 @@ async fn refusal_and_silence_are_told_apart() {
 }
 
 fn peer(address: SocketAddr) -> Arc<Peer> {
-    Arc::new(Peer::new(PeerKey { address, pod: "pod".into() }))
+    Arc::new(Peer::new(PeerKey { address, protocol: Protocol::Http1, pod: "pod".into() }))
 }
 
 /// Lets timers and sockets run until the checks have brought the condition about.

@@ -75,12 +75,16 @@ mod tests {
         balance::{Algorithm, Balancer},
         snapshot::Server,
         stats::UpstreamStats,
-        upstream::peer::{Peer, PeerKey},
+        upstream::peer::{Peer, PeerKey, Protocol},
     };
 
     #[test]
     fn hc_3_only_where_checks_count_a_server_can_be_down() {
-        let key = PeerKey { address: ([10, 0, 0, 1], 80).into(), pod: "".into() };
+        let key = PeerKey {
+            address: ([10, 0, 0, 1], 80).into(),
+            protocol: Protocol::Http1,
+            pod: "".into(),
+        };
         let peer = Arc::new(Peer::new(key));
         peer.set_up(false);
         let chosen = |checked| {

@@ -9,11 +9,34 @@ use std::{
 
 use crate::stats::{Counter, Gauge};
 
+/// What a pod is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 with prior knowledge [ALPN-4].
+    Http2,
+}
+
+impl Protocol {
+    /// The protocol that the `appProtocol` of an endpoint's port asks for [ALPN-4].
+    #[must_use]
+    pub fn from_app_protocol(name: Option<&str>) -> Self {
+        match name {
+            Some("h2c" | "kubernetes.io/h2c") => Self::Http2,
+            _ => Self::Http1,
+        }
+    }
+}
+
 /// Identity of a peer. Two peers with equal keys may share connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerKey {
     /// Address and port.
     pub address: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Pod, so that a reused address is not taken for the old pod (F-11).
     pub pod: std::sync::Arc<str>,
 }
@@ -30,6 +53,7 @@ pub struct Peer {
     /// Failed checks, written by `probe` alone.
     pub check_failures: Counter,
     up: AtomicBool,
+    departed: AtomicBool,
 }
 
 impl Peer {
@@ -43,6 +67,7 @@ impl Peer {
             in_flight: Gauge::default(),
             check_failures: Counter::default(),
             up: AtomicBool::new(true),
+            departed: AtomicBool::new(false),
         }
     }
 
@@ -55,5 +80,35 @@ impl Peer {
     /// Sets the outcome of checks.
     pub fn set_up(&self, up: bool) {
         self.up.store(up, Relaxed);
+    }
+
+    /// True once no snapshot names it any more: its connections are not kept (F-11).
+    #[must_use]
+    pub fn is_departed(&self) -> bool {
+        self.departed.load(Relaxed)
+    }
+
+    /// Notes that the next snapshot does not name it. There is no way back: the same endpoint comes
+    /// back as another peer.
+    pub fn depart(&self) {
+        self.departed.store(true, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [ALPN-4]: the two spellings, exactly.
+    #[test]
+    fn alpn_4_prior_knowledge_only_for_the_two_names_of_h2c() {
+        for name in ["h2c", "kubernetes.io/h2c"] {
+            assert_eq!(Protocol::from_app_protocol(Some(name)), Protocol::Http2, "{name}");
+        }
+        for name in
+            [None, Some(""), Some("http"), Some("H2C"), Some("h2"), Some("kubernetes.io/ws")]
+        {
+            assert_eq!(Protocol::from_app_protocol(name), Protocol::Http1, "{name:?}");
+        }
     }
 }
