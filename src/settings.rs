@@ -68,6 +68,8 @@ pub struct RouterSettings {
     pub max_requests: usize,
     /// Requests that may wait for one endpoint of a route with `pod-concurrent-connections`.
     pub max_queue: usize,
+    /// Pod connections without a request that one worker keeps. WHARF_POOL_CONNECTIONS.
+    pub pool_connections: usize,
     /// Access log on stdout.
     pub access_log: bool,
     /// All durations.
@@ -103,6 +105,7 @@ impl Default for RouterSettings {
             max_handshakes: 8,
             max_requests: 50_000,
             max_queue: 10_000,
+            pool_connections: 4096,
             access_log: true,
             timeouts: Timeouts::default(),
         }
@@ -129,8 +132,14 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// PROXY header, total.
     pub proxy_header: Duration,
-    /// Idle pod connection in the pool.
+    /// Idle pod connection in the pool. WHARF_POOL_IDLE_TIMEOUT.
     pub pool_idle: Duration,
+    /// Age at which a pod connection takes no further request. WHARF_POOL_MAX_AGE.
+    pub pool_age: Duration,
+    /// Silence of a tunnel once its client has closed. ROUTER_CLIENT_FIN_TIMEOUT.
+    pub client_fin: Duration,
+    /// Silence of a tunnel once its pod has closed. ROUTER_DEFAULT_SERVER_FIN_TIMEOUT.
+    pub server_fin: Duration,
     /// Between two health checks of an endpoint. ROUTER_BACKEND_CHECK_INTERVAL.
     pub check_interval: Duration,
     /// From SIGTERM to the end of accepting. ROUTER_GRACEFUL_SHUTDOWN_DELAY.
@@ -151,6 +160,9 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             proxy_header: Duration::from_secs(3),
             pool_idle: Duration::from_secs(4),
+            pool_age: Duration::from_secs(3600),
+            client_fin: Duration::from_secs(1),
+            server_fin: Duration::from_secs(1),
             check_interval: Duration::from_secs(5),
             drain_delay: Duration::from_secs(45),
             drain_grace: Duration::from_secs(30),

@@ -20,15 +20,19 @@ use http::{
     header::{REFERER, USER_AGENT},
 };
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::Sleep;
 
 use super::{record::AccessRecord, serve::Connection};
 use crate::{
     model::reason::Reason,
-    snapshot::CompiledRoute,
+    net::{alarm::Alarm, clock},
+    snapshot::{CompiledRoute, Server},
     stats::{UpstreamCounters, response_class},
-    upstream::{body::Progress, gate::Place, h1::Sender, pool::Put},
+    upstream::{
+        body::{PodBody, PodError, Progress},
+        gate::Place,
+        h1::Sender,
+        pool::Put,
+    },
 };
 
 /// One request while it runs. Boxed at once: it is large, and passes through many hands.
@@ -40,6 +44,8 @@ pub struct Exchange {
     pub record: AccessRecord,
     /// Upload of the request body.
     pub progress: Rc<Progress>,
+    /// Timer of its waits for the pod.
+    pub alarm: Alarm,
     started: Instant,
     /// Set while a server of the route's backend has this request.
     dispatched: bool,
@@ -78,6 +84,7 @@ impl Exchange {
             connection: Rc::clone(connection),
             record,
             progress: Rc::default(),
+            alarm: connection.worker.alarms.take(),
             started: Instant::now(),
             dispatched: false,
             place: None,
@@ -122,14 +129,20 @@ impl Exchange {
         self.record.termination = super::reply::termination(reason);
     }
 
+    /// The server that has the request.
+    #[must_use]
+    pub fn server(&self) -> Option<&Server> {
+        let (route, index) = (self.record.route.as_ref()?, self.record.server?);
+        route.backend.servers.get(index as usize)
+    }
+
     /// The server that has the request is let go.
     pub(super) fn release(&mut self) {
         self.place = None;
         if !std::mem::take(&mut self.dispatched) {
             return;
         }
-        if let (Some(route), Some(index)) = (&self.record.route, self.record.server) {
-            let server = &route.backend.servers[index as usize];
+        if let (Some(route), Some(server)) = (&self.record.route, self.server()) {
             server.peer.in_flight.add(-1);
             server.stats.in_flight.add(-1);
             route.backend.stats.in_flight.add(-1);
@@ -138,6 +151,7 @@ impl Exchange {
 
     fn finish(&mut self) {
         self.release();
+        self.connection.worker.alarms.give_back(std::mem::take(&mut self.alarm));
         self.record.times.total = micros(self.started);
         self.record.bytes_in = self.progress.bytes.get();
         if std::thread::panicking() {
@@ -197,10 +211,12 @@ enum Kind {
     Own { bytes: Bytes, sized: bool },
     /// A pod's body.
     Pod {
-        body: Incoming,
-        sender: Option<(u64, Sender)>,
+        body: PodBody,
+        /// Its connection, which goes back to the pool at the end.
+        sender: Option<Sender>,
         limit: Duration,
-        timer: Option<Pin<Box<Sleep>>>,
+        /// Since when the pod has been silent.
+        silent: Option<tokio::time::Instant>,
     },
 }
 
@@ -209,7 +225,7 @@ enum Kind {
 pub enum BodyError {
     /// The pod's connection failed or its framing is broken.
     #[error("the pod's response was cut")]
-    Cut(#[source] hyper::Error),
+    Cut(#[source] PodError),
     /// No byte within the server timeout.
     #[error("the pod sent nothing within the server timeout")]
     Timeout(#[source] io::Error),
@@ -228,18 +244,17 @@ impl ResponseBody {
         Self { kind: Kind::Own { bytes, sized: false }, exchange: None }
     }
 
-    /// The body of a pod's response, which came over `sender` from `peer`; `limit` is the server
-    /// timeout.
+    /// The body of a pod's response, which came over `sender` if that serves one request at a time;
+    /// `limit` is the server timeout.
     #[must_use]
     pub fn pod(
-        body: Incoming,
-        peer: u64,
-        sender: Sender,
+        body: PodBody,
+        sender: Option<Sender>,
         limit: Duration,
         exchange: Box<Exchange>,
     ) -> Self {
         let ended = body.is_end_stream();
-        let kind = Kind::Pod { body, sender: Some((peer, sender)), limit, timer: None };
+        let kind = Kind::Pod { body, sender, limit, silent: None };
         let mut this = Self { kind, exchange: Some(exchange) };
         if ended {
             this.end();
@@ -258,15 +273,16 @@ impl ResponseBody {
     /// still on its way (S-13).
     fn end(&mut self) {
         let Kind::Pod { sender, .. } = &mut self.kind else { return };
-        let (Some((peer, sender)), Some(exchange)) = (sender.take(), &mut self.exchange) else {
-            return;
-        };
-        let worker = &exchange.connection.worker;
-        let whole = exchange.progress.ended.get();
-        if whole && worker.pool.put(peer, sender, Instant::now()) == Put::Full {
-            worker.stats.workers.cell(worker.index).pool_evicted.add(1);
+        let Some(exchange) = self.exchange.take() else { return };
+        if let Some(sender) = sender.take()
+            && exchange.progress.ended.get()
+            && let Some(server) = exchange.server()
+        {
+            let worker = &exchange.connection.worker;
+            if worker.pool.put(&server.peer, sender, Instant::now()) == Put::Full {
+                worker.stats.workers.cell(worker.index).pool_evicted.add(1);
+            }
         }
-        self.exchange = None;
     }
 
     /// The pod's body failed.
@@ -301,9 +317,10 @@ impl ResponseBody {
 
     /// Ready when the pod has been silent for the whole server timeout.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Kind::Pod { limit, timer, .. } = &mut self.kind else { return Poll::Pending };
-        let limit = *limit;
-        timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
+        let Kind::Pod { limit, silent, .. } = &mut self.kind else { return Poll::Pending };
+        let Some(exchange) = &mut self.exchange else { return Poll::Pending };
+        let since = *silent.get_or_insert_with(clock::now);
+        exchange.alarm.poll(cx, since + *limit)
     }
 }
 
@@ -316,12 +333,12 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let Kind::Pod { body, timer, .. } = &mut this.kind else {
+        let Kind::Pod { body, silent, .. } = &mut this.kind else {
             return Poll::Ready(this.poll_own().map(Ok));
         };
         match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                *timer = None;
+                *silent = None;
                 // Nothing follows trailers, and nobody asks again.
                 let ended = body.is_end_stream() || frame.is_trailers();
                 this.count(frame.data_ref().map_or(0, Bytes::len));
@@ -376,7 +393,7 @@ impl Drop for ResponseBody {
         let aborted = match &self.kind {
             // Nobody asks for the body of an answer to HEAD.
             Kind::Own { bytes, .. } => !bytes.is_empty() && exchange.record.method != Method::HEAD,
-            Kind::Pod { sender, .. } => sender.is_some(),
+            Kind::Pod { .. } => true,
         };
         if aborted {
             exchange.record.termination = *b"CD";

@@ -20,6 +20,8 @@ pub struct RouterStats {
     pub frontends: [PerWorker<FrontendCounters>; 4],
     /// Connections open now, over both ports.
     pub connections: Gauge,
+    /// Pod connections without a request, over all workers, as of the last second.
+    pub pool_idle: Gauge,
     /// By worker.
     pub workers: PerWorker<WorkerCounters>,
     /// Connections open now, by source; only where those are limited.
@@ -73,6 +75,7 @@ impl RouterStats {
             started: Instant::now(),
             frontends: std::array::from_fn(|_| PerWorker::new(workers)),
             connections: Gauge::default(),
+            pool_idle: Gauge::default(),
             workers: PerWorker::new(workers),
             sources: Arc::default(),
         }

@@ -6,10 +6,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Response};
-use hyper::{
-    body::Incoming,
-    upgrade::{OnUpgrade, Upgraded},
-};
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use super::response::{Exchange, ResponseBody};
@@ -20,6 +17,7 @@ use crate::{
         timed::Phase,
     },
     snapshot::CompiledRoute,
+    upstream::body::PodBody,
 };
 
 /// Longest wait for both sides to be handed over after the 101.
@@ -34,7 +32,7 @@ pub fn tunnel(
     exchange: Box<Exchange>,
     route: &CompiledRoute,
     client: OnUpgrade,
-    mut response: Response<Incoming>,
+    mut response: Response<PodBody>,
 ) -> Response<ResponseBody> {
     let pod = hyper::upgrade::on(&mut response);
     let (mut parts, _body) = response.into_parts();

@@ -15,7 +15,15 @@ use super::{
     stage::Stages,
     stats::RouterStats,
 };
-use crate::{drain::Drain, settings::RouterSettings, snapshot::Live, upstream::pool::Pool};
+use crate::{
+    drain::Drain,
+    settings::RouterSettings,
+    snapshot::Live,
+    upstream::{
+        alarm::Spare,
+        pool::{Limits, Pool},
+    },
+};
 
 /// Records gathered before a batch is sent early.
 const LOG_BATCH: usize = 256;
@@ -39,6 +47,8 @@ pub struct Worker {
     pub stats: Arc<RouterStats>,
     /// Idle upstream connections.
     pub pool: Pool,
+    /// Timers that no request uses.
+    pub alarms: Spare,
     /// Stop of the process.
     pub drain: Drain,
     /// Turns for TLS handshakes.
@@ -85,8 +95,13 @@ impl Worker {
         Rc::new(Self {
             index,
             live,
-            pool: Pool::new(settings.timeouts.pool_idle),
             handshakes: Turns::new(settings.max_handshakes),
+            pool: Pool::new(Limits {
+                idle: settings.timeouts.pool_idle,
+                age: settings.timeouts.pool_age,
+                total: settings.pool_connections,
+            }),
+            alarms: Spare::default(),
             settings,
             stats,
             drain,
@@ -170,6 +185,8 @@ impl Worker {
     pub async fn housekeeping(self: Rc<Self>) {
         let mut tick = tokio::time::interval(LOG_INTERVAL);
         let mut swept = Instant::now();
+        let mut generation = 0;
+        let mut idle = 0;
         loop {
             tokio::select! {
                 _ = tick.tick() => {},
@@ -177,9 +194,13 @@ impl Worker {
             }
             self.flush();
             let now = Instant::now();
-            if now.duration_since(swept) >= SWEEP_INTERVAL {
+            // Peers that a new snapshot does not name lose their connections at once (F-11).
+            let served = std::mem::replace(&mut generation, self.live.load().generation);
+            if served != generation || now.duration_since(swept) >= SWEEP_INTERVAL {
                 swept = now;
                 self.pool.sweep(now);
+                let before = std::mem::replace(&mut idle, self.pool.idle());
+                self.stats.pool_idle.add(idle as i64 - before as i64);
             }
         }
         self.flush();

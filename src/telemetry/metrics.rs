@@ -212,6 +212,8 @@ impl Scrape {
         }
         let open = u64::try_from(self.stats.connections.load()).unwrap_or(0);
         out.level("wharf_connections", "Connections open over both ports.", open)?;
+        let idle = u64::try_from(self.stats.pool_idle.load()).unwrap_or(0);
+        out.level("wharf_pool_idle", "Pod connections without a request.", idle)?;
         self.config(out)
     }
 

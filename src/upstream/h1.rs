@@ -2,16 +2,60 @@
 //!
 //! Called by `proxy::forward` on a worker's own runtime.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use hyper::client::conn::http1;
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::RequestBody;
 use crate::net::connect;
 
 /// The request side of a connection.
-pub type Sender = http1::SendRequest<RequestBody>;
+#[derive(Debug)]
+pub struct Sender {
+    send: http1::SendRequest<RequestBody>,
+    born: Instant,
+}
+
+impl Sender {
+    /// When the connection was made.
+    #[must_use]
+    pub const fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// True when it can take a request now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.send.is_ready()
+    }
+
+    /// True when it will never take one.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.send.is_closed()
+    }
+
+    /// Sends `request` and waits for the head of its response.
+    ///
+    /// # Errors
+    /// What hyper says, with the request if it was not sent.
+    pub fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+        self.send.try_send_request(request)
+    }
+}
 
 /// Limit of a response head: ROUTER_BUF_SIZE less the rewrite reserve [LIM-1].
 const MAX_HEAD: usize = 24_576;
@@ -31,6 +75,30 @@ pub enum DialError {
     /// No answer within the connect timeout.
     #[error("connecting took too long")]
     Timeout,
+    /// It does not speak HTTP/2.
+    #[error("the pod does not speak HTTP/2")]
+    Preface(#[source] h2::Error),
+}
+
+impl DialError {
+    /// The kind that stands for it where it is shared.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Connect(error) => error.kind(),
+            Self::Timeout => io::ErrorKind::TimedOut,
+            Self::Preface(_) => io::ErrorKind::InvalidData,
+        }
+    }
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::Timeout,
+            _ => Self::Connect(error),
+        }
+    }
 }
 
 /// Connects to `address` within `limit`.
@@ -38,11 +106,18 @@ pub enum DialError {
 /// # Errors
 /// [`DialError`] when no connection came about.
 pub async fn dial(address: SocketAddr, limit: Duration) -> Result<Sender, DialError> {
-    let stream = connect::tcp(address, limit).await.map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => DialError::Timeout,
-        _ => DialError::Connect(error),
-    })?;
-    let (sender, connection) = http1::Builder::new()
+    start(connect::tcp(address, limit).await?).await
+}
+
+/// Starts HTTP/1.1 over `stream`; nothing is sent yet.
+///
+/// # Errors
+/// [`DialError::Connect`], which hyper never asks for.
+pub async fn start<S>(stream: S) -> Result<Sender, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (send, connection) = http1::Builder::new()
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)
@@ -52,8 +127,8 @@ pub async fn dial(address: SocketAddr, limit: Duration) -> Result<Sender, DialEr
     // The task ends with the connection, which ends with its sender and its last response.
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%address, %error, "pod connection ended");
+            tracing::debug!(%error, "pod connection ended");
         }
     });
-    Ok(sender)
+    Ok(Sender { send, born: Instant::now() })
 }

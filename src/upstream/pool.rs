@@ -1,19 +1,43 @@
-//! Idle connections of one worker, by peer.
+//! The connections of one worker to pods: idle ones of HTTP/1, and shared ones of HTTP/2.
 //!
-//! Called by `proxy::forward` (take) and `proxy::response` (put). Last in, first out, so that what is
-//! not needed grows old and is closed. Never shared between workers: no lock.
+//! Called by `proxy::forward` (take, lease) and `proxy::response` (put). Last in, first out, so that
+//! what is not needed grows old and is closed. Never shared between workers: no lock.
+//!
+//! Always holds: at most [`Limits::total`] connections wait without a request, and none that is older
+//! than its limits or whose peer has departed is given out.
+
+mod dialling;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use hashbrown::HashMap;
 
-use super::h1::Sender;
+use self::dialling::{Dialling, Outcome};
+use super::{
+    h1::{DialError, Sender},
+    h2::{self, Lease},
+    peer::Peer,
+};
+use crate::net::connect;
 
 /// Most idle connections kept for one peer by one worker.
 pub const MAX_IDLE_PER_PEER: usize = 100;
+
+/// What ends the wait of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Without a request.
+    pub idle: Duration,
+    /// Since it was made; what it serves is not cut.
+    pub age: Duration,
+    /// Connections without a request, over all peers.
+    pub total: usize,
+}
 
 #[derive(Debug)]
 struct Idle {
@@ -21,38 +45,67 @@ struct Idle {
     since: Instant,
 }
 
-/// The idle connections.
+/// The idle connections to one peer.
+#[derive(Debug)]
+struct Stack {
+    peer: Arc<Peer>,
+    idle: Vec<Idle>,
+}
+
+/// The HTTP/2 connections to one peer, with those that serve.
+#[derive(Debug)]
+struct Shared {
+    peer: Arc<Peer>,
+    connections: Vec<Rc<h2::Connection>>,
+    dialling: Option<Rc<Dialling>>,
+}
+
+type ById<T> = RefCell<HashMap<u64, T, foldhash::fast::RandomState>>;
+
+/// The connections.
 #[derive(Debug)]
 pub struct Pool {
-    idle: RefCell<HashMap<u64, Vec<Idle>, foldhash::fast::RandomState>>,
-    max_age: Duration,
+    idle: ById<Stack>,
+    shared: ById<Shared>,
+    limits: Limits,
+    /// Number of idle connections of HTTP/1.
+    count: Cell<usize>,
 }
 
 /// What became of a connection that was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It had ended already.
+    /// It had ended already, is too old, or its peer has departed.
     Closed,
-    /// Its peer has as many as are kept; it was closed.
+    /// As many wait as are kept; it was closed.
     Full,
     /// It waits for the next request.
     Kept,
 }
 
+/// What there is for a request over HTTP/2.
+enum Found {
+    Lease(Lease),
+    Wait(Rc<Dialling>),
+    Dial(Rc<Dialling>),
+}
+
 impl Pool {
-    /// An empty pool that closes connections `max_age` after their last request.
+    /// An empty pool.
     #[must_use]
-    pub fn new(max_age: Duration) -> Self {
-        Self { idle: RefCell::default(), max_age }
+    pub fn new(limits: Limits) -> Self {
+        Self { idle: RefCell::default(), shared: RefCell::default(), limits, count: Cell::new(0) }
     }
 
     /// The youngest connection to `peer` that is ready for a request.
     pub fn take(&self, peer: u64, now: Instant) -> Option<Sender> {
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.get_mut(&peer)?;
+        let stack = &mut idle.get_mut(&peer)?.idle;
         while let Some(Idle { sender, since }) = stack.pop() {
-            if now.duration_since(since) > self.max_age {
+            self.count.set(self.count.get() - 1);
+            if now.duration_since(since) > self.limits.idle {
                 // Everything below is older still.
+                self.count.set(self.count.get() - stack.len());
                 stack.clear();
                 return None;
             }
@@ -64,112 +117,154 @@ impl Pool {
     }
 
     /// Keeps `sender` for the next request to `peer`, if it is open and there is room.
-    pub fn put(&self, peer: u64, sender: Sender, now: Instant) -> Put {
-        if sender.is_closed() {
+    pub fn put(&self, peer: &Arc<Peer>, sender: Sender, now: Instant) -> Put {
+        let old = now.duration_since(sender.born()) > self.limits.age;
+        if old || sender.is_closed() || peer.is_departed() {
             return Put::Closed;
         }
-        let mut idle = self.idle.borrow_mut();
-        let stack = idle.entry(peer).or_default();
-        if stack.len() >= MAX_IDLE_PER_PEER {
+        if self.count.get() >= self.limits.total {
             return Put::Full;
         }
-        stack.push(Idle { sender, since: now });
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle
+            .entry(peer.id)
+            .or_insert_with(|| Stack { peer: Arc::clone(peer), idle: Vec::new() });
+        if stack.idle.len() >= MAX_IDLE_PER_PEER {
+            return Put::Full;
+        }
+        stack.idle.push(Idle { sender, since: now });
+        self.count.set(self.count.get() + 1);
         Put::Kept
     }
 
-    /// Closes what is too old and forgets peers without connections. Called once a second.
+    /// A stream to `peer`: of a connection with a free one, or of a new connection that is there
+    /// within `limit`. Requests that come while one is being made wait for it, and share its failure.
+    ///
+    /// # Errors
+    /// [`DialError`] when no connection came about.
+    pub async fn lease(&self, peer: &Arc<Peer>, limit: Duration) -> Result<Lease, DialError> {
+        let end = tokio::time::Instant::now() + limit;
+        loop {
+            match self.find(peer, Instant::now()) {
+                Found::Lease(lease) => return Ok(lease),
+                Found::Wait(dialling) => {
+                    let outcome = tokio::time::timeout_at(end, dialling.ended()).await;
+                    if let Outcome::Failed(kind) = outcome.map_err(|_late| DialError::Timeout)? {
+                        return Err(std::io::Error::from(kind).into());
+                    }
+                },
+                Found::Dial(dialling) => return self.dial(peer, &dialling, limit).await,
+            }
+        }
+    }
+
+    fn find(&self, peer: &Arc<Peer>, now: Instant) -> Found {
+        let mut shared = self.shared.borrow_mut();
+        let shared = shared.entry(peer.id).or_insert_with(|| Shared {
+            peer: Arc::clone(peer),
+            connections: Vec::new(),
+            dialling: None,
+        });
+        shared.connections.retain(|connection| self.serves(connection, now));
+        if let Some(lease) = shared.connections.iter().find_map(h2::Connection::lease) {
+            return Found::Lease(lease);
+        }
+        // One that is left over was given up by the request that made it.
+        if let Some(dialling) = shared.dialling.as_ref().filter(|dialling| dialling.is_running()) {
+            return Found::Wait(Rc::clone(dialling));
+        }
+        Found::Dial(Rc::clone(shared.dialling.insert(Dialling::begin())))
+    }
+
+    /// Takes new streams. Whoever holds one of its streams keeps a connection that does not.
+    fn serves(&self, connection: &h2::Connection, now: Instant) -> bool {
+        connection.is_open()
+            && now.duration_since(connection.born()) <= self.limits.age
+            && connection
+                .idle_since()
+                .is_none_or(|since| now.saturating_duration_since(since) <= self.limits.idle)
+    }
+
+    async fn dial(
+        &self,
+        peer: &Arc<Peer>,
+        dialling: &Rc<Dialling>,
+        limit: Duration,
+    ) -> Result<Lease, DialError> {
+        let abandoned = dialling.guard();
+        let start = async {
+            let stream = connect::tcp(peer.key.address, limit).await?;
+            h2::start(stream, limit).await
+        };
+        let connection = match start.await {
+            Ok(connection) => connection,
+            Err(error) => {
+                abandoned.failed(error.kind());
+                return Err(error);
+            },
+        };
+        let lease = connection.lease().ok_or_else(|| {
+            // A limit of no stream at all.
+            DialError::Connect(std::io::ErrorKind::ConnectionRefused.into())
+        });
+        if lease.is_ok()
+            && !peer.is_departed()
+            && self.idle() < self.limits.total
+            && let Some(shared) = self.shared.borrow_mut().get_mut(&peer.id)
+        {
+            shared.connections.push(connection);
+        }
+        match &lease {
+            Ok(_) => abandoned.done(),
+            Err(error) => abandoned.failed(error.kind()),
+        }
+        lease
+    }
+
+    /// Closes what is too old, closed by its pod, or left by a departed peer. Called once a second and
+    /// after each snapshot.
     pub fn sweep(&self, now: Instant) {
-        self.idle.borrow_mut().retain(|_, stack| {
-            stack.retain(|idle| {
-                now.duration_since(idle.since) <= self.max_age && !idle.sender.is_closed()
+        let mut count = 0;
+        self.idle.borrow_mut().retain(|_, Stack { peer, idle }| {
+            idle.retain(|idle| {
+                now.saturating_duration_since(idle.since) <= self.limits.idle
+                    && now.saturating_duration_since(idle.sender.born()) <= self.limits.age
+                    && !idle.sender.is_closed()
+                    && !peer.is_departed()
             });
-            !stack.is_empty()
+            count += idle.len();
+            !idle.is_empty()
+        });
+        self.count.set(count);
+        self.shared.borrow_mut().retain(|_, shared| {
+            let departed = shared.peer.is_departed();
+            shared.connections.retain(|connection| !departed && self.serves(connection, now));
+            !shared.connections.is_empty()
+                || shared.dialling.as_ref().is_some_and(|it| it.is_running())
         });
     }
 
-    /// Closes all idle connections.
+    /// Closes all idle connections; shared ones end with their last stream.
     pub fn clear(&self) {
         self.idle.borrow_mut().clear();
+        self.count.set(0);
+        self.shared.borrow_mut().clear();
     }
 
-    /// Number of idle connections.
+    /// Number of connections without a request.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
+    pub fn idle(&self) -> usize {
+        let shared = self.shared.borrow();
+        let connections = shared.values().flat_map(|shared| &shared.connections);
+        self.count.get() + connections.filter(|one| one.idle_since().is_some()).count()
     }
 
-    /// True when nothing is idle.
+    /// Number of HTTP/2 connections that take new streams.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn shared(&self) -> usize {
+        self.shared.borrow().values().map(|shared| shared.connections.len()).sum()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use hyper::client::conn::http1;
-    use hyper_util::rt::TokioIo;
-    use tokio::{io::DuplexStream, task::LocalSet};
-
-    use super::*;
-
-    const AGE: Duration = Duration::from_secs(4);
-
-    /// A connection and its other end.
-    async fn connection() -> (Sender, DuplexStream) {
-        let (near, far) = tokio::io::duplex(64);
-        let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
-        tokio::task::spawn_local(async move {
-            let _ended = connection.await;
-        });
-        tokio::task::yield_now().await;
-        (sender, far)
-    }
-
-    #[tokio::test]
-    async fn as_many_as_allowed_are_kept_for_a_peer() {
-        let local = LocalSet::new();
-        let filled = local.run_until(async {
-            let pool = Pool::new(AGE);
-            let now = Instant::now();
-            let mut ends = Vec::new();
-            for _ in 0..MAX_IDLE_PER_PEER {
-                let (sender, end) = connection().await;
-                ends.push(end);
-                assert_eq!(pool.put(1, sender, now), Put::Kept);
-            }
-            let (sender, _end) = connection().await;
-            assert_eq!(pool.put(1, sender, now), Put::Full);
-            let (sender, _other) = connection().await;
-            assert_eq!(pool.put(2, sender, now), Put::Kept, "another peer has room of its own");
-            pool.len()
-        });
-        assert_eq!(filled.await, MAX_IDLE_PER_PEER + 1);
-    }
-
-    #[tokio::test]
-    async fn what_is_old_or_closed_is_not_used() {
-        let local = LocalSet::new();
-        let outcome = local.run_until(async {
-            let pool = Pool::new(AGE);
-            let now = Instant::now();
-            let (old, _old_end) = connection().await;
-            let (young, _young_end) = connection().await;
-            pool.put(1, old, now);
-            pool.put(1, young, now + AGE);
-            let later = now + AGE + Duration::from_millis(1);
-            assert!(pool.take(1, later).is_some(), "the youngest goes first");
-            assert!(pool.take(1, later).is_none(), "the other one is too old");
-            let (closed, end) = connection().await;
-            drop(end);
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
-            assert_eq!(pool.put(1, closed, later), Put::Closed);
-            let (swept, _swept_end) = connection().await;
-            pool.put(3, swept, now);
-            pool.sweep(later);
-            pool.is_empty()
-        });
-        assert!(outcome.await);
-    }
-}
+mod tests;

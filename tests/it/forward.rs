@@ -489,3 +489,32 @@ async fn s_13_an_early_answer_spends_the_pod_connection() {
     let response = edge.get(HOST, "/").await;
     assert_eq!((response.status(), response.text().as_str()), (200, "2"));
 }
+
+/// F-11: an address that goes from one pod to another: the connection that waits is closed with the
+/// snapshot that says so, long before it has idled too long, and the other pod gets its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f_11_a_pod_that_leaves_takes_its_connections_with_it() {
+    let pod = Pod::start(|seen| ok(seen.connection.to_string())).await;
+    let objects = app(route("a", HOST), &[pod.address]);
+    let edge = Edge::with(&objects, |settings| {
+        settings.workers = 1;
+        settings.timeouts.pool_idle = std::time::Duration::from_secs(3600);
+    })
+    .await;
+    assert_eq!(edge.get(HOST, "/").await.text(), "1");
+    assert_eq!(edge.get(HOST, "/").await.text(), "1");
+    assert_eq!(pod.open(), 1);
+    let other: Vec<Value> = objects
+        .into_iter()
+        .map(|object| match object["kind"] == "EndpointSlice" {
+            true => object.with("/endpoints/0/targetRef/name", "another-pod"),
+            false => object,
+        })
+        .collect();
+    edge.write("main.yaml", &other);
+    crate::harness::eventually("the old connection to be closed", async || {
+        (pod.open() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(edge.get(HOST, "/").await.text(), "2");
+}

@@ -118,6 +118,31 @@ pub const ENV: &[Row] = &[
         Kind::Duration(|settings, value| settings.timeouts.tunnel = value),
     ),
     row(
+        "ROUTER_CLIENT_FIN_TIMEOUT",
+        "silence of a tunnel whose client has closed",
+        Kind::Duration(|settings, value| settings.timeouts.client_fin = value),
+    ),
+    row(
+        "ROUTER_DEFAULT_SERVER_FIN_TIMEOUT",
+        "silence of a tunnel whose pod has closed",
+        Kind::Duration(|settings, value| settings.timeouts.server_fin = value),
+    ),
+    row(
+        "WHARF_POOL_IDLE_TIMEOUT",
+        "pod connection without a request",
+        Kind::Duration(|settings, value| settings.timeouts.pool_idle = value),
+    ),
+    row(
+        "WHARF_POOL_MAX_AGE",
+        "age at which a pod connection takes no further request",
+        Kind::Duration(|settings, value| settings.timeouts.pool_age = value),
+    ),
+    row(
+        "WHARF_POOL_CONNECTIONS",
+        "pod connections without a request that a worker keeps",
+        Kind::Text(pool_connections),
+    ),
+    row(
         "ROUTER_SLOWLORIS_TIMEOUT",
         "receiving a request head; the TLS handshake",
         Kind::Duration(|settings, value| {
@@ -217,8 +242,6 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_MUTUAL_TLS_AUTH_FILTER",
     "ROUTER_MUTUAL_TLS_HEADER_FILTER",
     // 17.4
-    "ROUTER_DEFAULT_SERVER_FIN_TIMEOUT",
-    "ROUTER_CLIENT_FIN_TIMEOUT",
     "ROUTER_LOAD_BALANCE_ALGORITHM",
     "ROUTER_TCP_BALANCE_SCHEME",
     "ROUTER_BACKEND_PROCESS_ENDPOINTS",
@@ -400,6 +423,13 @@ fn max_requests(settings: &mut RouterSettings, value: &str) -> Outcome {
 fn max_queue(settings: &mut RouterSettings, value: &str) -> Outcome {
     count(value).map_or(NOT_A_COUNT, |number| {
         settings.max_queue = number;
+        Outcome::Used
+    })
+}
+
+fn pool_connections(settings: &mut RouterSettings, value: &str) -> Outcome {
+    count(value).map_or(NOT_A_COUNT, |number| {
+        settings.pool_connections = number;
         Outcome::Used
     })
 }

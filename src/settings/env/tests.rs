@@ -41,11 +41,15 @@ fn an_empty_environment_leaves_the_defaults() {
 #[test]
 fn every_duration_goes_to_its_own_field() {
     type Field = fn(&RouterSettings) -> Duration;
-    let rows: [(&str, Field); 10] = [
+    let rows: [(&str, Field); 14] = [
         ("ROUTER_DEFAULT_CONNECT_TIMEOUT", |s| s.timeouts.connect),
         ("ROUTER_DEFAULT_CLIENT_TIMEOUT", |s| s.timeouts.client),
         ("ROUTER_DEFAULT_SERVER_TIMEOUT", |s| s.timeouts.server),
         ("ROUTER_DEFAULT_TUNNEL_TIMEOUT", |s| s.timeouts.tunnel),
+        ("ROUTER_CLIENT_FIN_TIMEOUT", |s| s.timeouts.client_fin),
+        ("ROUTER_DEFAULT_SERVER_FIN_TIMEOUT", |s| s.timeouts.server_fin),
+        ("WHARF_POOL_IDLE_TIMEOUT", |s| s.timeouts.pool_idle),
+        ("WHARF_POOL_MAX_AGE", |s| s.timeouts.pool_age),
         ("ROUTER_SLOWLORIS_TIMEOUT", |s| s.timeouts.head),
         ("ROUTER_SLOWLORIS_TIMEOUT", |s| s.timeouts.handshake),
         ("ROUTER_SLOWLORIS_HTTP_KEEPALIVE", |s| s.timeouts.keep_alive),
@@ -172,6 +176,13 @@ fn the_drain_limit_defaults_to_the_reload_wait() {
     assert_eq!(quiet(&[wait]).timeouts.drain_grace, Duration::from_secs(9));
     let both = quiet(&[wait, ("ROUTER_MAX_SHUTDOWN_TIMEOUT", "4")]);
     assert_eq!(both.timeouts.drain_grace, Duration::from_secs(4));
+}
+
+#[test]
+fn pool_connections_are_a_count() {
+    assert_eq!(quiet(&[("WHARF_POOL_CONNECTIONS", "7")]).pool_connections, 7);
+    let (settings, notes) = read(&[("WHARF_POOL_CONNECTIONS", "many")]).unwrap();
+    assert_eq!((settings.pool_connections, notes.len()), (4096, 1));
 }
 
 #[test]

@@ -64,6 +64,14 @@ impl Http2 {
         }
     }
 
+    /// A request whose response is read bit by bit.
+    pub async fn open(
+        &mut self,
+        request: Request<Body>,
+    ) -> hyper::Result<http::Response<hyper::body::Incoming>> {
+        within("an HTTP/2 response", self.sender.send_request(request)).await
+    }
+
     /// A request and its response.
     pub async fn send(&mut self, request: Request<Body>) -> hyper::Result<Reply> {
         self.start(request).await
@@ -86,4 +94,32 @@ impl Http2 {
 /// A body of known length.
 pub fn body(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()
+}
+
+/// A body with trailers.
+pub fn with_trailers(bytes: impl Into<Bytes>, trailers: HeaderMap) -> Body {
+    Full::new(bytes.into()).with_trailers(std::future::ready(Some(Ok(trailers)))).boxed()
+}
+
+/// A body of what is sent; it ends when the sender is dropped.
+pub fn channel() -> (tokio::sync::mpsc::Sender<Frame>, Body) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    (sender, Channel(receiver).boxed())
+}
+
+/// What a channel's body consists of.
+pub type Frame = Result<http_body::Frame<Bytes>, std::convert::Infallible>;
+
+struct Channel(tokio::sync::mpsc::Receiver<Frame>);
+
+impl http_body::Body for Channel {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Frame>> {
+        self.0.poll_recv(cx)
+    }
 }

@@ -22,7 +22,10 @@ impl With for Value {
             if place.is_null() {
                 *place = json!({});
             }
-            place = &mut place[&key];
+            place = match key.parse::<usize>() {
+                Ok(index) if place.is_array() => &mut place[index],
+                _ => &mut place[&key],
+            };
         }
         *place = value.into();
         self
@@ -94,6 +97,14 @@ pub fn app(route: Value, endpoints: &[SocketAddr]) -> Vec<Value> {
     let mut all = service(&name, endpoints);
     all.push(route);
     all
+}
+
+/// The same objects, with `appProtocol` on every port of the slices [ALPN-4].
+pub fn h2c(objects: Vec<Value>) -> Vec<Value> {
+    let slice = |object: &Value| object["kind"] == "EndpointSlice";
+    let port = |object: Value| object.with("/ports/0/appProtocol", "kubernetes.io/h2c");
+    let objects = objects.into_iter();
+    objects.map(|object| if slice(&object) { port(object) } else { object }).collect()
 }
 
 /// A TLS Secret in namespace `app`.

@@ -1,0 +1,297 @@
+//! One try: a connection to one server, the request over it, and the response's head.
+//!
+//! Called by `forward` for each try. What comes back says whether and how there may be another one.
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Poll, ready},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+
+use super::prepare::Outgoing;
+use crate::{
+    model::reason::Reason,
+    net::{alarm::Alarm, clock},
+    proxy::response::Exchange,
+    snapshot::CompiledRoute,
+    upstream::{
+        body::{PodBody, Progress, RequestBody},
+        h1::{self, DialError, Sender},
+        h2::stream::{self, StreamError},
+        peer::{Peer, Protocol},
+    },
+};
+
+/// A response's head, and the connection to put back into the pool when its body has ended.
+pub(super) struct Answer {
+    pub(super) response: Response<PodBody>,
+    pub(super) sender: Option<Sender>,
+}
+
+/// Why a try failed.
+pub(super) enum Failure {
+    /// The server took nothing of it: another one may be tried.
+    Elsewhere(Outgoing, Reason),
+    /// The connection turned out dead: the request may go over a new one.
+    Anew(Outgoing),
+    /// It must not be sent again.
+    Final(Reason),
+}
+
+/// Tries server `index` of `route`; with `fresh_only` over a new connection.
+pub(super) async fn attempt(
+    exchange: &mut Exchange,
+    route: &Arc<CompiledRoute>,
+    index: usize,
+    outgoing: Outgoing,
+    fresh_only: bool,
+) -> Result<Answer, Failure> {
+    let peer = &route.backend.servers[index].peer;
+    let limit = route.policy.server_timeout;
+    match peer.key.protocol {
+        Protocol::Http1 => over_http1(exchange, peer, limit, outgoing, fresh_only).await,
+        Protocol::Http2 => over_http2(exchange, peer, limit, outgoing).await,
+    }
+}
+
+/// An idle connection is for requests that may be repeated, or that are not the first of their
+/// client connection (decisions 12); after a reused connection has failed this request, only a new
+/// one will do.
+async fn over_http1(
+    exchange: &mut Exchange,
+    peer: &Arc<Peer>,
+    limit: Duration,
+    outgoing: Outgoing,
+    fresh_only: bool,
+) -> Result<Answer, Failure> {
+    let replayable = outgoing.replayable;
+    let may_reuse = !fresh_only && (replayable || exchange.connection.requests.get() > 1);
+    let worker = &exchange.connection.worker;
+    let idle = may_reuse.then(|| worker.pool.take(peer.id, Instant::now())).flatten();
+    let reused = idle.is_some();
+    let mut sender = match idle {
+        Some(sender) => {
+            count_reuse(exchange);
+            sender
+        },
+        None => {
+            let start = exchange.elapsed();
+            let connect = worker.settings.timeouts.connect;
+            match h1::dial(peer.key.address, connect).await {
+                Ok(sender) => {
+                    count_connect(exchange, start);
+                    sender
+                },
+                Err(error) => return Err(not_reached(exchange, outgoing, &error)),
+            }
+        },
+    };
+    let copy = (reused && replayable).then(|| outgoing.copy_head());
+    let sent = exchange.elapsed();
+    let outcome =
+        within(limit, &exchange.progress, &mut exchange.alarm, sender.send(outgoing.request)).await;
+    match outcome {
+        None => Err(Failure::Final(Reason::UpstreamTimeout)),
+        Some(Ok(response)) => {
+            count_response(exchange, sent);
+            Ok(Answer { response: response.map(PodBody::Http1), sender: Some(sender) })
+        },
+        Some(Err(mut error)) => {
+            if let Some(request) = error.take_message() {
+                return Err(Failure::Anew(Outgoing { request, replayable }));
+            }
+            let error = error.into_error();
+            tracing::debug!(%error, "pod request failed");
+            let malformed = error.is_parse() || error.is_parse_too_large();
+            let reason = judge(exchange, malformed);
+            match copy.filter(|_| reason == Reason::UpstreamReset) {
+                Some(request) => Err(Failure::Anew(Outgoing { request, replayable })),
+                None => Err(Failure::Final(reason)),
+            }
+        },
+    }
+}
+
+/// A shared connection is for every request: a pod that closes one says which requests it has not
+/// looked at.
+async fn over_http2(
+    exchange: &mut Exchange,
+    peer: &Arc<Peer>,
+    limit: Duration,
+    outgoing: Outgoing,
+) -> Result<Answer, Failure> {
+    let start = exchange.elapsed();
+    let connection = std::rc::Rc::clone(&exchange.connection);
+    let worker = &connection.worker;
+    let lease = match worker.pool.lease(peer, worker.settings.timeouts.connect).await {
+        Ok(lease) => lease,
+        Err(error) => return Err(not_reached(exchange, outgoing, &error)),
+    };
+    if lease.reused {
+        count_reuse(exchange);
+    } else {
+        count_connect(exchange, start);
+    }
+    let replayable = outgoing.replayable;
+    let has_body = !http_body::Body::is_end_stream(outgoing.request.body());
+    let copy = outgoing.copy_head();
+    let sent = exchange.elapsed();
+    let sending = stream::send(&lease, outgoing.request);
+    match within(limit, &exchange.progress, &mut exchange.alarm, sending).await {
+        None => Err(Failure::Final(Reason::UpstreamTimeout)),
+        Some(Ok(response)) => {
+            exchange.progress.answered.set(true);
+            count_response(exchange, sent);
+            let (parts, mut body) = response.into_parts();
+            body.expect(&parts.headers);
+            let response = Response::from_parts(parts, PodBody::Http2(body));
+            Ok(Answer { response, sender: None })
+        },
+        Some(Err(error)) => {
+            tracing::debug!(%error, source = std::error::Error::source(&error), "pod request failed");
+            let reason = judge(exchange, matches!(error, StreamError::Invalid(_)));
+            let again = |request| Outgoing { request, replayable };
+            match error {
+                _ if reason != Reason::UpstreamReset => Err(Failure::Final(reason)),
+                StreamError::Refused(_) => match whole(copy, has_body, &exchange.progress) {
+                    Some(request) => Err(Failure::Elsewhere(again(request), reason)),
+                    None => Err(Failure::Final(reason)),
+                },
+                StreamError::Lost(_) if lease.reused && replayable => {
+                    Err(Failure::Anew(again(copy)))
+                },
+                _ => Err(Failure::Final(reason)),
+            }
+        },
+    }
+}
+
+/// The request with `head` and the body that was given back, if it had one.
+fn whole(
+    head: Request<RequestBody>,
+    has_body: bool,
+    progress: &std::rc::Rc<Progress>,
+) -> Option<Request<RequestBody>> {
+    if !has_body {
+        return Some(head);
+    }
+    let body = progress.reclaim()?;
+    Some(head.map(|_empty| body))
+}
+
+fn count_reuse(exchange: &mut Exchange) {
+    exchange.count(|counters| counters.reused.add(1));
+    exchange.record.times.connect = Some(0);
+}
+
+fn count_connect(exchange: &mut Exchange, start: u32) {
+    let took = exchange.elapsed().saturating_sub(start);
+    exchange.record.times.connect = Some(took);
+    exchange.count(|counters| {
+        counters.connects.add(1);
+        counters.connect_micros.add(u64::from(took));
+    });
+}
+
+fn count_response(exchange: &mut Exchange, sent: u32) {
+    let took = exchange.elapsed().saturating_sub(sent);
+    exchange.record.times.response = Some(took);
+    exchange.count(|counters| counters.response_micros.add(u64::from(took)));
+}
+
+/// No connection came about, so nothing was sent.
+fn not_reached(exchange: &Exchange, outgoing: Outgoing, error: &DialError) -> Failure {
+    tracing::debug!(%error, source = std::error::Error::source(error), "pod not reached");
+    exchange.count(|counters| counters.connection_errors.add(1));
+    let reason = match error {
+        DialError::Preface(_) => Reason::UpstreamInvalid,
+        DialError::Timeout => Reason::ConnectTimeout,
+        DialError::Connect(source) => match source.kind() {
+            io::ErrorKind::AddrNotAvailable => Reason::LocalPorts,
+            io::ErrorKind::InvalidData => Reason::UpstreamInvalid,
+            _ => Reason::ConnectFailed,
+        },
+    };
+    Failure::Elsewhere(outgoing, reason)
+}
+
+/// Why a request that was sent has no response.
+fn judge(exchange: &Exchange, malformed: bool) -> Reason {
+    let progress = &exchange.progress;
+    if progress.failed.get() {
+        let late = progress.timed_out.get() || exchange.connection.phase.expired().is_some();
+        return if late { Reason::ClientTimeout } else { Reason::ClientClosed };
+    }
+    if malformed { Reason::UpstreamInvalid } else { Reason::UpstreamReset }
+}
+
+/// Waits for `future`; `None` when for `limit` nothing moved and it was the pod's turn: it had the
+/// whole body, or took no more of it. While it waits for the client, the client's own limit holds.
+async fn within<F: Future>(
+    limit: Duration,
+    progress: &Progress,
+    alarm: &mut Alarm,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut since = clock::now();
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        loop {
+            ready!(alarm.poll(cx, since + limit));
+            let last =
+                if progress.waiting.get() { Some(clock::now()) } else { progress.moved.get() };
+            match last.filter(|last| *last > since) {
+                Some(last) => since = last,
+                None => return Poll::Ready(None),
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// Seconds until a pod that never answers has used its limit up, while `client` goes on.
+    async fn seconds(progress: &Progress, client: impl Future<Output = ()>) -> u64 {
+        let start = tokio::time::Instant::now();
+        let mut alarm = Alarm::default();
+        let (outcome, ()) =
+            tokio::join!(within(LIMIT, progress, &mut alarm, std::future::pending::<()>()), client);
+        assert!(outcome.is_none());
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pod_has_its_limit_from_the_last_byte_of_the_body() {
+        let progress = Progress::default();
+        let client = async {
+            progress.waiting.set(true);
+            tokio::time::sleep(Duration::from_secs(70)).await;
+            progress.waiting.set(false);
+            progress.note();
+            progress.ended.set(true);
+        };
+        assert_eq!(seconds(&progress, client).await, 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_takes_no_more_of_the_body_is_not_waited_for() {
+        let progress = Progress::default();
+        let client = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            progress.note();
+        };
+        assert_eq!(seconds(&progress, client).await, 35);
+    }
+}

@@ -1,0 +1,105 @@
+//! The request as the pod will see it.
+//!
+//! Called by `forward` once for each request. What is made here suits either protocol: origin form
+//! with `Host`; `upstream::h2` turns it into pseudo fields.
+
+use std::{rc::Rc, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+
+use crate::{
+    headers,
+    proxy::{framing, request::Checked, response::Exchange},
+    snapshot::CompiledRoute,
+    upstream::body::RequestBody,
+};
+
+/// Fields that are added to a request at most: five of forwarding, Host, Connection, Upgrade.
+const FORWARDED_FIELDS: usize = 8;
+
+/// A request on its way out.
+pub(super) struct Outgoing {
+    pub(super) request: Request<RequestBody>,
+    /// May be sent a second time after it was lost (idempotent, no body, no upgrade).
+    pub(super) replayable: bool,
+}
+
+impl Outgoing {
+    /// The same head, without a body.
+    pub(super) fn copy_head(&self) -> Request<RequestBody> {
+        assemble(
+            self.request.method().clone(),
+            self.request.uri().clone(),
+            self.request.headers().clone(),
+            RequestBody::empty(Rc::default()),
+        )
+    }
+}
+
+/// Makes the pod's request of the client's.
+pub(super) fn prepare(
+    exchange: &Exchange,
+    route: &CompiledRoute,
+    checked: Checked,
+    request: Request<Incoming>,
+    upgrade: Option<&HeaderValue>,
+) -> Outgoing {
+    let (mut parts, body) = request.into_parts();
+    let connection = &exchange.connection;
+    let host = checked.host.unwrap_or_else(|| HeaderValue::from_static(""));
+    headers::strip_request_hop_by_hop(&mut parts.headers);
+    if parts.version == Version::HTTP_2 {
+        headers::merge_cookies(&mut parts.headers);
+    }
+    let about = headers::Forwarding {
+        client: connection.client.ip(),
+        host: &host,
+        port: connection.port,
+        tls: connection.frontend.is_tls(),
+        h2: parts.version == Version::HTTP_2 && connection.frontend.is_tls(),
+    };
+    // Room for all of them at once: the map grows by doubling otherwise.
+    parts.headers.reserve(FORWARDED_FIELDS);
+    headers::forward(&mut parts.headers, &about, route.policy.forwarded);
+    parts.headers.insert(http::header::HOST, host);
+    if let Some(protocol) = upgrade {
+        parts.headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(http::header::UPGRADE, protocol.clone());
+    }
+    let empty = body.is_end_stream();
+    let progress = Rc::clone(&exchange.progress);
+    let body = if empty {
+        RequestBody::empty(progress)
+    } else {
+        framing::announce(&mut parts.headers);
+        // Several streams share one connection, so each watches its own body.
+        let http2 = parts.version == Version::HTTP_2;
+        let limit = http2.then_some(connection.worker.settings.timeouts.client);
+        RequestBody::new(body, progress, Arc::clone(&connection.phase), limit)
+    };
+    let replayable = empty && upgrade.is_none() && is_idempotent(&parts.method);
+    let request = assemble(parts.method, checked.target, parts.headers, body);
+    Outgoing { request, replayable }
+}
+
+fn assemble(
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+    body: RequestBody,
+) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// RFC 9110 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
