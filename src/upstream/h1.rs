@@ -8,7 +8,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
-use crate::net::connect;
+use crate::{net::connect, task};
 
 /// The request side of a connection.
 pub type Sender = http1::SendRequest<RequestBody>;
@@ -50,7 +50,7 @@ pub async fn dial(address: SocketAddr, limit: Duration) -> Result<Sender, DialEr
         .await
         .map_err(|error| DialError::Connect(io::Error::other(error)))?;
     // The task ends with the connection, which ends with its sender and its last response.
-    tokio::task::spawn_local(async move {
+    task::spawn_local::<{ task::UPSTREAM }, _>(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%address, %error, "pod connection ended");
         }
