@@ -114,7 +114,7 @@ pub struct Open {
 }
 
 impl Open {
-    fn new(worker: &Rc<Worker>, frontend: Frontend, slot: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, frontend: Frontend, slot: OwnedSemaphorePermit) -> Self {
         worker.stats.frontend(frontend, worker.index).connections.add(1);
         worker.stats.connections.add(1);
         Self { busy: worker.begin(), frontend, _slot: slot, counted: None }
