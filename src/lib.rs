@@ -6,7 +6,7 @@
 //!
 //! | layer | modules | may use |
 //! |---|---|---|
-//! | L0 foundation | [`drain`], [`net`], [`stats`] | std, libraries |
+//! | L0 foundation | [`drain`], [`net`], [`stats`], [`task`] | std, libraries |
 //! | L1 model | [`model`], [`settings`] | L0 |
 //! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`queue`], [`sources`], [`zone`] | L1, L0 |
 //! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
@@ -39,6 +39,7 @@ pub mod snapshot;
 pub mod source;
 pub mod sources;
 pub mod stats;
+pub mod task;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -32,6 +32,7 @@ use crate::{
         timed::{Expired, Limits, Phase, PhaseCell, TimedIo},
     },
     sources::Counted,
+    task,
 };
 
 /// Pause after an accept error such as EMFILE.
@@ -96,7 +97,7 @@ fn start(
     let open = Open::new(worker, frontend, slot);
     let worker = Rc::clone(worker);
     // Owned by the worker's runtime; ends by its own limits or with `killed`.
-    tokio::task::spawn_local(async move {
+    task::spawn_local::<{ task::CONNECTION }, _>(async move {
         connection(&worker, stream, peer, frontend, open).await;
     });
 }
@@ -113,7 +114,7 @@ pub struct Open {
 }
 
 impl Open {
-    fn new(worker: &Rc<Worker>, frontend: Frontend, slot: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, frontend: Frontend, slot: OwnedSemaphorePermit) -> Self {
         worker.stats.frontend(frontend, worker.index).connections.add(1);
         worker.stats.connections.add(1);
         Self { busy: worker.begin(), frontend, _slot: slot, counted: None }

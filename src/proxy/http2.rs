@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::serve::{Connection, MAX_HEAD, answer};
-use crate::net::timed::TimedIo;
+use crate::{net::timed::TimedIo, task};
 
 /// Most streams at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
@@ -64,11 +64,10 @@ struct LocalExecutor;
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where
-    F: Future + 'static,
-    F::Output: 'static,
+    F: Future<Output = ()> + 'static,
 {
     fn execute(&self, future: F) {
         // Owned by the connection: hyper drops its streams with it.
-        tokio::task::spawn_local(future);
+        task::spawn_local::<{ task::STREAM }, F>(future);
     }
 }

@@ -1,7 +1,9 @@
 //! A request that panics costs itself alone.
 //!
 //! Called by `serve` around each request. The connection and the worker go on; what the request held
-//! is dropped by the unwinding, which also counts and logs it.
+//! is dropped by the unwinding, which also counts and logs it. A panic in a response body comes later,
+//! outside of this: it ends the HTTP/1 connection, which has no other request, or the stream's own task
+//! on HTTP/2, and is counted by what is dropped with it (`entry::Open`, `response::ResponseBody`).
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,32 +26,4 @@ pub(super) async fn isolate<F: Future>(future: F) -> Result<F::Output, Panicked>
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{cell::Cell, rc::Rc};
-
-    use super::*;
-
-    struct Held(Rc<Cell<u32>>);
-
-    impl Drop for Held {
-        fn drop(&mut self) {
-            self.0.set(self.0.get() + 1);
-        }
-    }
-
-    /// the panic ends here, and everything the future held is dropped once.
-    #[tokio::test]
-    async fn r_22_a_panic_ends_the_future_alone() {
-        let drops = Rc::new(Cell::new(0));
-        let held = Held(Rc::clone(&drops));
-        let outcome = isolate(async move {
-            let _held = held;
-            tokio::task::yield_now().await;
-            panic!("on purpose");
-        })
-        .await;
-        assert_eq!(outcome, Err::<(), _>(Panicked));
-        assert_eq!(drops.get(), 1);
-        assert_eq!(isolate(async { 7 }).await, Ok(7));
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Uri,
+    HeaderValue, Method, Request, Uri, Version,
     header::{REFERER, USER_AGENT},
 };
 use http_body::{Body, Frame, SizeHint};
@@ -390,6 +390,11 @@ impl Drop for ResponseBody {
     /// A body that is dropped before its end was not taken by the client.
     fn drop(&mut self) {
         let Some(exchange) = &mut self.exchange else { return };
+        if std::thread::panicking() && exchange.record.version == Version::HTTP_2 {
+            // The task of its stream dies of it; on HTTP/1 the connection does, which counts itself.
+            let worker = &exchange.connection.worker;
+            worker.stats.workers.cell(worker.index).panics.add(1);
+        }
         let aborted = match &self.kind {
             // Nobody asks for the body of an answer to HEAD.
             Kind::Own { bytes, .. } => !bytes.is_empty() && exchange.record.method != Method::HEAD,

@@ -17,6 +17,7 @@ use crate::{
         timed::Phase,
     },
     snapshot::CompiledRoute,
+    task,
     upstream::body::PodBody,
 };
 
@@ -45,7 +46,7 @@ pub fn tunnel(
     let idle = route.policy.tunnel_timeout;
     exchange.connection.phase.enter(Phase::Tunnel);
     // Owned by the worker's runtime; ends by its own limits or with the process (`killed`).
-    tokio::task::spawn_local(relay(exchange, client, pod, idle));
+    task::spawn_local::<{ task::TUNNEL }, _>(relay(exchange, client, pod, idle));
     Response::from_parts(parts, ResponseBody::fixed(bytes::Bytes::new()))
 }
 

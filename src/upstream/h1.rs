@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::RequestBody;
-use crate::net::connect;
+use crate::{net::connect, task};
 
 /// The request side of a connection.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ where
         .await
         .map_err(|error| DialError::Connect(io::Error::other(error)))?;
     // The task ends with the connection, which ends with its sender and its last response.
-    tokio::task::spawn_local(async move {
+    task::spawn_local::<{ task::UPSTREAM }, _>(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "pod connection ended");
         }

@@ -1,0 +1,28 @@
+//! L0: tasks of a bounded size.
+//!
+//! What a connection costs while it is idle is the size of its task's future, before any buffer; one
+//! more value that lives across an await is paid by every connection. So each spawn point of the data
+//! path states its bound here, and a future that outgrows it does not compile. A bound may be raised,
+//! with the reason in the commit.
+
+/// Most bytes of the task of a client connection, plain or TLS, HTTP/1 or HTTP/2.
+pub const CONNECTION: usize = 9 * 1024;
+
+/// Most bytes of the task of one stream of HTTP/2.
+pub const STREAM: usize = 8_704;
+
+/// Most bytes of the task of a tunnel.
+pub const TUNNEL: usize = 1024;
+
+/// Most bytes of the task of a connection to a pod.
+pub const UPSTREAM: usize = 8_704;
+
+/// Runs `future`, of at most `MAX` bytes, on the thread and runtime that this is called from. It is
+/// owned by that runtime, and ends by its own limits or with the process.
+pub fn spawn_local<const MAX: usize, F>(future: F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    const { assert!(size_of::<F>() <= MAX, "a task has outgrown its bound") };
+    tokio::task::spawn_local(future);
+}
