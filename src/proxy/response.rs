@@ -52,6 +52,7 @@ impl Exchange {
     #[must_use]
     pub fn begin<B>(
         connection: &Rc<Connection>,
+        progress: Rc<Progress>,
         request: &Request<B>,
         generation: u64,
     ) -> Box<Self> {
@@ -77,7 +78,7 @@ impl Exchange {
         Box::new(Self {
             connection: Rc::clone(connection),
             record,
-            progress: Rc::default(),
+            progress,
             started: Instant::now(),
             dispatched: false,
             place: None,
@@ -282,6 +283,7 @@ impl ResponseBody {
     fn count(&mut self, bytes: usize) {
         if let Some(exchange) = &mut self.exchange {
             exchange.record.bytes_out += bytes as u64;
+            exchange.progress.hand_out();
             if !exchange.progress.ended.get() {
                 exchange.progress.note();
             }
@@ -346,6 +348,9 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             },
             Poll::Pending => {
+                if let Some(exchange) = &this.exchange {
+                    exchange.progress.held.set(false);
+                }
                 ready!(this.poll_silence(cx));
                 this.fail(*b"sD", Some(Reason::UpstreamTimeout));
                 Poll::Ready(Some(Err(BodyError::Timeout(io::ErrorKind::TimedOut.into()))))
@@ -373,6 +378,11 @@ impl Drop for ResponseBody {
     /// A body that is dropped before its end was not taken by the client.
     fn drop(&mut self) {
         let Some(exchange) = &mut self.exchange else { return };
+        if exchange.progress.stalled.get() {
+            exchange.record.termination = *b"cD";
+            exchange.record.reason = Some(Reason::ClientTimeout);
+            return;
+        }
         let aborted = match &self.kind {
             // Nobody asks for the body of an answer to HEAD.
             Kind::Own { bytes, .. } => !bytes.is_empty() && exchange.record.method != Method::HEAD,
