@@ -9,6 +9,8 @@ mod forward;
 mod garbage;
 #[cfg(test)]
 pub mod harness;
+mod http2_abuse;
+mod http2_flow;
 mod limits;
 mod live;
 mod peers;
