@@ -74,6 +74,8 @@ pub struct RouterSettings {
     pub access_log: bool,
     /// All durations.
     pub timeouts: Timeouts,
+    /// HTTP/2 with clients.
+    pub http2: Http2Settings,
 }
 
 impl Default for RouterSettings {
@@ -108,6 +110,7 @@ impl Default for RouterSettings {
             pool_connections: 4096,
             access_log: true,
             timeouts: Timeouts::default(),
+            http2: Http2Settings::default(),
         }
     }
 }
@@ -166,6 +169,106 @@ impl Default for Timeouts {
             check_interval: Duration::from_secs(5),
             drain_delay: Duration::from_secs(45),
             drain_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// HTTP/2 with clients: what one connection may hold (reliability.md 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Settings {
+    /// Streams at once, from 1; a further one is refused (S-43). WHARF_HTTP2_MAX_STREAMS.
+    pub max_streams: u32,
+    /// Bytes of one request body that a client may send ahead of the pod, up to 2^31 - 1.
+    /// WHARF_HTTP2_STREAM_WINDOW.
+    pub stream_window: u32,
+    /// The same for all streams together, from 65,535. WHARF_HTTP2_CONNECTION_WINDOW.
+    pub connection_window: u32,
+    /// Longest payload of a frame, 16,384 to 16,777,215. WHARF_HTTP2_MAX_FRAME_SIZE.
+    pub max_frame_size: u32,
+    /// Bytes of a decoded header list, with 32 for each field, beyond which the library itself
+    /// answers 431 while it decodes (S-39). The router's own limits are lower.
+    /// WHARF_HTTP2_MAX_HEADER_LIST.
+    pub max_header_list: u32,
+    /// Bytes of one response that may wait for the client's window (S-40).
+    /// WHARF_HTTP2_SEND_BUFFER.
+    pub send_buffer: usize,
+    /// Between two PINGs of ours. WHARF_HTTP2_PING_INTERVAL.
+    pub ping_interval: Duration,
+    /// How long the answer to one may take; the connection ends then. WHARF_HTTP2_PING_TIMEOUT.
+    pub ping_timeout: Duration,
+    /// Streams that were reset by the client before the library passed them on.
+    /// WHARF_HTTP2_PENDING_RESETS.
+    pub pending_resets: usize,
+    /// What a connection may have before it ends with ENHANCE_YOUR_CALM.
+    pub budgets: Http2Budgets,
+}
+
+impl Default for Http2Settings {
+    fn default() -> Self {
+        Self {
+            max_streams: 100,
+            stream_window: 64 * 1024,
+            connection_window: 1024 * 1024,
+            max_frame_size: 16 * 1024,
+            max_header_list: 64 * 1024,
+            send_buffer: 64 * 1024,
+            ping_interval: Duration::from_secs(60),
+            ping_timeout: Duration::from_secs(20),
+            pending_resets: 20,
+            budgets: Http2Budgets::default(),
+        }
+    }
+}
+
+/// How many frames of each kind a client may send, on one connection. Where no other span is named,
+/// in each [`interval`](Self::interval).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Budgets {
+    /// Length of a window of time; it begins with the first frame that counts.
+    /// WHARF_HTTP2_BUDGET_INTERVAL.
+    pub interval: Duration,
+    /// RST_STREAM (S-34). WHARF_HTTP2_RESETS.
+    pub resets: u32,
+    /// RST_STREAM before the first response of the connection (S-34).
+    /// WHARF_HTTP2_RESETS_UNANSWERED.
+    pub resets_unanswered: u32,
+    /// RST_STREAM in the connection's life (S-34). WHARF_HTTP2_RESETS_TOTAL.
+    pub resets_total: u32,
+    /// RST_STREAM that we send for faults of the client, in the connection's life (S-35).
+    /// WHARF_HTTP2_RESETS_EMITTED.
+    pub resets_emitted: u32,
+    /// CONTINUATION in one header block (S-36). WHARF_HTTP2_CONTINUATIONS.
+    pub continuations: u32,
+    /// Bytes of one header block as it is sent (S-36). WHARF_HTTP2_HEADER_BLOCK.
+    pub header_block: u32,
+    /// SETTINGS (S-37). WHARF_HTTP2_SETTINGS.
+    pub settings: u32,
+    /// PING, but for answers to ours (S-37). WHARF_HTTP2_PINGS.
+    pub pings: u32,
+    /// DATA and HEADERS without bytes (S-38). WHARF_HTTP2_EMPTY_FRAMES.
+    pub empty_frames: u32,
+    /// PRIORITY and other frames that have no effect (S-41). WHARF_HTTP2_IGNORED_FRAMES.
+    pub ignored: u32,
+    /// WINDOW_UPDATE beyond two for each request and one for every 8 bytes, at most four, of each
+    /// DATA frame sent to the client (S-41). WHARF_HTTP2_WINDOW_UPDATES.
+    pub window_updates: u32,
+}
+
+impl Default for Http2Budgets {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            resets: 100,
+            resets_unanswered: 50,
+            resets_total: 10_000,
+            resets_emitted: 500,
+            continuations: 20,
+            header_block: 64 * 1024,
+            settings: 50,
+            pings: 100,
+            empty_frames: 100,
+            ignored: 100,
+            window_updates: 100,
         }
     }
 }

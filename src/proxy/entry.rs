@@ -171,7 +171,8 @@ async fn connection(
     }
 }
 
-fn refused(worker: &Worker, frontend: Frontend, reason: Reason) {
+/// Counts a connection that the router ends for what its client did.
+pub(super) fn refused(worker: &Worker, frontend: Frontend, reason: Reason) {
     worker.stats.count_reason(worker.index, reason);
     worker.stats.frontend(frontend, worker.index).request_errors.add(1);
 }

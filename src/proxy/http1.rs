@@ -15,7 +15,7 @@ use crate::net::timed::TimedIo;
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// Most header fields of a request [LIM-1].
-const MAX_HEADERS: usize = 101;
+pub(super) const MAX_HEADERS: usize = 101;
 
 /// How long a stopping worker waits for the first request of a connection.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ where
 {
     let service = {
         let connection = Rc::clone(&connection);
-        service_fn(move |request| answer(Rc::clone(&connection), request))
+        service_fn(move |request| answer(Rc::clone(&connection), Rc::default(), request))
     };
     let drain = connection.worker.drain.clone();
     let mut engine = std::pin::pin!(

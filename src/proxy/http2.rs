@@ -1,26 +1,29 @@
 //! The HTTP/2 engine of a client connection.
 //!
-//! Called by `entry` with a stream that speaks HTTP/2.
+//! Called by `entry` with a stream that speaks HTTP/2. `metered` counts its frames, `streams` runs
+//! its requests and ends those that stall; what the library itself refuses is counted here.
 
-use std::{rc::Rc, time::Duration};
+use std::{future::Future as _, rc::Rc, task::Poll};
 
+use http::Request;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::serve::{Connection, MAX_HEAD, answer};
-use crate::{net::timed::TimedIo, task};
-
-/// Most streams at once on an HTTP/2 connection.
-const MAX_STREAMS: u32 = 100;
-
-/// Flow-control windows of HTTP/2: a stream's and the connection's.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
-/// HTTP/2 PING, and how long its answer may take (reliability.md 3).
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+use super::{
+    entry::refused,
+    http1::MAX_HEADERS,
+    metered::{MeteredIo, Wire},
+    serve::{Connection, MAX_HEAD, answer},
+    stage::Stage,
+    streams::{LocalExecutor, Streams},
+};
+use crate::{
+    frames::{Budget, code},
+    model::reason::Reason,
+    net::timed::TimedIo,
+    settings::Http2Settings,
+};
 
 /// Serves a connection until it ends, or until the process drains.
 ///
@@ -30,44 +33,96 @@ pub(super) async fn run<S>(connection: Rc<Connection>, io: TimedIo<S>) -> hyper:
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let worker = Rc::clone(&connection.worker);
+    let settings = &worker.settings;
+    let wire = Rc::<Wire>::default();
+    let io = MeteredIo::new(io, settings.http2.budgets, Rc::clone(&wire));
+    let streams = Streams::new(Rc::clone(&wire), settings.timeouts.client);
     let service = {
-        let connection = Rc::clone(&connection);
-        service_fn(move |request| answer(Rc::clone(&connection), request))
+        let (connection, streams) = (Rc::clone(&connection), Rc::clone(&streams));
+        service_fn(move |request| answer(Rc::clone(&connection), streams.begin(), request))
     };
-    let drain = connection.worker.drain.clone();
-    let mut engine = std::pin::pin!(
-        hyper::server::conn::http2::Builder::new(LocalExecutor)
-            .timer(TokioTimer::new())
-            .auto_date_header(false)
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .serve_connection(TokioIo::new(io), service)
-    );
-    tokio::select! {
-        biased; // what has been received already is served
-        result = engine.as_mut() => return result,
-        () = drain.begun.cancelled() => engine.as_mut().graceful_shutdown(),
-    }
-    tokio::select! {
-        result = engine.as_mut() => result,
-        () = drain.killed.cancelled() => Ok(()),
-    }
+    let builder = builder(&settings.http2, LocalExecutor(Rc::clone(&streams)));
+    let mut engine = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut stages = Rc::clone(&worker.stages).watch();
+    let mut draining = false;
+    let ended = std::future::poll_fn(|cx| {
+        let stalled = streams.take_stalled();
+        if stalled > 0 {
+            worker.stats.workers.cell(worker.index).http2_stalled.add(stalled);
+            if streams.is_empty() {
+                engine.as_mut().graceful_shutdown();
+            }
+        }
+        // First, so that what has been received already is served.
+        if let Poll::Ready(ended) = engine.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        let stage = stages.stage(cx);
+        if stage >= Stage::Begun && !draining {
+            draining = true;
+            engine.as_mut().graceful_shutdown();
+            if let Poll::Ready(ended) = engine.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+        }
+        if stage == Stage::Killed { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await;
+    account(&connection, &wire);
+    ended
 }
 
-/// Runs HTTP/2 streams on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
+fn builder(
+    settings: &Http2Settings,
+    executor: LocalExecutor,
+) -> hyper::server::conn::http2::Builder<LocalExecutor> {
+    let mut builder = hyper::server::conn::http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_concurrent_streams(settings.max_streams)
+        .max_header_list_size(settings.max_header_list)
+        .max_frame_size(settings.max_frame_size)
+        .max_send_buf_size(settings.send_buffer)
+        .max_pending_accept_reset_streams(settings.pending_resets)
+        .initial_stream_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .keep_alive_interval(settings.ping_interval)
+        .keep_alive_timeout(settings.ping_timeout);
+    builder
+}
 
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future<Output = ()> + 'static,
-{
-    fn execute(&self, future: F) {
-        // Owned by the connection: hyper drops its streams with it.
-        task::spawn_local::<{ task::STREAM }, F>(future);
+/// Counts a connection that ended for what its client sent.
+fn account(connection: &Connection, wire: &Wire) {
+    let worker = &connection.worker;
+    let budget = match (wire.exceeded.get(), wire.goaway.get()) {
+        (Some(budget), _) => Some(budget),
+        (None, Some(code::ENHANCE_YOUR_CALM)) => Some(Budget::Engine),
+        (None, None | Some(code::NO_ERROR | code::INTERNAL_ERROR))
+            if !wire.preface_is_wrong.get() =>
+        {
+            return;
+        },
+        (None, _) => None,
+    };
+    if let Some(budget) = budget {
+        worker.stats.workers.cell(worker.index).http2_exceeded[budget as usize].add(1);
     }
+    refused(worker, connection.frontend, Reason::BadRequest);
+}
+
+/// Whether a request head is beyond the limits of HTTP/1 heads [LIM-1]: its fields, with each cookie
+/// crumb a field (S-31), or its bytes as HTTP/1 would have them (S-39). The library's own limit stands
+/// in front of this one, while it decodes.
+pub(super) fn is_oversized<B>(request: &Request<B>) -> bool {
+    /// `: ` and the end of the line.
+    const FIELD: usize = 4;
+    let (uri, headers) = (request.uri(), request.headers());
+    if headers.len() > MAX_HEADERS {
+        return true;
+    }
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    target + fields.sum::<usize>() > MAX_HEAD
 }

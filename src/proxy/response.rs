@@ -58,6 +58,7 @@ impl Exchange {
     #[must_use]
     pub fn begin<B>(
         connection: &Rc<Connection>,
+        progress: Rc<Progress>,
         request: &Request<B>,
         generation: u64,
     ) -> Box<Self> {
@@ -83,7 +84,7 @@ impl Exchange {
         Box::new(Self {
             connection: Rc::clone(connection),
             record,
-            progress: Rc::default(),
+            progress,
             alarm: connection.worker.alarms.take(),
             started: Instant::now(),
             dispatched: false,
@@ -298,6 +299,7 @@ impl ResponseBody {
     fn count(&mut self, bytes: usize) {
         if let Some(exchange) = &mut self.exchange {
             exchange.record.bytes_out += bytes as u64;
+            exchange.progress.hand_out();
             if !exchange.progress.ended.get() {
                 exchange.progress.note();
             }
@@ -363,6 +365,9 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             },
             Poll::Pending => {
+                if let Some(exchange) = &this.exchange {
+                    exchange.progress.held.set(false);
+                }
                 ready!(this.poll_silence(cx));
                 this.fail(*b"sD", Some(Reason::UpstreamTimeout));
                 Poll::Ready(Some(Err(BodyError::Timeout(io::ErrorKind::TimedOut.into()))))
@@ -394,6 +399,11 @@ impl Drop for ResponseBody {
             // The task of its stream dies of it; on HTTP/1 the connection does, which counts itself.
             let worker = &exchange.connection.worker;
             worker.stats.workers.cell(worker.index).panics.add(1);
+        }
+        if exchange.progress.stalled.get() {
+            exchange.record.termination = *b"cD";
+            exchange.record.reason = Some(Reason::ClientTimeout);
+            return;
         }
         let aborted = match &self.kind {
             // Nobody asks for the body of an answer to HEAD.

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::{
     entry::Open,
-    forward,
+    forward, http2,
     isolate::{Panicked, isolate},
     record::Frontend,
     reply, request,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     model::reason::Reason, net::timed::PhaseCell, routing::table::Lookup, snapshot::CompiledRoute,
+    upstream::body::Progress,
 };
 
 /// Limit of a request head [LIM-1].
@@ -53,10 +54,11 @@ enum Decision {
 /// Answers one request, whatever happens to it.
 pub(super) async fn answer(
     connection: Rc<Connection>,
+    progress: Rc<Progress>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Denied> {
     let version = request.version();
-    match isolate(handle(Rc::clone(&connection), request)).await {
+    match isolate(handle(Rc::clone(&connection), progress, request)).await {
         Ok(outcome) => outcome,
         Err(Panicked) => {
             let worker = &connection.worker;
@@ -69,6 +71,7 @@ pub(super) async fn answer(
 /// The steps of one request, in their order.
 async fn handle(
     connection: Rc<Connection>,
+    progress: Rc<Progress>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Denied> {
     connection.requests.set(connection.requests.get() + 1);
@@ -76,7 +79,11 @@ async fn handle(
     let version = request.version();
     let head = request.method() == Method::HEAD;
     let worker = &connection.worker;
-    let checked = request::check(&request);
+    let checked = if version == Version::HTTP_2 && http2::is_oversized(&request) {
+        Err(Reason::HeadersTooLarge)
+    } else {
+        request::check(&request)
+    };
     let (generation, decision) = {
         let snapshot = worker.live.load();
         let decision = match &checked {
@@ -93,7 +100,7 @@ async fn handle(
         };
         (snapshot.generation, decision)
     };
-    let exchange = Exchange::begin(&connection, &request, generation);
+    let exchange = Exchange::begin(&connection, progress, &request, generation);
     let mut response = match (decision, checked) {
         (Decision::Forward(route), Ok(checked)) => {
             if !may_use(&route, &connection) {

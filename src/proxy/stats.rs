@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    frames::BUDGETS,
     model::reason::{REASONS, Reason},
     proxy::record::Frontend,
     sources::Sources,
@@ -47,6 +48,10 @@ pub struct WorkerCounters {
     pub handshakes_waited: Counter,
     /// Idle upstream connections in the pool were full and one was closed.
     pub pool_evicted: Counter,
+    /// HTTP/2 connections ended for exceeding a budget, by [`crate::frames::Budget`] discriminant.
+    pub http2_exceeded: [Counter; BUDGETS.len()],
+    /// HTTP/2 streams reset because the client took nothing for its timeout.
+    pub http2_stalled: Counter,
     /// Panics caught.
     pub panics: Counter,
 }
@@ -62,6 +67,8 @@ impl Default for WorkerCounters {
             handshakes: Counter::default(),
             handshakes_waited: Counter::default(),
             pool_evicted: Counter::default(),
+            http2_exceeded: std::array::from_fn(|_| Counter::default()),
+            http2_stalled: Counter::default(),
             panics: Counter::default(),
         }
     }

@@ -3,12 +3,14 @@
 //! Called once at start, before the command line, whose flags win. Names are those of OpenShift's
 //! router (spec/route.md 17) and `WHARF_*`; an empty variable is an unset one [CONV-6].
 
+mod http2;
 mod rows;
 
 use std::fmt;
 
 use super::{RouterSettings, parse};
 use crate::model::grammar;
+pub use http2::HTTP2;
 pub use rows::{ENV, NOT_YET};
 
 #[cfg(test)]
@@ -89,8 +91,15 @@ enum Kind {
     Duration(fn(&mut RouterSettings, std::time::Duration)),
     /// A duration of Go; what is not one leaves the default.
     GoDuration(fn(&mut RouterSettings, std::time::Duration)),
+    /// A number from the first to the second; what is not one leaves the default.
+    Number(u32, u32, fn(&mut RouterSettings, u32)),
     /// Any other grammar.
     Text(fn(&mut RouterSettings, &str) -> Outcome),
+}
+
+/// Every variable that is honoured.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    ENV.iter().chain(HTTP2)
 }
 
 /// What became of a value.
@@ -116,6 +125,16 @@ impl Row {
             },
             Kind::Duration(set) => duration(grammar::parse_duration(value), settings, set),
             Kind::GoDuration(set) => duration(parse::go_duration(value), settings, set),
+            Kind::Number(min, max, set) => {
+                let number = grammar::parse_integer(value).and_then(|it| u32::try_from(it).ok());
+                match number.filter(|number| (min..=max).contains(number)) {
+                    Some(number) => set(settings, number),
+                    None => {
+                        return Outcome::Noted("is not a number in its range; the default is used");
+                    },
+                }
+                Outcome::Used
+            },
             Kind::Text(set) => set(settings, value),
         }
     }
@@ -135,10 +154,10 @@ fn duration(
     }
 }
 
-/// Puts what `vars` says into `settings`, in the order of [`ENV`], so that a later row wins.
+/// Puts what `vars` says into `settings`, in the order of [`rows`], so that a later row wins.
 pub fn apply(settings: &mut RouterSettings, vars: &dyn Vars) -> Result<Vec<Note>, EnvError> {
     let mut notes = Vec::new();
-    for row in ENV {
+    for row in rows() {
         let Some(value) = vars.get(row.name).filter(|value| !value.is_empty()) else { continue };
         match row.set(settings, &value) {
             Outcome::Used => {},
@@ -171,7 +190,7 @@ fn unknown(vars: &dyn Vars) -> Vec<Note> {
     let mut notes = Vec::new();
     for name in vars.names() {
         let known = NOT_YET.contains(&name.as_str());
-        let honoured = ENV.iter().any(|row| row.name == name);
+        let honoured = rows().any(|row| row.name == name);
         let ours = name.starts_with("ROUTER_") || name.starts_with("WHARF_");
         let text = match vars.get(&name) {
             None if honoured => "is not UTF-8 and is ignored",

@@ -23,6 +23,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    frames::BUDGETS,
     model::{finding::Severity, reason::REASONS},
     proxy::{record::Frontend, stats::RouterStats},
     snapshot::Snapshot,
@@ -170,7 +171,18 @@ impl Scrape {
             ([("reason", *word)], count)
         });
         out.counters("wharf_responses_by_router", "Answers that no pod gave.", reasons)?;
+        let budgets = BUDGETS.iter().map(|(budget, word)| {
+            let count = workers.sum(|cell| &cell.http2_exceeded[*budget as usize]);
+            ([("budget", *word)], count)
+        });
+        let help = "HTTP/2 connections ended with ENHANCE_YOUR_CALM.";
+        out.counters("wharf_http2_budget_exceeded", help, budgets)?;
         for (name, help, count) in [
+            (
+                "wharf_http2_streams_stalled",
+                "HTTP/2 streams reset because the client took nothing.",
+                workers.sum(|cell| &cell.http2_stalled),
+            ),
             (
                 "wharf_log_dropped",
                 "Access log records dropped.",

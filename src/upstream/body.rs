@@ -39,6 +39,12 @@ pub struct Progress {
     pub timed_out: Cell<bool>,
     /// The pod's connection has taken what there was and waits for the client.
     pub waiting: Cell<bool>,
+    /// Parts of the response that were handed out. Wraps.
+    pub handed: Cell<u32>,
+    /// The last of them is not known to be taken: nobody has asked for the next one in vain.
+    pub held: Cell<bool>,
+    /// Nobody took it within the client timeout.
+    pub stalled: Cell<bool>,
     /// When a part of the body or of its response last went by.
     pub moved: Cell<Option<Instant>>,
     /// The response has begun: the body need not be kept any longer.
@@ -63,6 +69,12 @@ impl Progress {
             kept: Some(kept),
             timer: None,
         })
+    }
+
+    /// Notes that a part of the response is handed out.
+    pub fn hand_out(&self) {
+        self.handed.set(self.handed.get().wrapping_add(1));
+        self.held.set(true);
     }
 }
 

@@ -5,6 +5,7 @@
 //! which is a bound for failing tests and never waited out by passing ones.
 
 pub mod client;
+pub mod frames;
 pub mod h2pod;
 pub mod http2;
 pub mod manifest;

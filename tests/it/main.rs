@@ -10,6 +10,8 @@ mod garbage;
 mod h2c;
 #[cfg(test)]
 pub mod harness;
+mod http2_abuse;
+mod http2_flow;
 mod limits;
 mod live;
 mod peers;

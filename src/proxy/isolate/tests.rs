@@ -160,7 +160,7 @@ fn counts(version: Version) -> (u64, u64) {
     });
     let mut request = Request::new(());
     *request.version_mut() = version;
-    let exchange = Exchange::begin(&connection, &request, 1);
+    let exchange = Exchange::begin(&connection, Rc::default(), &request, 1);
     let body = ResponseBody::fixed(Bytes::from_static(b"x")).with(exchange);
     let panics = || stats.workers.sum(|cell| &cell.panics);
     let fail = |held: &mut dyn FnMut()| {

@@ -17,11 +17,11 @@ const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the defau
 const NOT_SECONDS: Outcome = Outcome::Noted("is not a number of seconds; the default is used");
 const NOT_AN_ADDRESS: Outcome = Outcome::Refused("expected ADDRESS:PORT, such as 127.0.0.1:1936");
 
-const fn row(name: &'static str, meaning: &'static str, kind: Kind) -> Row {
+pub(super) const fn row(name: &'static str, meaning: &'static str, kind: Kind) -> Row {
     Row { name, meaning, kind }
 }
 
-/// Every variable that is honoured. Where two set the same thing, the later row wins.
+/// Every variable that is honoured, but for those of HTTP/2. Where two set the same thing, the later row wins.
 pub const ENV: &[Row] = &[
     row(
         "ROUTER_IP_V4_V6_MODE",

@@ -244,9 +244,59 @@ fn variables_without_effect_are_noted() {
 
 #[test]
 fn no_name_stands_in_both_lists_or_twice() {
-    let mut names: Vec<_> = ENV.iter().map(|row| row.name).chain(NOT_YET.iter().copied()).collect();
+    let mut names: Vec<_> = rows().map(|row| row.name).chain(NOT_YET.iter().copied()).collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), count);
+}
+
+/// Every bound of HTTP/2 goes to its own field, holds its range, and keeps its default otherwise.
+#[test]
+fn every_number_goes_to_its_own_field() {
+    type Field = fn(&RouterSettings) -> u64;
+    let rows: [(&str, u32, Field); 18] = [
+        ("WHARF_HTTP2_MAX_STREAMS", 1, |s| s.http2.max_streams.into()),
+        ("WHARF_HTTP2_STREAM_WINDOW", 1, |s| s.http2.stream_window.into()),
+        ("WHARF_HTTP2_CONNECTION_WINDOW", 65_535, |s| s.http2.connection_window.into()),
+        ("WHARF_HTTP2_MAX_FRAME_SIZE", 16_384, |s| s.http2.max_frame_size.into()),
+        ("WHARF_HTTP2_MAX_HEADER_LIST", 16_384, |s| s.http2.max_header_list.into()),
+        ("WHARF_HTTP2_SEND_BUFFER", 1, |s| s.http2.send_buffer as u64),
+        ("WHARF_HTTP2_PENDING_RESETS", 1, |s| s.http2.pending_resets as u64),
+        ("WHARF_HTTP2_RESETS", 0, |s| s.http2.budgets.resets.into()),
+        ("WHARF_HTTP2_RESETS_UNANSWERED", 0, |s| s.http2.budgets.resets_unanswered.into()),
+        ("WHARF_HTTP2_RESETS_TOTAL", 0, |s| s.http2.budgets.resets_total.into()),
+        ("WHARF_HTTP2_RESETS_EMITTED", 0, |s| s.http2.budgets.resets_emitted.into()),
+        ("WHARF_HTTP2_CONTINUATIONS", 0, |s| s.http2.budgets.continuations.into()),
+        ("WHARF_HTTP2_HEADER_BLOCK", 1, |s| s.http2.budgets.header_block.into()),
+        ("WHARF_HTTP2_SETTINGS", 1, |s| s.http2.budgets.settings.into()),
+        ("WHARF_HTTP2_PINGS", 0, |s| s.http2.budgets.pings.into()),
+        ("WHARF_HTTP2_EMPTY_FRAMES", 0, |s| s.http2.budgets.empty_frames.into()),
+        ("WHARF_HTTP2_IGNORED_FRAMES", 0, |s| s.http2.budgets.ignored.into()),
+        ("WHARF_HTTP2_WINDOW_UPDATES", 0, |s| s.http2.budgets.window_updates.into()),
+    ];
+    for (name, min, field) in rows {
+        let value = (min + 1).to_string().leak();
+        let (settings, default) = (quiet(&[(name, value)]), RouterSettings::default());
+        assert_eq!(field(&settings), u64::from(min) + 1, "{name}");
+        for (_, _, other) in rows.iter().filter(|row| row.0 != name) {
+            assert_eq!(other(&settings), other(&default), "{name}");
+        }
+        for bad in ["-1", "x", "99999999999"] {
+            let (settings, notes) = read(&[(name, bad)]).unwrap();
+            assert_eq!((field(&settings), notes.len()), (field(&default), 1), "{name}={bad}");
+        }
+        if let Some(below) = min.checked_sub(1) {
+            let (settings, _) = read(&[(name, below.to_string().leak())]).unwrap();
+            assert_eq!(field(&settings), field(&default), "{name}={below}");
+        }
+    }
+    let settings = quiet(&[
+        ("WHARF_HTTP2_PING_INTERVAL", "1ms"),
+        ("WHARF_HTTP2_PING_TIMEOUT", "7s"),
+        ("WHARF_HTTP2_BUDGET_INTERVAL", "8s"),
+    ]);
+    let http2 = settings.http2;
+    let durations = [http2.ping_interval, http2.ping_timeout, http2.budgets.interval];
+    assert_eq!(durations.map(|it| it.as_secs()), [1, 7, 8]);
 }
