@@ -11,8 +11,9 @@ use crate::harness::{
     eventually,
     frames::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, Frames,
-        GOAWAY, HEADERS, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM,
-        field, frame, get, integer, post, pseudo, reset, settings, string, window,
+        GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PING, PREFACE, PRIORITY, PROTOCOL_ERROR,
+        REFUSED_STREAM, RST_STREAM, field, frame, get, integer, post, pseudo, reset, settings,
+        string, window,
     },
     http2::{Http2, body},
     manifest::{app, edge, route},
@@ -48,6 +49,7 @@ impl Case {
                 Act::After(Arc::clone(&permits), answer)
             },
             "/never" => Act::Stall(Vec::new()),
+            "/long" => ok([b'x'; 4096]),
             _ => ok("pod"),
         })
         .await;
@@ -322,6 +324,23 @@ async fn s_41_window_update_flood() {
     attacker.send(post(1, HOST, "/never")).await;
     attacker.send(window(1, 1).repeat(102)).await;
     attacker.settled().await;
+    case.victim_is_served().await;
+    assert_eq!(case.exceeded(), []);
+    attacker.send(window(1, 1)).await;
+    case.calmed(attacker, "window_updates").await;
+}
+
+/// S-40 (CVE-2019-9511): a client that has its bytes one by one, each for an update of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_40_data_dribble() {
+    let mut case = Case::start().await;
+    let mut attacker = Frames::connect(case.edge.http, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    attacker.send(get(1, HOST, "/long")).await;
+    for _ in 0..102 {
+        attacker.send(window(1, 1)).await;
+        let data = attacker.until("a byte", |frame| frame.kind == DATA).await;
+        assert_eq!(data.payload, b"x");
+    }
     case.victim_is_served().await;
     assert_eq!(case.exceeded(), []);
     attacker.send(window(1, 1)).await;
