@@ -7,6 +7,8 @@
 //! worker's thread; a request holds Arcs of its route, never a snapshot.
 
 pub mod entry;
+#[cfg(test)]
+mod fixture;
 pub mod forward;
 pub mod framing;
 pub mod handshake;

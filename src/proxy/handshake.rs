@@ -66,7 +66,7 @@ mod tests {
     /// Answers when first polled, and then its client never says another word.
     async fn stalled(seen: &Seen, number: usize) {
         seen.answered.borrow_mut().push((seen.turn.get(), number));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[tokio::test(flavor = "local", start_paused = true)]

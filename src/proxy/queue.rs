@@ -124,3 +124,58 @@ impl Drop for Queued<'_> {
         self.0.queued.add(-1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::proxy::fixture::{self, route};
+
+    fn exchange() -> Box<Exchange> {
+        Exchange::begin(&fixture::connection(false), &Request::new(()), 1)
+    }
+
+    /// [PODC-1]: five seconds, the connect timeout; the wait is Tw of the access log.
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn podc_1_a_request_waits_for_five_seconds_and_says_so() {
+        let route = route(Some(Gate::new(1, 8)));
+        let (mut first, mut second) = (exchange(), exchange());
+        let held = place(&mut first, &route, 0).await.unwrap();
+        assert_eq!(first.record.times.queue, Some(0), "it had not to wait");
+        let since = tokio::time::Instant::now();
+        let outcome = place(&mut second, &route, 0).await;
+        assert_eq!(outcome.unwrap_err(), Reason::QueueTimeout);
+        assert_eq!(since.elapsed().as_secs(), 5);
+        assert!(second.record.times.queue.is_some());
+        assert_eq!(route.backend.stats.queued.load(), 0);
+        assert_eq!(route.backend.stats.most_queued.load(), 1);
+        drop(held);
+        assert!(place(&mut second, &route, 0).await.unwrap().is_some());
+    }
+
+    /// A try elsewhere gives the first place back before it waits for another, which may be the same.
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn a_request_never_waits_for_its_own_place() {
+        let route = route(Some(Gate::new(1, 8)));
+        let mut exchange = exchange();
+        exchange.record.route = Some(Arc::clone(&route));
+        for _ in 0..3 {
+            let place = place(&mut exchange, &route, 0).await.unwrap();
+            assert!(place.is_some());
+            exchange.dispatch(&route, 0);
+            exchange.hold(place);
+        }
+        let gate = route.backend.servers[0].gate.as_ref().unwrap();
+        assert_eq!(gate.load(), 1);
+        drop(exchange);
+        assert_eq!(gate.load(), 0);
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn without_the_annotation_there_is_nothing_to_wait_for() {
+        let mut exchange = exchange();
+        assert!(place(&mut exchange, &route(None), 0).await.unwrap().is_none());
+        assert_eq!(exchange.record.times.queue, None);
+    }
+}

@@ -145,7 +145,8 @@ mod tests {
     async fn a_place_is_handed_on_from_thread_to_thread_in_order() {
         let gate = Gate::new(1, 8);
         let place = admitted(&gate);
-        let line: Vec<Waiting> = (0..8).map(|_| waiting(&gate)).collect();
+        let mut line = Vec::new();
+        line.resize_with(8, || waiting(&gate));
         assert!(matches!(gate.enter(), Asked::Full));
         let (done, order) = std::sync::mpsc::channel();
         let threads: Vec<_> = line

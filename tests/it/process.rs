@@ -322,7 +322,8 @@ async fn metric(admin: &mut Client<TcpStream>, name: &str) -> u64 {
         rest.strip_prefix("{}").unwrap_or(rest).strip_prefix(' ').map(str::to_owned)
     };
     let line = text.lines().find_map(value);
-    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().expect("a number")
+    assert!(line.is_some(), "no {name} in\n{text}");
+    line.and_then(|value| value.parse().ok()).expect("a number")
 }
 
 /// The limit on open files is raised as far as it goes without a privilege.

@@ -15,22 +15,12 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, client, server, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::*;
-use crate::{
-    compile::Compiler,
-    drain::Drain,
-    net::timed::PhaseCell,
-    proxy::{
-        entry::Open,
-        record::Frontend,
-        response::{Exchange, ResponseBody},
-        serve::Connection,
-        stats::RouterStats,
-        worker::Worker,
-    },
-    snapshot::Live,
+use crate::proxy::{
+    fixture,
+    response::{Exchange, ResponseBody},
 };
 
 struct Held(Rc<Cell<u32>>);
@@ -135,7 +125,6 @@ async fn r_22_a_panic_in_a_stream_leaves_its_siblings_alone() {
     held.notify_one();
     assert_eq!(first.await.unwrap().unwrap(), (200, Bytes::from_static(b"x")));
     assert_eq!(*seen.borrow(), ["/held", "/panic", "/body", "/after"]);
-    drop(ask);
     drop(sender);
     driver.await.unwrap().unwrap();
     serving.await.unwrap().unwrap();
@@ -144,20 +133,8 @@ async fn r_22_a_panic_in_a_stream_leaves_its_siblings_alone() {
 /// Panics while the body of a response with `version` is around; the count of panics before and after
 /// its connection is gone as well.
 fn counts(version: Version) -> (u64, u64) {
-    let stats = Arc::new(RouterStats::new(1));
-    let live = Arc::new(Live::from_pointee(Compiler::empty()));
-    let worker =
-        Worker::new(0, live, Arc::default(), Arc::clone(&stats), Drain::default(), None, 7);
-    let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let connection = Rc::new(Connection {
-        worker: Rc::clone(&worker),
-        client: ([127, 0, 0, 1], 1).into(),
-        port: 80,
-        frontend: Frontend::Public,
-        phase: PhaseCell::new(version == Version::HTTP_2),
-        requests: Cell::new(1),
-        open: Open::new(&worker, Frontend::Public, slot),
-    });
+    let connection = fixture::connection(version == Version::HTTP_2);
+    let stats = Arc::clone(&connection.worker.stats);
     let mut request = Request::new(());
     *request.version_mut() = version;
     let exchange = Exchange::begin(&connection, Rc::default(), &request, 1);
