@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | L0 foundation | [`drain`], [`net`], [`stats`] | std, libraries |
 //! | L1 model | [`model`], [`settings`] | L0 |
-//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`queue`], [`sources`], [`zone`] | L1, L0 |
+//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`gate`], [`queue`], [`sources`], [`zone`] | L1, L0 |
 //! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
 //! | L4 flows | [`proxy`], [`nlb`], [`probe`], [`backend`] | L3 to L0 |
 //! | L5 control | [`source`], [`compile`] | L3 to L0 |
@@ -25,6 +25,7 @@ pub mod cli;
 pub mod compile;
 pub mod dns;
 pub mod drain;
+pub mod gate;
 pub mod headers;
 pub mod health;
 pub mod model;
