@@ -66,6 +66,7 @@ pub struct Scanner {
     state: State,
     head: Head,
     heads: u64,
+    broken: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,7 +123,10 @@ impl Scanner {
                     match outcome {
                         Ok(true) => self.end_message(),
                         Ok(false) => {},
-                        Err(fault) => self.state = State::Refused(fault),
+                        Err(fault) => {
+                            self.broken = true;
+                            self.state = State::Refused(fault);
+                        },
                     }
                 },
             }
@@ -168,10 +172,10 @@ impl Scanner {
         matches!(self.state, State::Head | State::Held)
     }
 
-    /// True in a body, and behind a fault in it.
+    /// True behind a fault in a body: the request it belongs to has passed already.
     #[must_use]
-    pub const fn is_in_body(&self) -> bool {
-        matches!(self.state, State::Length(_) | State::Chunked(_))
+    pub const fn is_broken(&self) -> bool {
+        self.broken
     }
 }
 

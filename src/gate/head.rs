@@ -6,6 +6,9 @@ use super::{
     bytes::{self, PATH, QUERY, TOKEN},
 };
 
+/// So many bytes of a partial request line are looked at, each time that more comes.
+const MAX_START: usize = 32;
+
 /// How far a head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -55,7 +58,11 @@ impl Head {
         loop {
             let found = bytes::find_control(bytes, self.seen);
             let end = found.unwrap_or(bytes.len());
-            self.check_size(end)?;
+            let too_large = self.check_size(end);
+            if too_large.is_err() || found.is_none() {
+                self.check_start(&bytes[self.line..end])?;
+            }
+            too_large?;
             self.seen = end;
             if found.is_none() {
                 return Ok(Progress::Partial);
@@ -97,6 +104,18 @@ impl Head {
         } else {
             Ok(())
         }
+    }
+
+    /// Bytes that begin no request line need not be waited out; frames of a WebSocket, say. A line that
+    /// is there as a whole is looked at as a whole.
+    fn check_start(&self, line: &[u8]) -> Result<(), Fault> {
+        let start = &line[..line.len().min(MAX_START)];
+        let method = bytes::run(start, TOKEN);
+        let sound = match start.get(method) {
+            None => true,
+            Some(byte) => *byte == b' ' && method > 0,
+        };
+        if self.version == Version::Unknown && !sound { Err(Fault::Malformed) } else { Ok(()) }
     }
 
     fn complete(&self) -> Result<(), Fault> {

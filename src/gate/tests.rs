@@ -397,6 +397,9 @@ fn limits_and_faults_have_their_names() {
         (head(&line(MAX_LINE), ""), None),
         (head(&line(MAX_LINE + 1), ""), Some(Fault::LineTooLong)),
         ("G".repeat(MAX_LINE + 1), Some(Fault::LineTooLong)),
+        // Refused at once, without an end of the line.
+        ("G\"".to_owned(), Some(Fault::Malformed)),
+        (" GET".to_owned(), Some(Fault::Malformed)),
         (padded(MAX_HEAD), None),
         (padded(MAX_HEAD + 1), Some(Fault::HeadTooLarge)),
         (head("GET / HTTP/1.1", &"x: y\r\n".repeat(MAX_FIELDS - 1)), None),

@@ -358,6 +358,9 @@ fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
 /// Why a request that was sent has no response.
 fn judge(error: &hyper::Error, progress: &Progress, exchange: &Exchange) -> Reason {
     if progress.failed.get() {
+        if exchange.connection.gate.is_broken() {
+            return Reason::BadRequest;
+        }
         let late = progress.timed_out.get() || exchange.connection.phase.expired().is_some();
         return if late { Reason::ClientTimeout } else { Reason::ClientClosed };
     }

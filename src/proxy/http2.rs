@@ -8,8 +8,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::serve::{Connection, MAX_HEAD, answer};
-use crate::net::timed::TimedIo;
+use super::serve::{Connection, answer};
+use crate::{gate::MAX_HEAD, net::timed::TimedIo};
 
 /// Most streams at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;

@@ -332,11 +332,11 @@ impl Body for ResponseBody {
             },
             Poll::Ready(Some(Err(error))) => {
                 // An upload that fails takes the pod's connection with it.
-                let client = this.exchange.as_ref().is_some_and(|it| it.progress.failed.get());
-                let (state, reason) = if client {
-                    (*b"CD", Reason::ClientClosed)
-                } else {
-                    (*b"SD", Reason::UpstreamReset)
+                let upload = this.exchange.as_ref().filter(|it| it.progress.failed.get());
+                let (state, reason) = match upload {
+                    Some(it) if it.connection.gate.is_broken() => (*b"PD", Reason::BadRequest),
+                    Some(_) => (*b"CD", Reason::ClientClosed),
+                    None => (*b"SD", Reason::UpstreamReset),
                 };
                 this.fail(state, Some(reason));
                 Poll::Ready(Some(Err(BodyError::Cut(error))))
