@@ -78,10 +78,10 @@ fn check_http2<B>(request: &Request<B>) -> Result<(), Fault> {
         return Err(Fault::Malformed);
     }
     let target = uri.path_and_query().map_or("", PathAndQuery::as_str);
-    if !target.bytes().all(|byte| byte.is_ascii_graphic()) || uri.path().contains('\\') {
-        return Err(Fault::Malformed);
-    }
-    Ok(())
+    let sound = (target.starts_with('/') || target == "*")
+        && target.bytes().all(|byte| byte.is_ascii_graphic())
+        && !uri.path().contains('\\');
+    if sound { Ok(()) } else { Err(Fault::Malformed) }
 }
 
 /// The one host of a request: HTTP/2 has it in `:authority`, HTTP/1 in `Host`; an absolute-form
@@ -118,10 +118,10 @@ fn from_authority(authority: &str) -> Result<HeaderValue, Fault> {
         .and_then(|value| lower(&value))
 }
 
-/// `value` in lower case, if every byte may stand in a host with an optional port.
+/// `value` in lower case, if it is not empty and every byte may stand in a host with an optional port.
 fn lower(value: &HeaderValue) -> Result<HeaderValue, Fault> {
     let bytes = value.as_bytes();
-    if !bytes.iter().all(|byte| is_host_byte(*byte)) {
+    if bytes.is_empty() || !bytes.iter().all(|byte| is_host_byte(*byte)) {
         return Err(Fault::Malformed);
     }
     if !bytes.iter().any(u8::is_ascii_uppercase) {

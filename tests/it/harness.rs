@@ -5,6 +5,7 @@
 //! which is a bound for failing tests and never waited out by passing ones.
 
 pub mod client;
+pub mod frames;
 pub mod http2;
 pub mod manifest;
 pub mod pod;

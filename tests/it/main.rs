@@ -7,6 +7,7 @@ mod architecture;
 mod drain;
 mod forward;
 mod garbage;
+mod gate;
 #[cfg(test)]
 pub mod harness;
 mod limits;
