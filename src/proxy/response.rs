@@ -25,6 +25,7 @@ use tokio::time::Sleep;
 
 use super::{record::AccessRecord, serve::Connection};
 use crate::{
+    headers,
     model::reason::Reason,
     snapshot::CompiledRoute,
     stats::{UpstreamCounters, response_class},
@@ -320,7 +321,10 @@ impl Body for ResponseBody {
             return Poll::Ready(this.poll_own().map(Ok));
         };
         match Pin::new(&mut *body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
                 *timer = None;
                 // Nothing follows trailers, and nobody asks again.
                 let ended = body.is_end_stream() || frame.is_trailers();

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::net::timed::PhaseCell;
+use crate::{headers, net::timed::PhaseCell};
 
 /// How far the upload of one request has come.
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
+        let Poll::Ready(mut frame) = Pin::new(&mut *inner).poll_frame(cx) else {
             ready!(self.poll_silence(cx));
             self.progress.failed.set(true);
             self.progress.timed_out.set(true);
@@ -134,8 +134,11 @@ impl Body for RequestBody {
         let at_end = inner.is_end_stream();
         self.progress.waiting.set(false);
         self.progress.note();
-        match &frame {
+        match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
                 if let Some(data) = frame.data_ref() {
                     self.progress.bytes.set(self.progress.bytes.get() + data.len() as u64);
                 }
