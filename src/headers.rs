@@ -8,7 +8,9 @@ mod forwarded;
 mod hop;
 
 pub use forwarded::{ForwardedPolicy, Forwarding, forward};
-pub use hop::{merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop, upgrade_of};
+pub use hop::{
+    merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop, strip_trailers, upgrade_of,
+};
 
 /// Names that `http` has no constants for.
 pub mod names {

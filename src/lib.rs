@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | L0 foundation | [`drain`], [`net`], [`stats`], [`task`] | std, libraries |
 //! | L1 model | [`model`], [`settings`] | L0 |
-//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`frames`], [`queue`], [`sources`], [`zone`] | L1, L0 |
+//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`frames`], [`gate`], [`queue`], [`sources`], [`zone`] | L1, L0 |
 //! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
 //! | L4 flows | [`proxy`], [`nlb`], [`probe`], [`backend`] | L3 to L0 |
 //! | L5 control | [`source`], [`compile`] | L3 to L0 |
@@ -26,6 +26,7 @@ pub mod compile;
 pub mod dns;
 pub mod drain;
 pub mod frames;
+pub mod gate;
 pub mod headers;
 pub mod health;
 pub mod model;

@@ -1,16 +1,18 @@
 //! L4: the request path, one file per step.
 //!
-//! `entry` (connection, with `handshake`) → `http1` or `http2` (whose frames `metered` counts and whose
-//! requests `streams` runs) → `serve` (order of the steps) → `request` (gate) → `routing::table` →
-//! `select` → `upstream::pool` / `upstream::h1` by `forward` → `response` or `upgrade`; `reply` makes
-//! the router's own answers; `record` and `stats` are what is left behind. Everything runs on one
-//! worker's thread; a request holds Arcs of its route, never a snapshot.
+//! `entry` (connection, with `handshake`) → `http1`, behind `gated`, or `http2` (whose frames `metered`
+//! counts and whose requests `streams` runs) → `serve` (order of the steps) → `request` (checks) →
+//! `routing::table` → `select` → `upstream::pool` and a connection of `upstream` by `forward` →
+//! `response` or `upgrade`; `reply` makes the router's own answers; `record` and `stats` are what is
+//! left behind. Everything runs on one worker's thread; a request holds Arcs of its route, never a
+//! snapshot.
 
 pub mod entry;
 #[cfg(test)]
 mod fixture;
 pub mod forward;
 pub mod framing;
+pub mod gated;
 pub mod handshake;
 mod http1;
 mod http2;

@@ -6,8 +6,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, SET_COOKIE,
-        TE, TRANSFER_ENCODING, UPGRADE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -171,6 +171,19 @@ pub fn upgrade_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> 
     let mut protocols = tokens(headers, &UPGRADE).peekable();
     protocols.peek()?;
     if protocols.any(|p| is(p, b"h2c")) { None } else { Some(value.clone()) }
+}
+
+/// Removes from a trailer section what must be known before the body, or says who somebody is: some
+/// merge trailers into the fields (S-23).
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    let forbidden = |name: &HeaderName| {
+        [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE].contains(name)
+            || is_trusted(&name.as_str().replace('_', "-"))
+    };
+    let names: Vec<HeaderName> = trailers.keys().filter(|name| forbidden(name)).cloned().collect();
+    for name in names {
+        trailers.remove(name);
+    }
 }
 
 /// Joins the cookie fields of an HTTP/2 request into one with `; ` (RFC 9113 8.2.3).

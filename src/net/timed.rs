@@ -185,11 +185,6 @@ pub enum Expired {
     Write,
 }
 
-/// What a client gets whose head is not complete in time (spec/route.md 10.7).
-const TIMEOUT_ANSWER: &[u8] = b"HTTP/1.1 408 Request Time-out\r\ncontent-length: 110\r\n\
-    cache-control: no-cache\r\nconnection: close\r\ncontent-type: text/html\r\n\r\n\
-    <html><body><h1>408 Request Time-out</h1>\nYour browser didn't send a complete request in time.\n</body></html>\n";
-
 /// A stream with limits.
 #[derive(Debug)]
 pub struct TimedIo<S> {
@@ -204,7 +199,6 @@ pub struct TimedIo<S> {
     since: Instant,
     writing_since: Option<Instant>,
     alarm: Alarm,
-    head_started: bool,
 }
 
 impl<S> TimedIo<S> {
@@ -213,7 +207,6 @@ impl<S> TimedIo<S> {
     pub fn new(stream: S, prefix: Bytes, cell: Arc<PhaseCell>, limits: Limits) -> Self {
         Self {
             stream,
-            head_started: !prefix.is_empty(),
             prefix,
             cell,
             limits,
@@ -225,7 +218,7 @@ impl<S> TimedIo<S> {
     }
 
     /// Ready when a blocked read has reached the limit of its phase.
-    fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<Phase> {
+    fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let phase = self.cell.phase();
         let changes = self.cell.changes.load(Relaxed);
         if changes != self.seen {
@@ -248,19 +241,15 @@ impl<S> TimedIo<S> {
         }
         ready!(self.alarm.poll(cx, deadline));
         self.cell.expired.store(phase as u8, Relaxed);
-        Poll::Ready(phase)
+        Poll::Ready(())
     }
 
     /// Bytes have come: the wait starts anew, and the first byte after idling starts a head.
     fn read_progress(&mut self) {
         match self.cell.phase() {
-            Phase::Idle if !self.cell.multiplexed => {
-                self.cell.enter(Phase::Head);
-                self.head_started = true;
-            },
+            Phase::Idle if !self.cell.multiplexed => self.cell.enter(Phase::Head),
             Phase::Body => self.since = clock::now(),
-            Phase::Head => self.head_started = true,
-            Phase::Idle | Phase::Response | Phase::Tunnel => {},
+            Phase::Head | Phase::Idle | Phase::Response | Phase::Tunnel => {},
         }
     }
 
@@ -298,13 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
                 Poll::Ready(result)
             },
             Poll::Pending => {
-                let phase = ready!(this.poll_read_limit(cx));
-                let stalled = this.writing_since.is_some();
-                if phase == Phase::Head && this.head_started && !this.cell.multiplexed && !stalled {
-                    // Best effort: hyper closes without an answer on a read error.
-                    let _written = Pin::new(&mut this.stream).poll_write(cx, TIMEOUT_ANSWER);
-                    let _flushed = Pin::new(&mut this.stream).poll_flush(cx);
-                }
+                ready!(this.poll_read_limit(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             },
         }

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
+    gated::GateCell,
     http1, http2,
     record::Frontend,
     serve::Connection,
@@ -284,12 +285,14 @@ where
     let timeouts = &worker.settings.timeouts;
     let limits = Limits { idle: timeouts.keep_alive, head: timeouts.head, body: timeouts.client };
     let phase = PhaseCell::new(about.http2);
+    let gate = Arc::<GateCell>::default();
     let connection = Rc::new(Connection {
         worker: Rc::clone(worker),
         client: about.client,
         port: about.port,
         frontend: about.frontend,
         phase: Arc::clone(&phase),
+        gate: Arc::clone(&gate),
         requests: std::cell::Cell::new(0),
         open: about.open,
     });
@@ -299,15 +302,11 @@ where
     } else {
         http1::run(connection, io).await
     };
-    if phase.expired() == Some(Expired::Read(Phase::Head)) {
+    // A head that had begun was answered, and counted with its answer.
+    if phase.expired() == Some(Expired::Read(Phase::Head)) && !gate.has_refused() {
         return refused(worker, about.frontend, Reason::ClientTimeout);
     }
     if let Err(error) = ended {
         tracing::debug!(client = %about.client, %error, "connection ended");
-        if error.is_parse_too_large() {
-            refused(worker, about.frontend, Reason::HeadersTooLarge);
-        } else if error.is_parse() {
-            refused(worker, about.frontend, Reason::BadRequest);
-        }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     tls::store::CertStore,
     upstream::{
         gate::Gate,
-        peer::{Peer, PeerKey},
+        peer::{Peer, PeerKey, Protocol},
     },
 };
 
@@ -49,6 +49,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         port: 80,
         frontend: Frontend::Public,
         phase: PhaseCell::new(http2),
+        gate: Arc::default(),
         requests: Cell::new(1),
         open: Open::new(&worker, Frontend::Public, slot),
         worker,
@@ -57,7 +58,8 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
 
 /// A route with one server.
 pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
-    let key = PeerKey { address: ([10, 0, 0, 1], 80).into(), pod: "".into() };
+    let key =
+        PeerKey { address: ([10, 0, 0, 1], 80).into(), protocol: Protocol::Http1, pod: "".into() };
     let server = Server {
         peer: Arc::new(Peer::new(key)),
         weight: 1,

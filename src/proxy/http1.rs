@@ -2,20 +2,23 @@
 //!
 //! Called by `entry` with a stream that speaks HTTP/1.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::serve::{Connection, MAX_HEAD, answer};
-use crate::net::timed::TimedIo;
+use super::{
+    gated::GatedIo,
+    serve::{Connection, answer},
+};
+use crate::{
+    gate::{MAX_FIELDS, MAX_HEAD},
+    net::timed::TimedIo,
+};
 
 /// Most bytes buffered in one direction of a client connection.
 const MAX_BUFFER: usize = 64 * 1024;
-
-/// Most header fields of a request [LIM-1].
-pub(super) const MAX_HEADERS: usize = 101;
 
 /// How long a stopping worker waits for the first request of a connection.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -33,12 +36,14 @@ where
         service_fn(move |request| answer(Rc::clone(&connection), Rc::default(), request))
     };
     let drain = connection.worker.drain.clone();
+    let gate = Arc::clone(&connection.gate);
+    let io = GatedIo::new(io, gate, Arc::clone(&connection.phase));
     let mut engine = std::pin::pin!(
         hyper::server::conn::http1::Builder::new()
             .auto_date_header(false)
             .header_read_timeout(None)
             .half_close(false)
-            .max_headers(MAX_HEADERS)
+            .max_headers(MAX_FIELDS)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(io), service)

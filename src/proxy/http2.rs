@@ -5,16 +5,14 @@
 
 use std::{future::Future as _, rc::Rc, task::Poll};
 
-use http::Request;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     entry::refused,
-    http1::MAX_HEADERS,
     metered::{MeteredIo, Wire},
-    serve::{Connection, MAX_HEAD, answer},
+    serve::{Connection, answer},
     stage::Stage,
     streams::{LocalExecutor, Streams},
 };
@@ -110,19 +108,4 @@ fn account(connection: &Connection, wire: &Wire) {
         worker.stats.workers.cell(worker.index).http2_exceeded[budget as usize].add(1);
     }
     refused(worker, connection.frontend, Reason::BadRequest);
-}
-
-/// Whether a request head is beyond the limits of HTTP/1 heads [LIM-1]: its fields, with each cookie
-/// crumb a field (S-31), or its bytes as HTTP/1 would have them (S-39). The library's own limit stands
-/// in front of this one, while it decodes.
-pub(super) fn is_oversized<B>(request: &Request<B>) -> bool {
-    /// `: ` and the end of the line.
-    const FIELD: usize = 4;
-    let (uri, headers) = (request.uri(), request.headers());
-    if headers.len() > MAX_HEADERS {
-        return true;
-    }
-    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-    target + fields.sum::<usize>() > MAX_HEAD
 }

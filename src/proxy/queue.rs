@@ -133,7 +133,7 @@ mod tests {
     use crate::proxy::fixture::{self, route};
 
     fn exchange() -> Box<Exchange> {
-        Exchange::begin(&fixture::connection(false), &Request::new(()), 1)
+        Exchange::begin(&fixture::connection(false), std::rc::Rc::default(), &Request::new(()), 1)
     }
 
     /// [PODC-1]: five seconds, the connect timeout; the wait is Tw of the access log.

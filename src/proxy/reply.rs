@@ -11,7 +11,7 @@ use http::{
 };
 
 use super::response::ResponseBody;
-use crate::model::reason::Reason;
+use crate::{gate::Fault, model::reason::Reason};
 
 /// "Application is not available" [NOMATCH-3].
 const UNAVAILABLE: &str = include_str!("reply/503.html");
@@ -82,8 +82,29 @@ pub fn error(reason: Reason, version: Version) -> Response<ResponseBody> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         return unavailable(version);
     }
-    let page = page(status);
-    let mut response = Response::new(ResponseBody::fixed(Bytes::from_static(page.as_bytes())));
+    page(status, version)
+}
+
+/// The reason and the status that go with a fault of a request.
+#[must_use]
+pub const fn fault(fault: Fault) -> (Reason, StatusCode) {
+    let reason = match fault {
+        Fault::Malformed => Reason::BadRequest,
+        Fault::LineTooLong => Reason::UriTooLong,
+        Fault::HeadTooLarge => Reason::HeadersTooLarge,
+        Fault::Coding => Reason::BadCoding,
+        Fault::Connect => Reason::MethodNotAllowed,
+        Fault::Expectation => return (Reason::BadRequest, StatusCode::EXPECTATION_FAILED),
+        Fault::Timeout => return (Reason::ClientTimeout, StatusCode::REQUEST_TIMEOUT),
+    };
+    (reason, status(reason))
+}
+
+/// The small page of an error status.
+#[must_use]
+pub fn page(status: StatusCode, version: Version) -> Response<ResponseBody> {
+    let text = text(status);
+    let mut response = Response::new(ResponseBody::fixed(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -146,8 +167,8 @@ pub fn redirect(
     Some(response)
 }
 
-/// HAProxy's small built-in page for a status.
-const fn page(status: StatusCode) -> &'static str {
+/// HAProxy's small built-in page for a status, and the like of it where HAProxy has none.
+const fn text(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => {
             "<html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.\n</body></html>\n"
@@ -158,8 +179,14 @@ const fn page(status: StatusCode) -> &'static str {
         405 => {
             "<html><body><h1>405 Method Not Allowed</h1>\nA request was made of a resource using a request method not supported by that resource\n</body></html>\n"
         },
+        408 => {
+            "<html><body><h1>408 Request Time-out</h1>\nYour browser didn't send a complete request in time.\n</body></html>\n"
+        },
         414 => {
             "<html><body><h1>414 Request URI too long</h1>\nThe request target exceeds the limit.\n</body></html>\n"
+        },
+        417 => {
+            "<html><body><h1>417 Expectation Failed</h1>\nThe server cannot meet the request's expectation.\n</body></html>\n"
         },
         422 => {
             "<html><body><h1>422 Unprocessable Content</h1>\nThe server cannot process the contained instructions.\n</body></html>\n"
@@ -211,7 +238,7 @@ mod tests {
     #[test]
     fn built_in_pages_have_the_length_of_the_peers() {
         // spec/route.md 26.2 gives these lengths.
-        let length = |code| page(StatusCode::from_u16(code).unwrap()).len();
-        assert_eq!([400, 403, 422, 504].map(length), [90, 93, 116, 92]);
+        let length = |code| text(StatusCode::from_u16(code).unwrap()).len();
+        assert_eq!([400, 403, 408, 422, 504].map(length), [90, 93, 110, 116, 92]);
     }
 }

@@ -23,6 +23,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{record::AccessRecord, serve::Connection};
 use crate::{
+    headers,
     model::reason::Reason,
     net::{alarm::Alarm, clock},
     snapshot::{CompiledRoute, Server},
@@ -339,8 +340,11 @@ impl Body for ResponseBody {
             return Poll::Ready(this.poll_own().map(Ok));
         };
         match Pin::new(&mut *body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 *silent = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
                 // Nothing follows trailers, and nobody asks again.
                 let ended = body.is_end_stream() || frame.is_trailers();
                 this.count(frame.data_ref().map_or(0, Bytes::len));
@@ -351,11 +355,11 @@ impl Body for ResponseBody {
             },
             Poll::Ready(Some(Err(error))) => {
                 // An upload that fails takes the pod's connection with it.
-                let client = this.exchange.as_ref().is_some_and(|it| it.progress.failed.get());
-                let (state, reason) = if client {
-                    (*b"CD", Reason::ClientClosed)
-                } else {
-                    (*b"SD", Reason::UpstreamReset)
+                let upload = this.exchange.as_ref().filter(|it| it.progress.failed.get());
+                let (state, reason) = match upload {
+                    Some(it) if it.connection.gate.is_broken() => (*b"PD", Reason::BadRequest),
+                    Some(_) => (*b"CD", Reason::ClientClosed),
+                    None => (*b"SD", Reason::UpstreamReset),
                 };
                 this.fail(state, Some(reason));
                 Poll::Ready(Some(Err(BodyError::Cut(error))))

@@ -5,12 +5,13 @@
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, Version, header::CONNECTION};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::body::Incoming;
 
 use super::{
     entry::Open,
-    forward, http2,
+    forward,
+    gated::{GateCell, Refusal},
     isolate::{Panicked, isolate},
     record::Frontend,
     reply, request,
@@ -18,12 +19,9 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    model::reason::Reason, net::timed::PhaseCell, routing::table::Lookup, snapshot::CompiledRoute,
-    upstream::body::Progress,
+    gate::Fault, model::reason::Reason, net::timed::PhaseCell, routing::table::Lookup,
+    snapshot::CompiledRoute, upstream::body::Progress,
 };
-
-/// Limit of a request head [LIM-1].
-pub(super) const MAX_HEAD: usize = 24_576;
 
 /// One client connection.
 #[derive(Debug)]
@@ -38,6 +36,8 @@ pub struct Connection {
     pub frontend: Frontend,
     /// Phase of its I/O.
     pub phase: Arc<PhaseCell>,
+    /// What the gate in its I/O says of its requests; silent on HTTP/2.
+    pub gate: Arc<GateCell>,
     /// Requests so far.
     pub requests: Cell<u64>,
     /// Counts it as open; a tunnel keeps it.
@@ -48,7 +48,8 @@ pub struct Connection {
 enum Decision {
     Forward(Arc<CompiledRoute>),
     Redirect(Arc<CompiledRoute>),
-    Refuse(Reason),
+    Nowhere(Reason),
+    Refuse(Fault),
 }
 
 /// Answers one request, whatever happens to it.
@@ -58,14 +59,18 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Denied> {
     let version = request.version();
-    match isolate(handle(Rc::clone(&connection), progress, request)).await {
+    let outcome = match isolate(handle(Rc::clone(&connection), progress, request)).await {
         Ok(outcome) => outcome,
         Err(Panicked) => {
             let worker = &connection.worker;
             worker.stats.workers.cell(worker.index).panics.add(1);
             Ok(reply::error(Reason::Internal, version))
         },
+    };
+    if !matches!(&outcome, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        connection.gate.answered(connection.requests.get());
     }
+    outcome
 }
 
 /// The steps of one request, in their order.
@@ -74,27 +79,27 @@ async fn handle(
     progress: Rc<Progress>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Denied> {
-    connection.requests.set(connection.requests.get() + 1);
+    let number = connection.requests.get() + 1;
+    connection.requests.set(number);
     connection.phase.begin(!hyper::body::Body::is_end_stream(request.body()));
+    if let Some(refusal) = connection.gate.refusal(number) {
+        return Ok(turn_away(&connection, progress, &request, *refusal));
+    }
     let version = request.version();
     let head = request.method() == Method::HEAD;
     let worker = &connection.worker;
-    let checked = if version == Version::HTTP_2 && http2::is_oversized(&request) {
-        Err(Reason::HeadersTooLarge)
-    } else {
-        request::check(&request)
-    };
+    let checked = request::check(&request);
     let (generation, decision) = {
         let snapshot = worker.live.load();
         let decision = match &checked {
-            Err(reason) => Decision::Refuse(*reason),
+            Err(fault) => Decision::Refuse(*fault),
             Ok(checked) => {
                 let tls = connection.frontend.is_tls();
                 match snapshot.table.lookup(tls, checked.host_bytes(), checked.path()) {
                     Lookup::Serve(route) => Decision::Forward(Arc::clone(route)),
                     Lookup::Redirect(route) => Decision::Redirect(Arc::clone(route)),
-                    Lookup::NoPath => Decision::Refuse(Reason::NoPath),
-                    Lookup::NoHost => Decision::Refuse(Reason::NoRoute),
+                    Lookup::NoPath => Decision::Nowhere(Reason::NoPath),
+                    Lookup::NoHost => Decision::Nowhere(Reason::NoRoute),
                 }
             },
         };
@@ -109,7 +114,8 @@ async fn handle(
             forward::forward(exchange, route, checked, request).await
         },
         (Decision::Redirect(route), Ok(checked)) => redirect(exchange, route, &checked, version),
-        (Decision::Refuse(reason), _) | (_, Err(reason)) => own(exchange, reason, version),
+        (Decision::Nowhere(reason), _) => own(exchange, reason, version),
+        (Decision::Refuse(fault), _) | (_, Err(fault)) => refuse(exchange, fault, version),
     };
     // The 503 page of HTTP/1 ends with the connection; to HEAD it has no body that could end it.
     let page_to_head = head && response.version() == Version::HTTP_10;
@@ -144,6 +150,31 @@ fn own(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Respons
     let response = reply::error(reason, version);
     exchange.record.status = response.status().as_u16();
     response.map(|body| body.with(exchange))
+}
+
+/// The answer to a request that breaks the rules.
+fn refuse(mut exchange: Box<Exchange>, fault: Fault, version: Version) -> Response<ResponseBody> {
+    let (reason, status) = reply::fault(fault);
+    exchange.answered(reason);
+    exchange.record.status = status.as_u16();
+    reply::page(status, version).map(|body| body.with(exchange))
+}
+
+/// The answer to a head that the gate refused; `stand_in` is what hyper read in its place.
+fn turn_away(
+    connection: &Rc<Connection>,
+    progress: Rc<Progress>,
+    stand_in: &Request<Incoming>,
+    refusal: Refusal,
+) -> Response<ResponseBody> {
+    let worker = &connection.worker;
+    worker.stats.frontend(connection.frontend, worker.index).request_errors.add(1);
+    let generation = worker.live.load().generation;
+    let mut exchange = Exchange::begin(connection, progress, stand_in, generation);
+    let record = &mut exchange.record;
+    (record.method, record.target) = (refusal.method, refusal.target);
+    (record.host, record.version) = (refusal.host, refusal.version);
+    refuse(exchange, refusal.fault, Version::HTTP_11)
 }
 
 fn redirect(

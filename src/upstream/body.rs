@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::h2::stream;
-use crate::net::timed::PhaseCell;
+use crate::{headers, net::timed::PhaseCell};
 
 /// Most body bytes that are kept so that a refused request can be sent again (reliability.md 2.3).
 const MAX_KEPT: usize = 64 * 1024;
@@ -238,7 +238,7 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(&mut source.inner).poll_frame(cx) else {
+        let Poll::Ready(mut frame) = Pin::new(&mut source.inner).poll_frame(cx) else {
             ready!(self.poll_silence(cx));
             self.progress.failed.set(true);
             self.progress.timed_out.set(true);
@@ -247,8 +247,11 @@ impl Body for RequestBody {
         let at_end = source.inner.is_end_stream();
         self.progress.waiting.set(false);
         self.progress.note();
-        match &frame {
+        match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
                 self.remember(frame);
                 if let Some(data) = frame.data_ref() {
                     self.progress.bytes.set(self.progress.bytes.get() + data.len() as u64);

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod h2pod;
 pub mod http2;
 pub mod manifest;
+pub mod outcome;
 pub mod pod;
 pub mod router;
 pub mod tls;

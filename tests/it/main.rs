@@ -7,6 +7,7 @@ mod architecture;
 mod drain;
 mod forward;
 mod garbage;
+mod gate;
 mod h2c;
 #[cfg(test)]
 pub mod harness;

@@ -223,6 +223,9 @@ fn not_reached(exchange: &Exchange, outgoing: Outgoing, error: &DialError) -> Fa
 fn judge(exchange: &Exchange, malformed: bool) -> Reason {
     let progress = &exchange.progress;
     if progress.failed.get() {
+        if exchange.connection.gate.is_broken() {
+            return Reason::BadRequest;
+        }
         let late = progress.timed_out.get() || exchange.connection.phase.expired().is_some();
         return if late { Reason::ClientTimeout } else { Reason::ClientClosed };
     }

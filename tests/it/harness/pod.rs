@@ -261,7 +261,7 @@ async fn up_to(stream: &mut TcpStream, buffer: &mut Vec<u8>, mark: &[u8]) -> Opt
     loop {
         if let Some(at) = buffer.windows(mark.len()).position(|window| window == mark) {
             let taken: Vec<u8> = buffer.drain(..at + mark.len()).collect();
-            return String::from_utf8(taken[..at].to_vec()).ok();
+            return Some(String::from_utf8_lossy(&taken[..at]).into_owned());
         }
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;
