@@ -9,4 +9,5 @@ pub mod peek;
 pub mod proxy_protocol;
 pub mod readable;
 pub mod relay;
+pub mod splice;
 pub mod timed;

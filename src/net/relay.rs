@@ -3,7 +3,8 @@
 //! Called by `nlb` for every flow and by `proxy` for passthrough and upgraded connections. Always
 //! holds: an end of one side is passed on as a half-close while the other direction goes on; a relay
 //! without a byte in either direction ends after `idle`; a relay that waits holds no buffer, so an
-//! idle flow costs little more than its sockets.
+//! idle flow costs little more than its sockets. A direction between two TCP connections copies until
+//! [`SPLICE_AFTER`] bytes have passed, and from then on moves them inside the kernel (decisions 15).
 //!
 //! The caller keeps what it passes as `&mut`, and can set socket options after the end.
 
@@ -19,11 +20,37 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
     time::{Instant, Sleep},
 };
 
+use super::splice::Pipe;
+
 /// Buffer of one direction while it moves bytes.
 const BUFFER: usize = 16 * 1024;
+
+/// Bytes of a direction after which it is spliced; before, a pipe would cost more than it saves.
+pub const SPLICE_AFTER: u64 = 64 * 1024;
+
+/// A stream that may be a TCP connection and nothing more.
+pub trait MaybeTcp {
+    /// The connection, when its bytes are the stream's bytes: none is buffered, none is changed.
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl MaybeTcp for TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl<T: MaybeTcp> MaybeTcp for &mut T {
+    fn tcp(&self) -> Option<&TcpStream> {
+        (**self).tcp()
+    }
+}
 
 /// What a relay did.
 #[derive(Debug)]
@@ -32,6 +59,8 @@ pub struct Relayed {
     pub a_to_b: u64,
     /// Bytes written to `a`.
     pub b_to_a: u64,
+    /// How many of both never left the kernel.
+    pub spliced: u64,
     /// Why it ended.
     pub end: End,
 }
@@ -77,21 +106,23 @@ pub struct Traffic {
 pub struct Idle {
     /// While both sides may send.
     pub open: Duration,
-    /// Once a side has ended. A relay that ends by this limit is [`End::Closed`].
-    pub half_closed: Duration,
+    /// Once `a` has ended. A relay that ends by this limit, or the next, is [`End::Closed`].
+    pub a_closed: Duration,
+    /// Once `b` has ended.
+    pub b_closed: Duration,
 }
 
 impl From<Duration> for Idle {
     fn from(limit: Duration) -> Self {
-        Self { open: limit, half_closed: limit }
+        Self { open: limit, a_closed: limit, b_closed: limit }
     }
 }
 
 /// Relays between `a` and `b` until both directions have ended, or for `idle` nothing moved.
 pub async fn relay<A, B>(a: A, b: B, idle: Duration) -> Relayed
 where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + MaybeTcp + Unpin,
+    B: AsyncRead + AsyncWrite + MaybeTcp + Unpin,
 {
     relay_until(a, b, idle, None, pending()).await
 }
@@ -105,8 +136,8 @@ pub async fn relay_until<A, B, C>(
     cancel: C,
 ) -> Relayed
 where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + MaybeTcp + Unpin,
+    B: AsyncRead + AsyncWrite + MaybeTcp + Unpin,
     C: Future<Output = ()>,
 {
     let mut to_b = Direction::new(Side::A, Side::B, traffic.map(|traffic| &traffic.a_to_b));
@@ -130,14 +161,17 @@ where
         if cancel.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Cancelled);
         }
-        let half = to_b.phase == Phase::Ended || to_a.phase == Phase::Ended;
-        let shorter = half && idle.half_closed < idle.open;
-        let limit = if shorter { idle.half_closed } else { idle.open };
-        let end = if shorter { End::Closed } else { End::Idle };
+        let limit = match (to_b.phase, to_a.phase) {
+            (Phase::Ended, _) => idle.a_closed.min(idle.open),
+            (_, Phase::Ended) => idle.b_closed.min(idle.open),
+            _ => idle.open,
+        };
+        let end = if limit < idle.open { End::Closed } else { End::Idle };
         poll_idle(cx, clock.as_mut(), last, limit).map(|()| end)
     })
     .await;
-    Relayed { a_to_b: to_b.bytes, b_to_a: to_a.bytes, end }
+    let spliced = to_b.spliced + to_a.spliced;
+    Relayed { a_to_b: to_b.bytes, b_to_a: to_a.bytes, spliced, end }
 }
 
 /// Ready once `idle` has passed since `last`. The timer is moved only when it fires, or when the limit
@@ -172,6 +206,19 @@ struct Direction<'a> {
     /// Reads and writes that moved something; a change is activity.
     steps: u64,
     phase: Phase,
+    /// What is on its way inside the kernel.
+    pipe: Option<Pipe>,
+    spliced: u64,
+    /// Bytes from which on it is spliced.
+    splice_from: u64,
+}
+
+/// How splicing ended.
+enum Spliced {
+    /// The reader has ended, and all its bytes were passed on.
+    Ended,
+    /// It is not possible now.
+    Unable,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,14 +242,17 @@ impl<'a> Direction<'a> {
             bytes: 0,
             steps: 0,
             phase: Phase::Copying,
+            pipe: None,
+            spliced: 0,
+            splice_from: SPLICE_AFTER,
         }
     }
 
     /// Moves what can be moved. Ready when the end has been passed on, or on failure.
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Step
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        R: AsyncRead + MaybeTcp + Unpin,
+        W: AsyncWrite + MaybeTcp + Unpin,
     {
         loop {
             ready!(self.poll_drain(cx, writer))?;
@@ -214,12 +264,65 @@ impl<'a> Direction<'a> {
                     self.steps += 1;
                 },
                 Phase::Copying | Phase::Unflushed => {
+                    if self.bytes >= self.splice_from
+                        && let (Some(from), Some(to)) = (reader.tcp(), writer.tcp())
+                    {
+                        match ready!(self.poll_splice(cx, from, to))? {
+                            Spliced::Ended => self.phase = Phase::Ending,
+                            Spliced::Unable => self.splice_from = self.bytes + SPLICE_AFTER,
+                        }
+                        continue;
+                    }
                     let Poll::Ready(filled) = self.poll_fill(cx, reader) else {
                         return self.poll_flush(cx, writer);
                     };
                     filled?;
                 },
             }
+        }
+    }
+
+    /// Moves bytes through a pipe. While it waits for the reader it has no pipe.
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+        to: &TcpStream,
+    ) -> Poll<Result<Spliced, End>> {
+        loop {
+            if let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
+                let count = ready!(pipe.poll_drain(cx, to)).map_err(self.to.failed())?;
+                self.spliced += count as u64;
+                self.moved(count);
+                continue;
+            }
+            if from.poll_read_ready(cx).map_err(self.from.failed())?.is_pending() {
+                self.pipe.take().map(Pipe::give_back);
+                return Poll::Pending;
+            }
+            let Some(mut pipe) = self.pipe.take().or_else(Pipe::take) else {
+                return Poll::Ready(Ok(Spliced::Unable));
+            };
+            match pipe.fill(from) {
+                Ok(0) => {
+                    pipe.give_back();
+                    return Poll::Ready(Ok(Spliced::Ended));
+                },
+                Ok(_) => self.steps += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {},
+                Err(error) => return Poll::Ready(Err(self.from.failed()(error))),
+            }
+            self.pipe = Some(pipe);
+        }
+    }
+
+    /// Counts bytes that were written.
+    fn moved(&mut self, count: usize) {
+        let count = count as u64;
+        self.steps += 1;
+        self.bytes += count;
+        if let Some(shared) = self.shared {
+            shared.fetch_add(count, Relaxed);
         }
     }
 
@@ -234,13 +337,8 @@ impl<'a> Direction<'a> {
                 })
                 .map_err(self.to.failed())?;
             self.written += count;
-            self.steps += 1;
             self.phase = Phase::Unflushed;
-            let count = count as u64;
-            self.bytes += count;
-            if let Some(shared) = self.shared {
-                shared.fetch_add(count, Relaxed);
-            }
+            self.moved(count);
         }
         self.buffer.clear();
         self.written = 0;

@@ -217,6 +217,12 @@ impl<S> TimedIo<S> {
         }
     }
 
+    /// The stream, and what was read of it before and not given out.
+    #[must_use]
+    pub fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.prefix)
+    }
+
     /// Ready when a blocked read has reached the limit of its phase.
     fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let phase = self.cell.phase();

@@ -3,12 +3,14 @@
 //! Called by `forward`. No tunnel byte goes out before the pod's 101: hyper gives the client's stream
 //! away only after the 101 was written.
 
+mod raw;
+
 use std::time::Duration;
 
 use http::{HeaderValue, Response};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 
+use self::raw::Raw;
 use super::response::{Exchange, ResponseBody};
 use crate::{
     headers,
@@ -23,9 +25,6 @@ use crate::{
 
 /// Longest wait for both sides to be handed over after the 101.
 const HANDOVER: Duration = Duration::from_secs(10);
-
-/// Longest silence once a side has closed: client-fin and server-fin of OpenShift's router.
-const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// The 101 for the client, and the task that relays behind it.
 #[must_use]
@@ -43,24 +42,27 @@ pub fn tunnel(
     if let Some(protocol) = protocol {
         parts.headers.insert(http::header::UPGRADE, protocol);
     }
-    let idle = route.policy.tunnel_timeout;
+    let timeouts = &exchange.connection.worker.settings.timeouts;
+    let idle = Idle {
+        open: route.policy.tunnel_timeout,
+        a_closed: timeouts.client_fin,
+        b_closed: timeouts.server_fin,
+    };
     exchange.connection.phase.enter(Phase::Tunnel);
     // Owned by the worker's runtime; ends by its own limits or with the process (`killed`).
     task::spawn_local::<{ task::TUNNEL }, _>(relay(exchange, client, pod, idle));
     Response::from_parts(parts, ResponseBody::fixed(bytes::Bytes::new()))
 }
 
-async fn relay(mut exchange: Box<Exchange>, client: OnUpgrade, pod: OnUpgrade, idle: Duration) {
+async fn relay(mut exchange: Box<Exchange>, client: OnUpgrade, pod: OnUpgrade, idle: Idle) {
     let _busy = exchange.connection.worker.begin();
     let both = async { tokio::try_join!(client, pod) };
     let Ok(Ok((client, pod))) = tokio::time::timeout(HANDOVER, both).await else {
         exchange.record.termination = *b"CD";
         return;
     };
-    let (client, pod): (TokioIo<Upgraded>, TokioIo<Upgraded>) =
-        (TokioIo::new(client), TokioIo::new(pod));
+    let (client, pod) = (Raw::from(client), Raw::from(pod));
     let killed = exchange.connection.worker.drain.killed.clone();
-    let idle = Idle { open: idle, half_closed: HALF_CLOSED.min(idle) };
     let relayed = relay::relay_until(client, pod, idle, None, killed.cancelled_owned()).await;
     exchange.progress.bytes.set(relayed.a_to_b);
     exchange.record.bytes_out = relayed.b_to_a;

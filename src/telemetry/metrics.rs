@@ -224,6 +224,14 @@ impl Scrape {
         }
         let open = u64::try_from(self.stats.connections.load()).unwrap_or(0);
         out.level("wharf_connections", "Connections open over both ports.", open)?;
+        let spliced = crate::net::splice::counts();
+        for (name, help, count) in [
+            ("wharf_relay_spliced_bytes", "Tunnel bytes moved inside the kernel.", spliced.bytes),
+            ("wharf_relay_pipes_exhausted", "Times that no pipe was left.", spliced.exhausted),
+        ] {
+            out.counters(name, help, [(NO_LABELS, count)].into_iter())?;
+        }
+        out.level("wharf_relay_pipes", "Pipes of tunnels.", spliced.pipes)?;
         let idle = u64::try_from(self.stats.pool_idle.load()).unwrap_or(0);
         out.level("wharf_pool_idle", "Pod connections without a request.", idle)?;
         self.config(out)

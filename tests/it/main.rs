@@ -15,6 +15,7 @@ mod http2_abuse;
 mod http2_flow;
 mod limits;
 mod live;
+mod matrix;
 mod peers;
 mod process;
 mod proxy_header;

@@ -176,3 +176,81 @@ async fn request_limits_do_not_hold_in_a_tunnel() {
     tunnel.send("still here").await;
     assert_eq!(tunnel.bytes(10).await, b"still here");
 }
+
+/// Decisions 15: what is bulk in a plain tunnel moves inside the kernel, both ways at once; bytes
+/// that came together with the heads are not lost on the way. Over TLS it is copied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bulky_tunnel_is_spliced() {
+    let pod = echo_pod().await;
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let edge = edge(edge_route("a", HOST, None).with(policy, "Allow"), &pod).await;
+    let sent: Vec<u8> = (0..=250).cycle().take(5_000_000).collect();
+    for plain in [true, false] {
+        let before = wharf::net::splice::counts().bytes;
+        let (head, body) = ([handshake().as_bytes(), &sent[..9]].concat(), sent[9..].to_vec());
+        let got = if plain {
+            bulk(edge.client().await.stream, head, body).await
+        } else {
+            let hello = Hello { alpn: &[], ..hello(HOST) };
+            bulk(tls::connect(edge.https, hello).await.unwrap(), head, body).await
+        };
+        assert!(got == sent, "plain: {plain}");
+        let spliced = wharf::net::splice::counts().bytes - before;
+        if plain {
+            assert!(spliced > 9_000_000, "{spliced}");
+        }
+    }
+    edge.is_quiet().await;
+}
+
+/// Sends `head`, and `body` once the answer's head has come; what comes back behind that.
+async fn bulk<S>(stream: S, head: Vec<u8>, body: Vec<u8>) -> Vec<u8>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    use tokio::io::AsyncWriteExt as _;
+    let total = body.len() + 9;
+    let (read, mut write) = tokio::io::split(stream);
+    let mut reader = Client::over(tokio::io::join(read, tokio::io::sink()));
+    write.write_all(&head).await.unwrap();
+    write.flush().await.unwrap();
+    assert_eq!(reader.head().await.status(), 101);
+    let upload = tokio::spawn(async move {
+        write.write_all(&body).await.unwrap();
+        write.flush().await.unwrap();
+        write
+    });
+    let got = reader.bytes(total).await;
+    drop(upload.await.unwrap());
+    got
+}
+
+/// [spec/route.md 13]: once the pod has closed, server-fin is what the client has left, and the other
+/// way round client-fin; the hour of the tunnel limit no longer counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_closed_tunnel_ends_at_its_fin_limit() {
+    let pod = Pod::start(|_| Act::Last(SWITCH.to_vec())).await;
+    let edge = Edge::with(&app(route("a", HOST), &[pod.address]), |settings| {
+        settings.timeouts.server_fin = Duration::from_millis(20);
+        settings.timeouts.client_fin = Duration::from_secs(3600);
+    })
+    .await;
+    let mut client = edge.client().await;
+    client.send(handshake()).await;
+    assert_eq!(client.response().await.status(), 101);
+    assert!(client.closed().await, "the pod's end is passed on");
+    edge.is_quiet().await;
+
+    let pod = Pod::start(|_| Act::Stall(SWITCH.to_vec())).await;
+    let edge = Edge::with(&app(route("a", HOST), &[pod.address]), |settings| {
+        settings.timeouts.client_fin = Duration::from_millis(20);
+        settings.timeouts.server_fin = Duration::from_secs(3600);
+    })
+    .await;
+    let mut client = edge.client().await;
+    client.send(handshake()).await;
+    assert_eq!(client.response().await.status(), 101);
+    tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
+    edge.is_quiet().await;
+    eventually("the pod's side to end", async || (pod.open() == 0).then_some(())).await;
+}

@@ -13,6 +13,10 @@ struct Awkward {
     calls: u32,
 }
 
+impl MaybeTcp for Awkward {}
+
+impl MaybeTcp for DuplexStream {}
+
 impl Awkward {
     fn new(inner: DuplexStream) -> Self {
         Self { inner, calls: 0 }
@@ -185,17 +189,117 @@ async fn the_caller_can_end_it_and_keeps_the_connections() {
     assert_eq!(left.read_u8().await.unwrap(), b'z');
 }
 
+/// The limits of a half-closed relay are those of the side that has ended: client-fin and server-fin.
 #[tokio::test(start_paused = true)]
 async fn a_half_closed_relay_ends_when_the_other_side_says_no_more() {
-    let (_client, a) = duplex(64);
-    let (b, pod) = duplex(64);
-    let idle = Idle { open: Duration::from_secs(3600), half_closed: Duration::from_secs(1) };
-    let start = Instant::now();
-    let relay = relay_until(a, b, idle, None, pending());
-    let (relayed, ()) = tokio::join!(relay, async {
-        tokio::time::sleep(Duration::from_secs(100)).await;
-        drop(pod);
-    });
+    let second = Duration::from_secs(1);
+    let idle = Idle { open: second * 3600, a_closed: second, b_closed: second * 2 };
+    for (a_ends, seconds) in [(true, 101), (false, 102)] {
+        let (client, a) = duplex(64);
+        let (b, pod) = duplex(64);
+        let start = Instant::now();
+        let relay = relay_until(a, b, idle, None, pending());
+        let (relayed, ends) = tokio::join!(relay, async {
+            tokio::time::sleep(second * 100).await;
+            if a_ends { (None, Some(pod)) } else { (Some(client), None) }
+        });
+        drop(ends);
+        assert!(matches!(relayed.end, End::Closed), "{relayed:?}");
+        assert_eq!(start.elapsed().as_secs(), seconds);
+    }
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// Decisions 15: between TCP connections all but the first bytes move inside the kernel, in both
+/// directions at once, with their ends, and no pipe stays in use.
+#[tokio::test]
+async fn bulk_between_tcp_connections_is_spliced() {
+    let (left, a) = pair().await;
+    let (b, right) = pair().await;
+    let traffic = Traffic::default();
+    let sent: Vec<u8> = (0..=250).cycle().take(5_000_000).collect();
+    let exchange = async |stream: TcpStream| {
+        let (mut read, mut write) = stream.into_split();
+        let mut got = Vec::new();
+        let (written, read) = tokio::join!(
+            async {
+                write.write_all(&sent).await.unwrap();
+                write.shutdown().await
+            },
+            read.read_to_end(&mut got)
+        );
+        (written.unwrap(), read.unwrap());
+        got
+    };
+    let relay = relay_until(a, b, LONG, Some(&traffic), pending());
+    let (relayed, there, back) = tokio::join!(relay, exchange(left), exchange(right));
+    assert!(there == sent && back == sent);
     assert!(matches!(relayed.end, End::Closed), "{relayed:?}");
-    assert_eq!(start.elapsed().as_secs(), 101);
+    assert_eq!((relayed.a_to_b, relayed.b_to_a), (5_000_000, 5_000_000));
+    assert_eq!(traffic.a_to_b.into_inner(), 5_000_000);
+    // Each direction may have overshot the mark by a buffer.
+    let copied = 10_000_000 - relayed.spliced;
+    assert!(copied <= 2 * (SPLICE_AFTER + BUFFER as u64), "{copied}");
+    assert!(super::super::splice::counts().bytes >= relayed.spliced);
+}
+
+/// A reader that takes nothing holds its writer back: neither the pipe nor we take more than we hold.
+#[tokio::test]
+async fn a_stalled_reader_holds_a_spliced_writer_back() {
+    let (left, mut a) = pair().await;
+    let (mut b, mut right) = pair().await;
+    let sent = vec![7; 100 * 1024];
+    let (stop, stopped) = oneshot::channel::<()>();
+    let cancel = async {
+        let _stopped = stopped.await;
+    };
+    let talk = async {
+        left.writable().await.unwrap();
+        let mut all = 0;
+        let mut left = left;
+        // Until nothing has been taken for a while: all the buffers on the way are full.
+        while let Ok(written) =
+            tokio::time::timeout(Duration::from_millis(300), left.write(&sent)).await
+        {
+            all += written.unwrap();
+        }
+        let mut got = 0;
+        let mut chunk = vec![0; 100_000];
+        while got < all {
+            let count = right.read(&mut chunk).await.unwrap();
+            assert!(chunk[..count].iter().all(|byte| *byte == 7));
+            got += count;
+        }
+        stop.send(()).unwrap();
+        all as u64
+    };
+    let relay = relay_until(&mut a, &mut b, LONG, None, cancel);
+    let (relayed, all) = tokio::join!(relay, talk);
+    assert_eq!(relayed.a_to_b, all);
+    assert!(all > SPLICE_AFTER);
+}
+
+/// A peer that resets a spliced connection is named.
+#[tokio::test]
+async fn a_failed_side_is_named_while_splicing() {
+    let (mut left, a) = pair().await;
+    let (b, mut right) = pair().await;
+    let talk = async {
+        let sent = vec![7; 1_000_000];
+        let mut got = vec![0; 500_000];
+        let (_may_fail, read) = tokio::join!(left.write_all(&sent), async {
+            right.read_exact(&mut got).await.unwrap();
+            socket2::SockRef::from(&right).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(right);
+        });
+        read
+    };
+    let (relayed, ()) = tokio::join!(relay(a, b, LONG), talk);
+    assert!(matches!(relayed.end, End::Failed { side: Side::B, .. }), "{relayed:?}");
 }
