@@ -297,7 +297,9 @@ impl<'a> Direction<'a> {
                 continue;
             }
             if from.poll_read_ready(cx).map_err(self.from.failed())?.is_pending() {
-                self.pipe.take().map(Pipe::give_back);
+                if let Some(pipe) = self.pipe.take() {
+                    pipe.give_back();
+                }
                 return Poll::Pending;
             }
             let Some(mut pipe) = self.pipe.take().or_else(Pipe::take) else {

@@ -234,7 +234,8 @@ async fn bulk_between_tcp_connections_is_spliced() {
             },
             read.read_to_end(&mut got)
         );
-        (written.unwrap(), read.unwrap());
+        written.unwrap();
+        read.unwrap();
         got
     };
     let relay = relay_until(a, b, LONG, Some(&traffic), pending());
@@ -293,12 +294,11 @@ async fn a_failed_side_is_named_while_splicing() {
     let talk = async {
         let sent = vec![7; 1_000_000];
         let mut got = vec![0; 500_000];
-        let (_may_fail, read) = tokio::join!(left.write_all(&sent), async {
+        let (_may_fail, ()) = tokio::join!(left.write_all(&sent), async {
             right.read_exact(&mut got).await.unwrap();
             socket2::SockRef::from(&right).set_linger(Some(Duration::ZERO)).unwrap();
             drop(right);
         });
-        read
     };
     let (relayed, ()) = tokio::join!(relay(a, b, LONG), talk);
     assert!(matches!(relayed.end, End::Failed { side: Side::B, .. }), "{relayed:?}");
