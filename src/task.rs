@@ -5,6 +5,8 @@
 //! path states its bound here, and a future that outgrows it does not compile. A bound may be raised,
 //! with the reason in the commit.
 
+use tokio::task::JoinHandle;
+
 /// Most bytes of the task of a client connection, plain or TLS, HTTP/1 or HTTP/2.
 pub const CONNECTION: usize = 9 * 1024;
 
@@ -12,17 +14,20 @@ pub const CONNECTION: usize = 9 * 1024;
 pub const STREAM: usize = 8_704;
 
 /// Most bytes of the task of a tunnel.
-pub const TUNNEL: usize = 1024;
+pub const TUNNEL: usize = 1536;
 
 /// Most bytes of the task of a connection to a pod.
 pub const UPSTREAM: usize = 8_704;
 
+/// Most bytes of the task that passes a request's body on to a pod of HTTP/2.
+pub const UPLOAD: usize = 256;
+
 /// Runs `future`, of at most `MAX` bytes, on the thread and runtime that this is called from. It is
-/// owned by that runtime, and ends by its own limits or with the process.
-pub fn spawn_local<const MAX: usize, F>(future: F)
+/// owned by that runtime, and ends by its own limits, by the handle, or with the process.
+pub fn spawn_local<const MAX: usize, F>(future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + 'static,
 {
     const { assert!(size_of::<F>() <= MAX, "a task has outgrown its bound") };
-    tokio::task::spawn_local(future);
+    tokio::task::spawn_local(future)
 }

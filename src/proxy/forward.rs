@@ -45,8 +45,8 @@ pub async fn forward(
     let version = request.version();
     let wanted = headers::upgrade_of(request.headers(), version);
     let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
-    let outgoing = prepare(&exchange, &route, checked, request, wanted.as_ref());
-    match send_somewhere(&mut exchange, &route, outgoing).await {
+    let mut outgoing = prepare(&exchange, &route, checked, request, wanted.as_ref());
+    match send_somewhere(&mut exchange, &route, &mut outgoing).await {
         Ok(Answer { response, sender }) => {
             exchange.record.status = response.status().as_u16();
             let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -89,7 +89,7 @@ fn refuse(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Resp
 async fn send_somewhere(
     exchange: &mut Exchange,
     route: &Arc<CompiledRoute>,
-    mut outgoing: Outgoing,
+    outgoing: &mut Outgoing,
 ) -> Result<Answer, Reason> {
     let mut tried = Tried::default();
     let mut failed = None;
@@ -104,7 +104,7 @@ async fn send_somewhere(
                 return Err(reason);
             }
             let connect = exchange.connection.worker.settings.timeouts.connect;
-            tokio::time::sleep(PAUSE.min(connect)).await;
+            Box::pin(tokio::time::sleep(PAUSE.min(connect))).await;
             tried.clear();
             continue;
         };
@@ -113,17 +113,16 @@ async fn send_somewhere(
         exchange.dispatch(route, index);
         exchange.hold(place);
         exchange.count(|counters| counters.redispatches.add(u64::from(elsewhere)));
-        let reason;
-        (outgoing, reason) = match attempt(exchange, route, index, outgoing, fresh_only).await {
+        let reason = match attempt(exchange, route, index, outgoing, fresh_only).await {
             Ok(answer) => return Ok(answer),
-            Err(Failure::Elsewhere(outgoing, reason)) => {
+            Err(Failure::Elsewhere(reason)) => {
                 failed = Some(reason);
                 tried.push(index);
-                (outgoing, reason)
+                reason
             },
-            Err(Failure::Anew(outgoing)) => {
+            Err(Failure::Anew) => {
                 fresh_only = true;
-                (outgoing, Reason::UpstreamReset)
+                Reason::UpstreamReset
             },
             Err(Failure::Final(reason)) => {
                 exchange.count(|counters| counters.response_errors.add(1));

@@ -165,6 +165,13 @@ impl RequestBody {
         Self { source: Some(Source { inner, phase, limit }), progress, kept: None, timer: None }
     }
 
+    /// The body itself; an empty one stays here.
+    #[must_use]
+    pub fn replace(&mut self) -> Self {
+        let progress = Rc::clone(&self.progress);
+        std::mem::replace(self, Self { source: None, progress, kept: None, timer: None })
+    }
+
     /// Keeps what is passed on from here, up to [`MAX_KEPT`] bytes and until the response begins. A
     /// body that is dropped before is given back to [`Progress::reclaim`].
     pub fn keep(&mut self) {

@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use super::h1::DialError;
+use crate::task;
 
 /// Bytes that a pod may send ahead on a stream, and on all streams of a connection.
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -104,7 +105,7 @@ where
         error: RefCell::default(),
     });
     // Ends with the connection, which ends when its last handle is dropped.
-    tokio::task::spawn_local(drive(connection, Rc::clone(&state)));
+    task::spawn_local::<{ task::UPSTREAM }, _>(drive(connection, Rc::clone(&state)));
     let settled = async {
         while !state.is_settled() {
             state.changed.notified().await;

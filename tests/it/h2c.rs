@@ -36,11 +36,11 @@ async fn alpn_4_a_request_of_http_1_becomes_one_of_http_2() {
     let edge = over(&pod).await;
     let mut client = edge.client().await;
     client
-        .send(format!(
+        .send(
             "POST /x?y=1 HTTP/1.1\r\nHost: A.example.com:81\r\nConnection: keep-alive, x-hop\r\n\
              X-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers, gzip\r\nUpgrade: websocket\r\n\
-             Cookie: a=1; b=2\r\ncontent-length: 4\r\n\r\nbody"
-        ))
+             Cookie: a=1; b=2\r\ncontent-length: 4\r\n\r\nbody",
+        )
         .await;
     let response = client.response().await;
     assert_eq!((response.line.as_str(), response.text().as_str()), ("HTTP/1.1 200 OK", "1 1"));

@@ -68,7 +68,9 @@ impl Row {
     fn http1(&self) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} Reason\r\netag: \"x\"\r\n", self.status);
         match self.length {
-            Length::Sized(length) => write!(text, "content-length: {length}\r\n").unwrap(),
+            Length::Sized(length) => {
+                write!(text, "content-length: {length}\r\n").expect("a string");
+            },
             Length::Open => text.push_str("transfer-encoding: chunked\r\ntrailer: x-sum\r\n"),
             Length::None => {},
         }
@@ -76,14 +78,16 @@ impl Row {
         if self.has_body() {
             for chunk in self.chunks.iter().filter(|chunk| !chunk.is_empty()) {
                 match self.length {
-                    Length::Open => write!(text, "{:x}\r\n{chunk}\r\n", chunk.len()).unwrap(),
+                    Length::Open => {
+                        write!(text, "{:x}\r\n{chunk}\r\n", chunk.len()).expect("a string");
+                    },
                     Length::Sized(_) | Length::None => text.push_str(chunk),
                 }
             }
         }
         if self.has_body() && self.length == Length::Open {
             let trailer = self.trailer.map(|value| format!("x-sum: {value}\r\n"));
-            write!(text, "0\r\n{}\r\n", trailer.unwrap_or_default()).unwrap();
+            write!(text, "0\r\n{}\r\n", trailer.unwrap_or_default()).expect("a string");
         }
         text.into_bytes()
     }
@@ -140,13 +144,14 @@ async fn ask_http1(client: &mut Client<tokio::net::TcpStream>, nth: usize) {
 async fn ask_http2(client: &mut Http2, nth: usize) {
     let row = &ROWS[nth];
     let request = Request::builder().method(row.method).uri(format!("http://{HOST}/{nth}"));
-    let reply = client.send(request.body(body("")).unwrap()).await.unwrap();
-    let text = String::from_utf8(reply.body.to_vec()).unwrap();
-    let trailer = reply.trailers.map(|all| all["x-sum"].to_str().unwrap().to_owned());
+    let reply = client.send(request.body(body("")).expect("a request"));
+    let reply = reply.await.expect("an answer");
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    let trailer = reply.trailers.map(|all| all["x-sum"].to_str().expect("text").to_owned());
     assert_eq!((reply.status.as_u16(), text, trailer), row.seen(), "{nth} {row:?}");
     assert_eq!(reply.headers["etag"], "\"x\"");
     assert_eq!(reply.headers.get("transfer-encoding"), None);
-    let length = reply.headers.get("content-length").map(|value| value.to_str().unwrap());
+    let length = reply.headers.get("content-length").map(|value| value.to_str().expect("text"));
     if row.lengths[1].is_some() || !row.has_body() {
         assert_eq!(length, row.lengths[1], "{row:?}");
     }

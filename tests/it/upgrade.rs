@@ -212,16 +212,16 @@ where
     let total = body.len() + 9;
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = Client::over(tokio::io::join(read, tokio::io::sink()));
-    write.write_all(&head).await.unwrap();
-    write.flush().await.unwrap();
+    write.write_all(&head).await.expect("an open tunnel");
+    write.flush().await.expect("an open tunnel");
     assert_eq!(reader.head().await.status(), 101);
     let upload = tokio::spawn(async move {
-        write.write_all(&body).await.unwrap();
-        write.flush().await.unwrap();
+        write.write_all(&body).await.expect("an open tunnel");
+        write.flush().await.expect("an open tunnel");
         write
     });
     let got = reader.bytes(total).await;
-    drop(upload.await.unwrap());
+    drop(upload.await.expect("an open tunnel"));
     got
 }
 

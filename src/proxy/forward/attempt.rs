@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response};
+use http::Response;
 
 use super::prepare::Outgoing;
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     proxy::response::Exchange,
     snapshot::CompiledRoute,
     upstream::{
-        body::{PodBody, Progress, RequestBody},
+        body::{PodBody, Progress},
         h1::{self, DialError, Sender},
         h2::stream::{self, StreamError},
         peer::{Peer, Protocol},
@@ -32,12 +32,12 @@ pub(super) struct Answer {
     pub(super) sender: Option<Sender>,
 }
 
-/// Why a try failed.
+/// Why a try failed. The request is whole again, unless this is final.
 pub(super) enum Failure {
     /// The server took nothing of it: another one may be tried.
-    Elsewhere(Outgoing, Reason),
+    Elsewhere(Reason),
     /// The connection turned out dead: the request may go over a new one.
-    Anew(Outgoing),
+    Anew,
     /// It must not be sent again.
     Final(Reason),
 }
@@ -47,14 +47,15 @@ pub(super) async fn attempt(
     exchange: &mut Exchange,
     route: &Arc<CompiledRoute>,
     index: usize,
-    outgoing: Outgoing,
+    outgoing: &mut Outgoing,
     fresh_only: bool,
 ) -> Result<Answer, Failure> {
     let peer = &route.backend.servers[index].peer;
     let limit = route.policy.server_timeout;
     match peer.key.protocol {
         Protocol::Http1 => over_http1(exchange, peer, limit, outgoing, fresh_only).await,
-        Protocol::Http2 => over_http2(exchange, peer, limit, outgoing).await,
+        // Boxed, so that a request over HTTP/1 does not carry what this one needs.
+        Protocol::Http2 => Box::pin(over_http2(exchange, peer, limit, outgoing)).await,
     }
 }
 
@@ -65,7 +66,7 @@ async fn over_http1(
     exchange: &mut Exchange,
     peer: &Arc<Peer>,
     limit: Duration,
-    outgoing: Outgoing,
+    outgoing: &mut Outgoing,
     fresh_only: bool,
 ) -> Result<Answer, Failure> {
     let replayable = outgoing.replayable;
@@ -81,19 +82,21 @@ async fn over_http1(
         None => {
             let start = exchange.elapsed();
             let connect = worker.settings.timeouts.connect;
-            match h1::dial(peer.key.address, connect).await {
+            // Boxed: most requests find a connection, and need not carry what making one takes.
+            match Box::pin(h1::dial(peer.key.address, connect)).await {
                 Ok(sender) => {
                     count_connect(exchange, start);
                     sender
                 },
-                Err(error) => return Err(not_reached(exchange, outgoing, &error)),
+                Err(error) => return Err(not_reached(exchange, &error)),
             }
         },
     };
-    let copy = (reused && replayable).then(|| outgoing.copy_head());
+    let kept = reused && replayable;
     let sent = exchange.elapsed();
     let outcome =
-        within(limit, &exchange.progress, &mut exchange.alarm, sender.send(outgoing.request)).await;
+        within(limit, &exchange.progress, &mut exchange.alarm, sender.send(outgoing.lend(kept)))
+            .await;
     match outcome {
         None => Err(Failure::Final(Reason::UpstreamTimeout)),
         Some(Ok(response)) => {
@@ -102,16 +105,15 @@ async fn over_http1(
         },
         Some(Err(mut error)) => {
             if let Some(request) = error.take_message() {
-                return Err(Failure::Anew(Outgoing { request, replayable }));
+                outgoing.take_back(request);
+                return Err(Failure::Anew);
             }
             let error = error.into_error();
             tracing::debug!(%error, "pod request failed");
             let malformed = error.is_parse() || error.is_parse_too_large();
             let reason = judge(exchange, malformed);
-            match copy.filter(|_| reason == Reason::UpstreamReset) {
-                Some(request) => Err(Failure::Anew(Outgoing { request, replayable })),
-                None => Err(Failure::Final(reason)),
-            }
+            let again = kept && reason == Reason::UpstreamReset;
+            Err(if again { Failure::Anew } else { Failure::Final(reason) })
         },
     }
 }
@@ -122,25 +124,23 @@ async fn over_http2(
     exchange: &mut Exchange,
     peer: &Arc<Peer>,
     limit: Duration,
-    outgoing: Outgoing,
+    outgoing: &mut Outgoing,
 ) -> Result<Answer, Failure> {
     let start = exchange.elapsed();
     let connection = std::rc::Rc::clone(&exchange.connection);
     let worker = &connection.worker;
     let lease = match worker.pool.lease(peer, worker.settings.timeouts.connect).await {
         Ok(lease) => lease,
-        Err(error) => return Err(not_reached(exchange, outgoing, &error)),
+        Err(error) => return Err(not_reached(exchange, &error)),
     };
     if lease.reused {
         count_reuse(exchange);
     } else {
         count_connect(exchange, start);
     }
-    let replayable = outgoing.replayable;
-    let has_body = !http_body::Body::is_end_stream(outgoing.request.body());
-    let copy = outgoing.copy_head();
+    let has_body = !http_body::Body::is_end_stream(&outgoing.body);
     let sent = exchange.elapsed();
-    let sending = stream::send(&lease, outgoing.request);
+    let sending = stream::send(&lease, outgoing.lend(true));
     match within(limit, &exchange.progress, &mut exchange.alarm, sending).await {
         None => Err(Failure::Final(Reason::UpstreamTimeout)),
         Some(Ok(response)) => {
@@ -154,33 +154,21 @@ async fn over_http2(
         Some(Err(error)) => {
             tracing::debug!(%error, source = std::error::Error::source(&error), "pod request failed");
             let reason = judge(exchange, matches!(error, StreamError::Invalid(_)));
-            let again = |request| Outgoing { request, replayable };
-            match error {
-                _ if reason != Reason::UpstreamReset => Err(Failure::Final(reason)),
-                StreamError::Refused(_) => match whole(copy, has_body, &exchange.progress) {
-                    Some(request) => Err(Failure::Elsewhere(again(request), reason)),
-                    None => Err(Failure::Final(reason)),
+            Err(match error {
+                _ if reason != Reason::UpstreamReset => Failure::Final(reason),
+                StreamError::Refused(_) if has_body => match exchange.progress.reclaim() {
+                    Some(body) => {
+                        outgoing.body = body;
+                        Failure::Elsewhere(reason)
+                    },
+                    None => Failure::Final(reason),
                 },
-                StreamError::Lost(_) if lease.reused && replayable => {
-                    Err(Failure::Anew(again(copy)))
-                },
-                _ => Err(Failure::Final(reason)),
-            }
+                StreamError::Refused(_) => Failure::Elsewhere(reason),
+                StreamError::Lost(_) if lease.reused && outgoing.replayable => Failure::Anew,
+                _ => Failure::Final(reason),
+            })
         },
     }
-}
-
-/// The request with `head` and the body that was given back, if it had one.
-fn whole(
-    head: Request<RequestBody>,
-    has_body: bool,
-    progress: &std::rc::Rc<Progress>,
-) -> Option<Request<RequestBody>> {
-    if !has_body {
-        return Some(head);
-    }
-    let body = progress.reclaim()?;
-    Some(head.map(|_empty| body))
 }
 
 fn count_reuse(exchange: &mut Exchange) {
@@ -204,7 +192,7 @@ fn count_response(exchange: &mut Exchange, sent: u32) {
 }
 
 /// No connection came about, so nothing was sent.
-fn not_reached(exchange: &Exchange, outgoing: Outgoing, error: &DialError) -> Failure {
+fn not_reached(exchange: &Exchange, error: &DialError) -> Failure {
     tracing::debug!(%error, source = std::error::Error::source(error), "pod not reached");
     exchange.count(|counters| counters.connection_errors.add(1));
     let reason = match error {
@@ -216,7 +204,7 @@ fn not_reached(exchange: &Exchange, outgoing: Outgoing, error: &DialError) -> Fa
             _ => Reason::ConnectFailed,
         },
     };
-    Failure::Elsewhere(outgoing, reason)
+    Failure::Elsewhere(reason)
 }
 
 /// Why a request that was sent has no response.

@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderValue, Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
 
 use crate::{
@@ -18,23 +18,37 @@ use crate::{
 /// Fields that are added to a request at most: five of forwarding, Host, Connection, Upgrade.
 const FORWARDED_FIELDS: usize = 8;
 
-/// A request on its way out.
+/// A request on its way out. Always borrowed: it is large, and every future that owned it on the way
+/// would carry room for it.
 pub(super) struct Outgoing {
-    pub(super) request: Request<RequestBody>,
+    pub(super) head: Request<()>,
+    pub(super) body: RequestBody,
     /// May be sent a second time after it was lost (idempotent, no body, no upgrade).
     pub(super) replayable: bool,
 }
 
 impl Outgoing {
-    /// The same head, without a body.
-    pub(super) fn copy_head(&self) -> Request<RequestBody> {
-        assemble(
-            self.request.method().clone(),
-            self.request.uri().clone(),
-            self.request.headers().clone(),
-            RequestBody::empty(Rc::default()),
-        )
+    /// The request, to be sent. With `keep` its head stays here as well.
+    pub(super) fn lend(&mut self, keep: bool) -> Request<RequestBody> {
+        let copy = if keep { copied(&self.head) } else { Request::default() };
+        let body = self.body.replace();
+        std::mem::replace(&mut self.head, copy).map(|()| body)
     }
+
+    /// Takes a request back that was not sent.
+    pub(super) fn take_back(&mut self, request: Request<RequestBody>) {
+        let (parts, body) = request.into_parts();
+        self.head = Request::from_parts(parts, ());
+        self.body = body;
+    }
+}
+
+fn copied(head: &Request<()>) -> Request<()> {
+    let mut copy = Request::new(());
+    *copy.method_mut() = head.method().clone();
+    *copy.uri_mut() = head.uri().clone();
+    *copy.headers_mut() = head.headers().clone();
+    copy
 }
 
 /// Makes the pod's request of the client's.
@@ -79,21 +93,11 @@ pub(super) fn prepare(
         RequestBody::new(body, progress, Arc::clone(&connection.phase), limit)
     };
     let replayable = empty && upgrade.is_none() && is_idempotent(&parts.method);
-    let request = assemble(parts.method, checked.target, parts.headers, body);
-    Outgoing { request, replayable }
-}
-
-fn assemble(
-    method: Method,
-    target: Uri,
-    headers: HeaderMap,
-    body: RequestBody,
-) -> Request<RequestBody> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = target;
-    *request.headers_mut() = headers;
-    request
+    let mut head = Request::new(());
+    *head.method_mut() = parts.method;
+    *head.uri_mut() = checked.target;
+    *head.headers_mut() = parts.headers;
+    Outgoing { head, body, replayable }
 }
 
 /// RFC 9110 9.2.2.

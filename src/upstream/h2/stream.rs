@@ -21,7 +21,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::{Lease, Slot};
-use crate::upstream::body::RequestBody;
+use crate::{task, upstream::body::RequestBody};
 
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,7 @@ impl Upload {
         if Pin::new(&mut pipe).poll(&mut cx).is_ready() {
             return Self(None);
         }
-        Self(Some(tokio::task::spawn_local(pipe)))
+        Self(Some(task::spawn_local::<{ task::UPLOAD }, _>(pipe)))
     }
 
     /// Stops it and waits until its body is dropped.
