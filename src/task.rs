@@ -8,16 +8,16 @@
 use tokio::task::JoinHandle;
 
 /// Most bytes of the task of a client connection, plain or TLS, HTTP/1 or HTTP/2.
-pub const CONNECTION: usize = 9 * 1024;
+pub const CONNECTION: usize = 9_472;
 
 /// Most bytes of the task of one stream of HTTP/2.
-pub const STREAM: usize = 8_704;
+pub const STREAM: usize = 12_288;
 
 /// Most bytes of the task of a tunnel.
 pub const TUNNEL: usize = 1536;
 
 /// Most bytes of the task of a connection to a pod.
-pub const UPSTREAM: usize = 8_704;
+pub const UPSTREAM: usize = 1_536;
 
 /// Most bytes of the task that passes a request's body on to a pod of HTTP/2.
 pub const UPLOAD: usize = 256;
