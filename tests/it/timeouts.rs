@@ -119,6 +119,7 @@ async fn a_stalled_reader_ends() {
     eventually("the request at the pod", async || (pod.attempts() == 1).then_some(())).await;
     edge.is_quiet().await;
     eventually("the pod's connection to end", async || (pod.open() == 0).then_some(())).await;
+    edge.has_reasons(&[("client_timeout", 1)]).await;
     let mut client = Client::over(stream);
     assert!(client.response().await.cut);
 }
