@@ -55,7 +55,7 @@ pub const REASONS: [(Reason, &str, &str); 31] = [
     (Reason::QueueTimeout, "queue_timeout", "waited too long for a free pod connection"),
     (Reason::QueueFull, "queue_full", "the queue for pod connections is full"),
     (Reason::ClientClosed, "client_closed", "the client went away"),
-    (Reason::ClientTimeout, "client_timeout", "the client sent nothing within its timeout"),
+    (Reason::ClientTimeout, "client_timeout", "the client sent or took nothing within its timeout"),
     (Reason::BadRequest, "bad_request", "the request is malformed"),
     (Reason::HeadersTooLarge, "headers_too_large", "the request head exceeds the limit"),
     (Reason::DeniedAllowlist, "denied_allowlist", "the client is not on the route's allow list"),

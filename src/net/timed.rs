@@ -199,6 +199,8 @@ pub struct TimedIo<S> {
     since: Instant,
     writing_since: Option<Instant>,
     alarm: Alarm,
+    /// What is done with a stream whose peer takes nothing.
+    give_up: fn(&S),
 }
 
 impl<S> TimedIo<S> {
@@ -214,6 +216,7 @@ impl<S> TimedIo<S> {
             since: clock::now(),
             writing_since: None,
             alarm: Alarm::default(),
+            give_up: |_| {},
         }
     }
 
@@ -221,6 +224,14 @@ impl<S> TimedIo<S> {
     #[must_use]
     pub fn into_parts(self) -> (S, Bytes) {
         (self.stream, self.prefix)
+    }
+
+    /// Has `give_up` called when a write has reached its limit, before the stream is dropped. A close
+    /// alone leaves unsent bytes with the kernel for as long as the peer acknowledges probes.
+    #[must_use]
+    pub fn giving_up(mut self, give_up: fn(&S)) -> Self {
+        self.give_up = give_up;
+        self
     }
 
     /// Ready when a blocked read has reached the limit of its phase.
@@ -267,6 +278,7 @@ impl<S> TimedIo<S> {
         let since = *self.writing_since.get_or_insert_with(clock::now);
         ready!(self.alarm.poll(cx, since + self.limits.body));
         self.cell.expired.store(EXPIRED_WRITE, Relaxed);
+        (self.give_up)(&self.stream);
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 }

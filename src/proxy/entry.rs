@@ -228,7 +228,7 @@ async fn plain(
         Ok(Ok(sniffed)) => {
             let about =
                 About { client, port, frontend: Frontend::Public, http2: sniffed.http2, open };
-            serve(worker, stream, sniffed.prefix, about).await;
+            serve(worker, stream, sniffed.prefix, about, reset_on_close).await;
         },
         Ok(Err(error)) => tracing::debug!(%client, %error, "no first byte"),
         Err(_elapsed) => refused(worker, Frontend::Public, Reason::ClientTimeout),
@@ -259,7 +259,7 @@ async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port
             let frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let about = About { client, port, frontend, http2, open };
-            serve(worker, stream, Bytes::new(), about).await;
+            serve(worker, stream, Bytes::new(), about, |tls| reset_on_close(tls.get_ref().0)).await;
         },
         Ok(Err(error)) => {
             tracing::debug!(%client, %error, "TLS handshake failed");
@@ -277,8 +277,16 @@ struct About {
     open: Open,
 }
 
-/// Hands the stream to the HTTP engine and counts how the connection ended.
-async fn serve<S>(worker: &Rc<Worker>, stream: S, prefix: Bytes, about: About)
+/// Makes the coming close a reset, which throws away what the client has not taken (S-48).
+fn reset_on_close(stream: &TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "a stalled connection is closed in the kernel's own time");
+    }
+}
+
+/// Hands the stream to the HTTP engine and counts how the connection ended. `give_up` is for a client
+/// that takes nothing.
+async fn serve<S>(worker: &Rc<Worker>, stream: S, prefix: Bytes, about: About, give_up: fn(&S))
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -296,7 +304,7 @@ where
         requests: std::cell::Cell::new(0),
         open: about.open,
     });
-    let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits);
+    let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits).giving_up(give_up);
     let ended = if about.http2 {
         http2::run(connection, io).await
     } else {

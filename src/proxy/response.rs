@@ -25,7 +25,7 @@ use super::{record::AccessRecord, serve::Connection};
 use crate::{
     headers,
     model::reason::Reason,
-    net::{alarm::Alarm, clock},
+    net::{alarm::Alarm, clock, timed::Expired},
     snapshot::{CompiledRoute, Server},
     stats::{UpstreamCounters, response_class},
     upstream::{
@@ -414,7 +414,13 @@ impl Drop for ResponseBody {
             Kind::Own { bytes, .. } => !bytes.is_empty() && exchange.record.method != Method::HEAD,
             Kind::Pod { .. } => true,
         };
-        if aborted {
+        if !aborted {
+            return;
+        }
+        if exchange.connection.phase.expired() == Some(Expired::Write) {
+            exchange.record.reason = Some(Reason::ClientTimeout);
+            exchange.record.termination = *b"cD";
+        } else {
             exchange.record.termination = *b"CD";
         }
     }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod architecture;
+mod corpus;
 mod drain;
 mod forward;
 mod garbage;

@@ -1,23 +1,34 @@
-//! Real peers: curl, openssl, nghttp2's clients, dig. They run when `WHARF_PEERS=1`, and a tool that
-//! is missing is a failure then; otherwise each test says that it was skipped.
+//! Real peers: curl, openssl, nghttp2's clients, dig, slowhttptest, Python's gRPC and WebSockets.
+//! They run when `WHARF_PEERS=1`, and a tool that is missing is a failure then; otherwise each test
+//! says that it was skipped.
+
+mod grpc;
+mod odd;
+mod python;
+mod slow;
+mod websocket;
 
 use std::{
     io::Write as _,
     net::SocketAddr,
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use tempfile::TempDir;
 use wharf::tls::mint::{self, Authority};
 
 use crate::harness::{
+    LIMIT,
     manifest::{With as _, app, edge as edge_route, route},
     pod::{Pod, ok},
     router::Edge,
-    within,
 };
 
 const HOST: &str = "a.example.com";
+
+/// Bound of a tool that is given work for several seconds.
+const LONG: Duration = Duration::from_secs(180);
 
 /// True when peers are wanted.
 fn wanted(test: &str) -> bool {
@@ -32,10 +43,19 @@ fn wanted(test: &str) -> bool {
 /// Runs a tool to its end.
 async fn run(tool: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(tool);
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments);
+    output_of(command, LIMIT).await
+}
+
+/// Runs `command` to its end, without input.
+async fn output_of(mut command: Command, limit: Duration) -> Output {
+    let shown = format!("{command:?}");
+    command.stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output());
-    let output = within(tool, output).await.expect("no panic");
-    assert!(output.is_ok(), "{tool} is not installed: {output:?}");
+    let output = tokio::time::timeout(limit, output).await;
+    assert!(output.is_ok(), "{shown}: not over within {limit:?}");
+    let output = output.expect("just looked").expect("no panic");
+    assert!(output.is_ok(), "{shown}: not installed: {output:?}");
     output.expect("just looked")
 }
 

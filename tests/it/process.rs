@@ -1,6 +1,8 @@
 //! The binary itself: signals, exit codes, what it says when it cannot start, and how it lives with few
 //! descriptors.
 
+mod backpressure;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
@@ -53,6 +55,7 @@ fn text(bytes: &[u8]) -> String {
 struct Router {
     child: Child,
     http: SocketAddr,
+    https: SocketAddr,
     admin: SocketAddr,
     /// What it logged before it listened.
     said: String,
@@ -98,9 +101,9 @@ impl Router {
         let mut child = command.spawn().expect("the binary runs");
         let stderr = child.stderr.take().expect("a pipe");
         let reads = tokio::task::spawn_blocking(move || listening(stderr));
-        let Listening { log, said, http, admin } =
+        let Listening { log, said, http, https, admin } =
             within("the router to listen", reads).await.expect("it says where");
-        let router = Self { child, http, admin, said, _folder: folder, log };
+        let router = Self { child, http, https, admin, said, _folder: folder, log };
         eventually("the route", async || {
             let mut client = Client::connect(http).await;
             (client.get(HOST, "/ready").await.status() == 200).then_some(())
@@ -132,6 +135,7 @@ struct Listening {
     log: BufReader<ChildStderr>,
     said: String,
     http: SocketAddr,
+    https: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -146,7 +150,8 @@ fn listening(stderr: ChildStderr) -> Listening {
                 let text = event["fields"][name].as_str().expect("an address");
                 text.parse().expect("an address")
             };
-            return Listening { http: address("http"), admin: address("admin"), log, said };
+            let [http, https, admin] = ["http", "https", "admin"].map(address);
+            return Listening { log, said, http, https, admin };
         }
         said.push_str(&line);
         line.clear();

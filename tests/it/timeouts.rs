@@ -1,19 +1,23 @@
 //! Every wait has an end (spec/route.md 13): limits of a tenth of a second where the limit is what
 //! the test is about, limits of many seconds where it must not fire.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use wharf::settings::Timeouts;
 
 use crate::harness::{
     client::{self, Client},
     eventually,
     http2::Http2,
-    manifest::{With as _, app, route},
+    manifest::{With as _, app, edge as edge_route, route},
     pod::{Act, Pod, ok},
     router::Edge,
+    tls::{self, Hello, hello},
     within,
 };
 
@@ -44,6 +48,42 @@ async fn a_slow_head_gets_408() {
         assert!(client.closed().await);
     }
     edge.has_reasons(&[("client_timeout", 2)]).await;
+}
+
+/// S-45: the limit is on the head as a whole: bytes that keep coming, far apart or close together, do
+/// not extend it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_45_a_dribbled_head_gets_408() {
+    let pod = Pod::saying("never").await;
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let route = edge_route("a", HOST, None).with(policy, "Allow");
+    let edge = edge(route, &pod, |timeouts| timeouts.head = SHORT).await;
+    let plain = TcpStream::connect(edge.http).await.unwrap();
+    dribble(plain, "GET / HTTP/1.1\r\nX: ", b"x", SHORT / 5).await;
+    let plain = TcpStream::connect(edge.http).await.unwrap();
+    dribble(plain, "GET /", b"x", Duration::from_millis(1)).await;
+    let secure = tls::connect(edge.https, Hello { alpn: &[], ..hello(HOST) }).await.unwrap();
+    dribble(secure, "GET / HTTP/1.1\r\nHost: a.example.com\r\n", b"X: y\r\n", SHORT / 5).await;
+    edge.has_reasons(&[("client_timeout", 3)]).await;
+    assert_eq!(pod.attempts(), 0);
+}
+
+/// Sends `start`, and then `again` for as long as it can; the answer must be the 408 and the end.
+async fn dribble<S>(stream: S, start: &str, again: &'static [u8], pause: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (read, mut write) = tokio::io::split(stream);
+    write.write_all(start.as_bytes()).await.expect("it is taken");
+    let more = tokio::spawn(async move {
+        while write.write_all(again).await.is_ok() && write.flush().await.is_ok() {
+            tokio::time::sleep(pause).await;
+        }
+    });
+    let mut client = Client::over(tokio::io::join(read, tokio::io::sink()));
+    assert_eq!(client.response().await.status(), 408);
+    assert!(client.closed().await);
+    within("the writer to notice", more).await.expect("no panic");
 }
 
 /// A connection that never says anything is closed within the same limit.
@@ -119,8 +159,33 @@ async fn a_stalled_reader_ends() {
     eventually("the request at the pod", async || (pod.attempts() == 1).then_some(())).await;
     edge.is_quiet().await;
     eventually("the pod's connection to end", async || (pod.open() == 0).then_some(())).await;
+    edge.has_reasons(&[("client_timeout", 1)]).await;
     let mut client = Client::over(stream);
     assert!(client.response().await.cut);
+}
+
+/// S-48: a stalled reader is reset, so that nobody keeps for it what it did not take; on TLS as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_48_a_stalled_reader_is_reset() {
+    let pod = Pod::start(|_| ok(vec![0; 20_000_000])).await;
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let route = edge_route("a", HOST, None).with(policy, "Allow");
+    let edge = edge(route, &pod, |timeouts| timeouts.client = SHORT).await;
+    let mut plain = TcpStream::connect(edge.http).await.unwrap();
+    plain.write_all(client::get(HOST, "/").as_bytes()).await.unwrap();
+    let mut secure = tls::connect(edge.https, Hello { alpn: &[], ..hello(HOST) }).await.unwrap();
+    secure.write_all(client::get(HOST, "/").as_bytes()).await.unwrap();
+    edge.has_reasons(&[("client_timeout", 2)]).await;
+    edge.is_quiet().await;
+    let mut taken = Vec::new();
+    let ends = [
+        within("the plain end", plain.read_to_end(&mut taken)).await,
+        within("the end on TLS", secure.read_to_end(&mut taken)).await,
+    ];
+    for end in ends {
+        assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    }
+    assert!(taken.len() < 2 * 20_000_000);
 }
 
 /// A pod that falls silent: 504 before its head, a cut after it; the route's annotation wins over the

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -69,6 +69,11 @@ pub enum Act {
     Slowly(Duration, Vec<u8>, Vec<u8>),
     /// Sends bytes and echoes whatever comes from then on.
     Tunnel(Vec<u8>),
+    /// A 200 with a body of this length, as fast as it is taken; counts what was, and waits for the
+    /// next request.
+    Pour(u64, Arc<AtomicU64>),
+    /// Does and reads nothing for as long as the pod lives.
+    Unread,
 }
 
 /// A 200 with a length.
@@ -209,41 +214,64 @@ async fn serve(
         }
         let act = script(&seen);
         shared.seen.lock().expect("no panic while held").push(seen);
-        match act {
-            Act::Reply(bytes) => stream.write_all(&bytes).await.ok()?,
-            Act::Last(bytes) => {
-                stream.write_all(&bytes).await.ok()?;
-                stream.shutdown().await.ok()?;
-                return None;
-            },
-            Act::Stall(bytes) => {
-                stream.write_all(&bytes).await.ok()?;
-                while stream.read_buf(&mut buffer).await.ok()? > 0 {}
-                return None;
-            },
-            Act::After(permits, bytes) => {
-                permits.acquire().await.ok()?.forget();
-                stream.write_all(&bytes).await.ok()?;
-            },
-            Act::Slowly(pause, head, body) => {
-                stream.set_nodelay(true).ok()?;
-                stream.write_all(&head).await.ok()?;
-                for byte in body {
-                    tokio::time::sleep(pause).await;
-                    stream.write_all(&[byte]).await.ok()?;
-                }
-            },
-            Act::Reset => {
-                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok()?;
-                return None;
-            },
-            Act::Tunnel(bytes) => {
-                stream.write_all(&bytes).await.ok()?;
-                return echo(&mut stream, buffer).await;
-            },
-        }
+        perform(act, &mut stream, &mut buffer).await?;
     }
     None
+}
+
+/// Does it; `None` when the connection has ended or is to end.
+async fn perform(act: Act, stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+    match act {
+        Act::Reply(bytes) => stream.write_all(&bytes).await.ok()?,
+        Act::Last(bytes) => {
+            stream.write_all(&bytes).await.ok()?;
+            stream.shutdown().await.ok()?;
+            return None;
+        },
+        Act::Stall(bytes) => {
+            stream.write_all(&bytes).await.ok()?;
+            while stream.read_buf(buffer).await.ok()? > 0 {}
+            return None;
+        },
+        Act::After(permits, bytes) => {
+            permits.acquire().await.ok()?.forget();
+            stream.write_all(&bytes).await.ok()?;
+        },
+        Act::Slowly(pause, head, body) => {
+            stream.set_nodelay(true).ok()?;
+            stream.write_all(&head).await.ok()?;
+            for byte in body {
+                tokio::time::sleep(pause).await;
+                stream.write_all(&[byte]).await.ok()?;
+            }
+        },
+        Act::Reset => {
+            socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).ok()?;
+            return None;
+        },
+        Act::Tunnel(bytes) => {
+            stream.write_all(&bytes).await.ok()?;
+            return echo(stream, std::mem::take(buffer)).await;
+        },
+        Act::Unread => std::future::pending().await,
+        Act::Pour(length, written) => pour(stream, length, &written).await?,
+    }
+    Some(())
+}
+
+async fn pour(stream: &mut TcpStream, length: u64, written: &AtomicU64) -> Option<()> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let mut body = tokio::io::repeat(b'x').take(length);
+    let mut chunk = vec![0; 16_384];
+    loop {
+        let size = body.read(&mut chunk).await.ok()?;
+        if size == 0 {
+            return Some(());
+        }
+        stream.write_all(&chunk[..size]).await.ok()?;
+        written.fetch_add(size as u64, SeqCst);
+    }
 }
 
 async fn echo(stream: &mut TcpStream, mut buffer: Vec<u8>) -> Option<()> {
