@@ -44,7 +44,8 @@ struct Exceeded(Budget);
 #[derive(Debug)]
 pub(super) struct MeteredIo<S> {
     stream: S,
-    meter: Meter,
+    /// On the heap: what is in here is moved around, and counts for every connection's task.
+    meter: Box<Meter>,
     wire: Rc<Wire>,
     /// The last frame, and how much of it has been written.
     goaway: [u8; 17],
@@ -54,7 +55,7 @@ pub(super) struct MeteredIo<S> {
 impl<S> MeteredIo<S> {
     /// Wraps `stream`, a connection of which nothing has been read yet.
     pub(super) fn new(stream: S, budgets: Http2Budgets, wire: Rc<Wire>) -> Self {
-        Self { stream, meter: Meter::new(budgets), wire, goaway: [0; 17], written: 0 }
+        Self { stream, meter: Box::new(Meter::new(budgets)), wire, goaway: [0; 17], written: 0 }
     }
 
     fn exceed(&mut self, budget: Budget) {

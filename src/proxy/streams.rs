@@ -77,8 +77,7 @@ pub(super) struct LocalExecutor(pub(super) Rc<Streams>);
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where
-    F: Future + 'static,
-    F::Output: 'static,
+    F: Future<Output = ()> + 'static,
 {
     fn execute(&self, future: F) {
         let next = self.0.next.borrow_mut().take();
@@ -118,7 +117,14 @@ impl<F: Future> Future for Watched<F> {
 struct Watch {
     streams: Rc<Streams>,
     progress: Rc<Progress>,
-    since: Option<Since>,
+    /// Made when the stream first waits.
+    wait: Option<Box<Wait>>,
+}
+
+/// The waits of one stream.
+#[derive(Debug)]
+struct Wait {
+    since: Since,
     alarm: Alarm,
 }
 
@@ -137,27 +143,27 @@ struct Since {
 impl Watch {
     fn new(streams: Rc<Streams>, progress: Rc<Progress>) -> Self {
         streams.running.set(streams.running.get() + 1);
-        Self { streams, progress, since: None, alarm: Alarm::default() }
-    }
-
-    fn since(&mut self) -> Since {
-        let part = self.progress.handed.get();
-        match self.since {
-            Some(since) if since.part == part => since,
-            _ => {
-                let wire = &self.streams.wire;
-                let (blocks, blocked) = (wire.blocks.get(), wire.blocked.get());
-                *self.since.insert(Since { at: clock::now(), part, blocks, blocked })
-            },
-        }
+        Self { streams, progress, wait: None }
     }
 
     /// Ready when nobody has taken the present part for the whole limit.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = self.since();
-        let link_was_full = since.blocked || self.streams.wire.blocks.get() != since.blocks;
+        let (wire, part) = (&self.streams.wire, self.progress.handed.get());
+        let since = || Since {
+            at: clock::now(),
+            part,
+            blocks: wire.blocks.get(),
+            blocked: wire.blocked.get(),
+        };
+        let wait = self
+            .wait
+            .get_or_insert_with(|| Box::new(Wait { since: since(), alarm: Alarm::default() }));
+        if wait.since.part != part {
+            wait.since = since();
+        }
+        let link_was_full = wait.since.blocked || wire.blocks.get() != wait.since.blocks;
         let patience = if link_was_full { FULL_LINK } else { 1 };
-        ready!(self.alarm.poll(cx, since.at + self.streams.limit * patience));
+        ready!(wait.alarm.poll(cx, wait.since.at + self.streams.limit * patience));
         self.progress.stalled.set(true);
         Poll::Ready(())
     }
