@@ -215,7 +215,8 @@ async fn r_26_a_body_cut_on_http_2_stays_cut() {
         let edge = over(&pod).await;
         let mut plain = edge.client().await;
         let response = plain.get(HOST, "/").await;
-        assert_eq!((response.status(), response.cut), (200, true), "{what}: {response:?}");
+        // A cut that comes with the head may take the head with it.
+        assert!(response.cut && matches!(response.status(), 0 | 200), "{what}: {response:?}");
         let mut client = Http2::over(edge.client().await.stream).await;
         let error = client.get(&format!("http://{HOST}/")).await.unwrap_err();
         let source =

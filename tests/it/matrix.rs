@@ -212,7 +212,8 @@ async fn r_26_a_cut_body_stays_cut() {
         let pod = Pod::start(move |_| Act::Last(bytes.to_vec())).await;
         let edge = Edge::start(&app(route("a", HOST), &[pod.address])).await;
         let response = edge.get(HOST, "/").await;
-        assert_eq!((response.status(), response.cut), (200, true), "{what}: {response:?}");
+        // A cut that comes with the head may take the head with it.
+        assert!(response.cut && matches!(response.status(), 0 | 200), "{what}: {response:?}");
         let mut client = Http2::over(edge.client().await.stream).await;
         let reply = client.get(&format!("http://{HOST}/")).await;
         assert!(reply.is_err(), "{what}: {reply:?}");

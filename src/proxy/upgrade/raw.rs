@@ -18,10 +18,13 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::net::{relay::MaybeTcp, timed::TimedIo};
+use crate::{
+    net::{relay::MaybeTcp, timed::TimedIo},
+    proxy::gated::GatedIo,
+};
 
 /// What hyper holds of a plain client connection.
-type PlainClient = TimedIo<TcpStream>;
+type PlainClient = GatedIo<TcpStream>;
 
 /// A layer over a socket that can be taken off.
 trait IntoTcp {
@@ -39,6 +42,14 @@ impl<S: IntoTcp> IntoTcp for TimedIo<S> {
     fn into_tcp(self) -> (TcpStream, Bytes) {
         let (stream, unread) = self.into_parts();
         let (stream, deeper) = stream.into_tcp();
+        (stream, joined(unread, deeper))
+    }
+}
+
+impl<S: IntoTcp> IntoTcp for GatedIo<S> {
+    fn into_tcp(self) -> (TcpStream, Bytes) {
+        let (io, unread) = self.into_parts();
+        let (stream, deeper) = io.into_tcp();
         (stream, joined(unread, deeper))
     }
 }
