@@ -41,35 +41,32 @@ pub(super) fn run(bytes: &[u8], class: u8) -> usize {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
+/// The highest bit of every byte of `word` that is a control byte. A byte above a marked one, or above
+/// 0xff, may be marked as well and not be one.
+const fn marks(word: u64) -> u64 {
+    (word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES)) & !word & HIGHS
+}
+
 /// Index of the first control byte of `bytes` at or behind `from`; a tab is none.
 pub(super) fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
-        at += next_control(&bytes[at..])?;
-        if bytes[at] != b'\t' {
+        let (words, _rest) = bytes[at..].as_chunks::<8>();
+        for word in words {
+            let marks = marks(u64::from_le_bytes(*word));
+            if marks != 0 {
+                at += (marks.trailing_zeros() / 8) as usize;
+                break;
+            }
+            at += 8;
+        }
+        // The marked byte, which may be a false one, or the first of the few at the end.
+        let byte = *bytes.get(at)?;
+        if byte.is_ascii_control() && byte != b'\t' {
             return Some(at);
         }
         at += 1;
     }
-}
-
-/// Index of the first byte below 0x20 or equal to 0x7f, eight bytes at a time.
-fn next_control(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(word) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*word);
-        // Of each byte the highest bit: set by the subtraction if the byte is lower than what is
-        // subtracted. A borrow can only mark bytes above a marked one, and the lowest counts.
-        let low = word.wrapping_sub(ONES * 0x20) & !word;
-        let del = word ^ (ONES * 0x7f);
-        let marks = (low | (del.wrapping_sub(ONES) & !del)) & HIGHS;
-        if marks != 0 {
-            return Some(at + (marks.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    let rest = bytes[at..].iter().position(|byte| *byte < 0x20 || *byte == 0x7f)?;
-    Some(at + rest)
 }
 
 #[cfg(test)]
@@ -104,7 +101,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_first_control_byte_is_found(
-            mut bytes in proptest::collection::vec(0x1e..=0x82_u8, 0..80),
+            mut bytes in proptest::collection::vec(
+                prop_oneof![20 => 0x20..=0x7e_u8, 1 => any::<u8>()],
+                0..80,
+            ),
             tabs in proptest::collection::vec(any::<usize>(), 0..4),
             from in any::<proptest::sample::Index>(),
         ) {

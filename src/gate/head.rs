@@ -58,23 +58,20 @@ impl Head {
         loop {
             let found = bytes::find_control(bytes, self.seen);
             let end = found.unwrap_or(bytes.len());
-            let too_large = self.check_size(end);
-            if too_large.is_err() || found.is_none() {
+            let is_whole = bytes[end..].starts_with(b"\r\n");
+            let size = self.check_size(end);
+            if size.is_err() || !is_whole {
                 self.check_start(&bytes[self.line..end])?;
             }
-            too_large?;
-            self.seen = end;
-            if found.is_none() {
-                return Ok(Progress::Partial);
+            size?;
+            if !is_whole {
+                self.seen = end;
+                // Nothing but CR LF ends a line, and no other control byte may be in one.
+                let may_be = matches!(bytes[end..], [] | [b'\r']);
+                return if may_be { Ok(Progress::Partial) } else { Err(Fault::Malformed) };
             }
-            // Nothing but CR LF ends a line, and nothing else may be in one.
-            match bytes[end..] {
-                [b'\r', b'\n', ..] => {},
-                [b'\r'] => return Ok(Progress::Partial),
-                _ => return Err(Fault::Malformed),
-            }
-            let line = &bytes[self.line..end];
-            let empty_before = self.line > 0;
+            let start = self.line;
+            let line = &bytes[start..end];
             self.line = end + 2;
             self.seen = self.line;
             if self.line > MAX_HEAD {
@@ -88,7 +85,7 @@ impl Head {
                 self.field(line)?;
             } else if !line.is_empty() {
                 self.version = request_line(line)?;
-            } else if empty_before {
+            } else if start > 0 {
                 // RFC 9112 2.2: one empty line in front of the request line is let pass.
                 return Err(Fault::Malformed);
             }

@@ -399,6 +399,7 @@ fn limits_and_faults_have_their_names() {
         ("G".repeat(MAX_LINE + 1), Some(Fault::LineTooLong)),
         // Refused at once, without an end of the line.
         ("G\"".to_owned(), Some(Fault::Malformed)),
+        ("G\"\r".to_owned(), Some(Fault::Malformed)),
         (" GET".to_owned(), Some(Fault::Malformed)),
         (padded(MAX_HEAD), None),
         (padded(MAX_HEAD + 1), Some(Fault::HeadTooLarge)),
@@ -451,4 +452,25 @@ fn s_15_an_upgrade_holds_what_follows() {
     scanner.proceed();
     assert_eq!(scanner.scan(rest), Verdict { passed: rest.len(), fault: None });
     assert_eq!(scanner.heads(), 2);
+}
+
+/// The seeds of the fuzzer, which are the rows of `tests/it/gate`: cut anywhere, and as hyper reads
+/// them.
+#[test]
+fn seeds_have_one_reading() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/gate");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).expect("the seeds are there") {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let expected = whole(&bytes);
+        for cut in 0..=bytes.len() {
+            assert_eq!(feed(&bytes, [cut, bytes.len()]), expected, "{path:?} cut at {cut}");
+        }
+        let slow = slowly(&bytes);
+        let sound = &bytes[..slow.ends.last().copied().unwrap_or(0)];
+        assert_eq!(read_by_hyper(sound), (slow.ends.len(), Ok(())), "{path:?}");
+        count += 1;
+    }
+    assert!(count > 100, "only {count} seeds");
 }

@@ -166,7 +166,7 @@ async fn s_13_a_refused_upload_is_drained_so_that_the_answer_arrives() {
             format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9999999\r\nx : y\r\n\r\n");
         client.send(head).await;
         for _ in 0..6 {
-            client.send([b'x'; 8192]).await;
+            client.send(vec![b'x'; 8192]).await;
         }
         let response = client.response().await;
         assert_eq!((response.status(), response.cut), (400, false));

@@ -151,7 +151,8 @@ async fn s_32_no_pseudo_field_of_a_trailer_goes_on() {
 /// connection serves nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_28_a_length_that_does_not_fit_the_data_is_malformed() {
-    let rows: [(&[&str], &[&[u8]], bool); 6] = [
+    type Row<'a> = (&'a [&'a str], &'a [&'a [u8]], bool);
+    let rows: [Row<'_>; 6] = [
         (&["4"], &[b"body"], true),
         (&["5"], &[b"body"], false),
         (&["3"], &[b"body"], false),

@@ -186,6 +186,7 @@ fn lines() -> Vec<Row> {
         row("S-08", "eight bits in name", get("\u{fc}: x\r\n"), 400),
         row("S-09", "blank before colon", format!("GET / HTTP/1.1\r\nHost : {HOST}\r\n\r\n"), 400),
         row("S-09", "tab before colon", format!("GET / HTTP/1.1\r\nHost\t: {HOST}\r\n\r\n"), 400),
+        row("S-09", "half a line that is no request", "GET\u{fc}\r", 400),
         row("S-09", "no colon", get("nonsense\r\n"), 400),
     ]
 }
