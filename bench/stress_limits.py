@@ -128,14 +128,8 @@ def memory(bed, options):
 def offered(router, options, seconds, connections, rate=None, new=False):
     """Good answers per second under this load, and what else there was."""
     command = ["oha", "--no-tui", "--output-format", "json", "--worker-threads", "1", "-t", "1s"]
-    command += [
-        "-z",
-        f"{seconds}s",
-        "-c",
-        connections,
-        "--connect-to",
-        f"{HOST}:{HTTP}:{router.address}:{HTTP}",
-    ]
+    command += ["-z", f"{seconds}s", "-c", connections]
+    command += ["--connect-to", f"{HOST}:{HTTP}:{router.address}:{HTTP}"]
     command += (["-q", int(rate)] if rate else []) + (["--disable-keepalive"] if new else [])
     report = run_client(pinned(CLIENT_CORE, [*command, f"http://{HOST}:{HTTP}/"]), seconds + 60)
     if not report:
