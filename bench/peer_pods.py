@@ -18,19 +18,22 @@ def certificate(work):
     return chain, key, pem
 
 
-def start_pods(processes, work, wharf, echo):
-    """nginx with fixed answers where there is one, since it costs core 1 least; else wharf's pod."""
-    nginx = None if echo else Nginx(0).binary()
+def start_pods(processes, work, wharf, own):
+    """nginx with fixed answers where there is one, since it costs core 1 least; else wharf's pod.
+
+    `own` asks for wharf's, which reads a body before it answers and echoes WebSockets.
+    """
+    nginx = None if own else Nginx(0).binary()
     if nginx:
         (work / "data").write_bytes(b"d" * 2**20)
         (work / "pod.conf").write_text(
             "daemon off; worker_processes 1; worker_rlimit_nofile 100000; error_log stderr error;\n"
             f"pid {work}/pod.pid; events {{ worker_connections 50000; }}\n"
             f"http {{ access_log off; sendfile on; tcp_nodelay on; client_body_temp_path {work}/pod-body;\n"
-            "keepalive_timeout 600s; keepalive_requests 1000000000; client_max_body_size 0;\n"
+            "keepalive_timeout 600s; keepalive_requests 1000000000;\n"
             f"server {{ {' '.join(f'listen {pod}:8080 backlog=4096;' for pod in PODS)} root {work};\n"
             'location / { default_type text/plain; return 200 "hello from the pod of the benchmark\\n"; }\n'
-            'location /data { if ($request_method = PUT) { return 200 "received\\n"; } } } }\n'
+            "location /data { } } }\n"
         )
         command = [nginx, "-e", "stderr", "-p", work, "-c", work / "pod.conf"]
         processes.start(pinned(CLIENT_CORE, command), work / "pod.log")

@@ -94,15 +94,15 @@ def rows(hosts):
     many = ("--hosts", hosts, "--host", MANY)
     return [
         Row("plain", "keep-alive, plain, 16 connections", "base", 3000, oha(HTTP)),
-        Row("plain-log", "the same, access log on", "log", 3000, oha(HTTP)),
+        Row("plain-log", "keep-alive, plain, access log on", "log", 3000, oha(HTTP)),
         Row("tls", "keep-alive, TLS 1.3, 16 connections", "base", 3000, oha(HTTPS)),
-        Row("tls-log", "the same, access log on", "log", 3000, oha(HTTPS)),
+        Row("tls-log", "keep-alive, TLS 1.3, access log on", "log", 3000, oha(HTTPS)),
         Row("handshake", "a full TLS 1.3 handshake for each request", "base", 200, own("handshakes", HTTPS)),
         Row("h2", "HTTP/2 over TLS, 10 connections x 10 streams", "base", 3000, oha(HTTPS, "/", 10, h2)),
         Row("down", "1 MiB down, plain, 8 connections", "base", 100, oha(HTTP, MIB, 8)),
         Row("down-tls", "1 MiB down, TLS 1.3, 8 connections", "base", 100, oha(HTTPS, MIB, 8)),
-        Row("up", "1 MiB up, plain, 8 connections", "base", 100, oha(HTTP, MIB, 8, put)),
-        Row("up-tls", "1 MiB up, TLS 1.3, 8 connections", "base", 100, oha(HTTPS, MIB, 8, put)),
+        Row("up", "1 MiB up, plain, 8 connections", "up", 100, oha(HTTP, MIB, 8, put)),
+        Row("up-tls", "1 MiB up, TLS 1.3, 8 connections", "up", 100, oha(HTTPS, MIB, 8, put)),
         Row("hosts", f"{hosts} routes, random hosts, plain", "hosts", 500, own("hosts", HTTP, *many)),
         Row("websocket", "WebSocket message and echo", "socket", 3000, own("websocket", HTTP)),
     ]

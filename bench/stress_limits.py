@@ -5,7 +5,9 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 
 import cgroup
 import common
@@ -20,6 +22,8 @@ MIB = 2**20
 IDLE_BYTES = 40 * 1024
 BACK_SHARE, BACK_SECONDS = 1.2, 60
 KEPT_PER_CLIENT = 4000
+THREADS_PER_CLIENT = 32
+ATTEMPT_SECONDS = 0.3
 QUIET_SECONDS = 0.05
 RECOVER_SECONDS = 5
 
@@ -51,7 +55,7 @@ def idle(bed, options):
 def attempt(address, number, context):
     """A connection that asked once, and what became of it."""
     try:
-        connection = socket.create_connection((address, HTTPS if context else HTTP), timeout=2)
+        connection = socket.create_connection((address, HTTPS if context else HTTP), timeout=ATTEMPT_SECONDS)
     except OSError as error:
         return None, type(error).__name__
     try:
@@ -70,16 +74,31 @@ def attempt(address, number, context):
 
 
 def flood(address, count):
-    """Attempts one after the other, of which it keeps the last few thousand; prints the outcomes."""
+    """Attempts by several threads, of which it keeps the last few thousand; prints the outcomes."""
     peer_load.raise_descriptor_limit()
-    context, kept, outcomes = peer_load.tls_context(), [], {}
-    for number in range(count):
-        connection, outcome = attempt(address, number, context if number % 2 else None)
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        if connection:
-            kept.append(connection)
-        if len(kept) > KEPT_PER_CLIENT:
-            kept.pop(random.randrange(len(kept))).close()
+    context, kept, outcomes, lock = peer_load.tls_context(), [], Counter(), threading.Lock()
+    numbers = iter(range(count))
+
+    def worker():
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            connection, outcome = attempt(address, number, context if number % 2 else None)
+            with lock:
+                outcomes[outcome] += 1
+                if connection:
+                    kept.append(connection)
+                surplus = kept.pop(random.randrange(len(kept))) if len(kept) > KEPT_PER_CLIENT else None
+            if surplus:
+                surplus.close()
+
+    threads = [threading.Thread(target=worker) for _ in range(THREADS_PER_CLIENT)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     print(json.dumps(outcomes), flush=True)
 
 
