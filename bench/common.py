@@ -1,6 +1,6 @@
 """What the measuring scripts share: the binary, processes, and a client that keeps its connection.
 
-Imported by `bench/live` and `bench/scale`. Only Python's standard library is needed.
+Imported by all of them. Only Python's standard library is needed.
 """
 
 import http.client
@@ -36,10 +36,10 @@ def alone():
 
 
 class Processes:
-    """Children; all are stopped at the end, whatever happens."""
+    """Children; all are stopped at the end, whatever happens, and killed after `grace` seconds."""
 
-    def __init__(self):
-        self.children = []
+    def __init__(self, grace=10):
+        self.children, self.grace = [], grace
 
     def __enter__(self):
         return self
@@ -50,16 +50,15 @@ class Processes:
                 child.send_signal(signal.SIGTERM)
         for child in self.children:
             try:
-                child.wait(timeout=10)
+                child.wait(timeout=self.grace)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
 
     def start(self, command, log, **options):
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
         with log.open("wb") as stderr:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, **options
-            )
+            child = subprocess.Popen(command, stderr=stderr, **options)
         self.children.append(child)
         return child
 
@@ -76,11 +75,11 @@ def wait_until(condition, what, process=None):
     return time.monotonic() - began
 
 
-def answers(host, port, path):
+def answers(host, port, path, headers=None):
     """True when GET `path` is answered with 200."""
     connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers or {})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
