@@ -22,6 +22,9 @@ pub const UPSTREAM: usize = 1_536;
 /// Most bytes of the task that passes a request's body on to a pod of HTTP/2.
 pub const UPLOAD: usize = 256;
 
+/// Most bytes of the task of an HTTP/2 connection to a pod, which many requests share.
+pub const UPSTREAM_HTTP2: usize = 4096;
+
 /// Runs `future`, of at most `MAX` bytes, on the thread and runtime that this is called from. It is
 /// owned by that runtime, and ends by its own limits, by the handle, or with the process.
 pub fn spawn_local<const MAX: usize, F>(future: F) -> JoinHandle<()>

@@ -105,7 +105,7 @@ where
         error: RefCell::default(),
     });
     // Ends with the connection, which ends when its last handle is dropped.
-    task::spawn_local::<{ task::UPSTREAM }, _>(drive(connection, Rc::clone(&state)));
+    task::spawn_local::<{ task::UPSTREAM_HTTP2 }, _>(drive(connection, Rc::clone(&state)));
     let settled = async {
         while !state.is_settled() {
             state.changed.notified().await;
