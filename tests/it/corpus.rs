@@ -6,6 +6,7 @@
 mod client_hello;
 mod cookie;
 mod document;
+mod gate;
 mod hop_by_hop;
 mod host;
 mod proxy_header;
@@ -16,10 +17,11 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 type Check = fn(&[u8]);
 
 /// Each target with its check.
-const TARGETS: [(&str, Check); 6] = [
+const TARGETS: [(&str, Check); 7] = [
     ("client_hello", client_hello::check),
     ("cookie", cookie::check),
     ("document", document::check),
+    ("gate", gate::check),
     ("hop_by_hop", hop_by_hop::check),
     ("host", host::check),
     ("proxy_header", proxy_header::check),
