@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod clock;
 pub mod connect;
 pub mod descriptors;
+pub mod flat;
 pub mod listen;
 pub mod peek;
 pub mod proxy_protocol;

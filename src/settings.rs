@@ -135,6 +135,8 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// PROXY header, total.
     pub proxy_header: Duration,
+    /// How long a client connection is idle before it is parked. WHARF_PARK_TIMEOUT.
+    pub park: Duration,
     /// Idle pod connection in the pool. WHARF_POOL_IDLE_TIMEOUT.
     pub pool_idle: Duration,
     /// Age at which a pod connection takes no further request. WHARF_POOL_MAX_AGE.
@@ -162,6 +164,7 @@ impl Default for Timeouts {
             keep_alive: Duration::from_secs(300),
             handshake: Duration::from_secs(10),
             proxy_header: Duration::from_secs(3),
+            park: Duration::from_secs(1),
             pool_idle: Duration::from_secs(4),
             pool_age: Duration::from_secs(3600),
             client_fin: Duration::from_secs(1),

@@ -8,10 +8,10 @@
 use tokio::task::JoinHandle;
 
 /// Most bytes of the task of a client connection, plain or TLS, HTTP/1 or HTTP/2.
-pub const CONNECTION: usize = 9 * 1024 + 512;
+pub const CONNECTION: usize = 256;
 
 /// Most bytes of the task of one stream of HTTP/2.
-pub const STREAM: usize = 12_288;
+pub const STREAM: usize = 512;
 
 /// Most bytes of the task of a tunnel.
 pub const TUNNEL: usize = 1536;

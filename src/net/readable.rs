@@ -31,3 +31,9 @@ impl<S: Readable> Readable for TlsStream<S> {
         self.get_ref().0.poll_readable(cx)
     }
 }
+
+impl<S: Readable> Readable for Box<S> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_readable(cx)
+    }
+}

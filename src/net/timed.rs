@@ -22,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{alarm::Alarm, clock};
+use super::{alarm::Alarm, clock, flat, readable::Readable};
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub struct PhaseCell {
     active: AtomicU32,
     /// A request body is being passed on; it may outlive its request, when the answer comes early.
     uploading: AtomicBool,
+    /// The client does not take what there is for it.
+    write_blocked: AtomicBool,
     expired: AtomicU8,
     multiplexed: bool,
     /// When the connection was made.
@@ -93,6 +95,7 @@ impl PhaseCell {
             changes: AtomicU32::new(0),
             active: AtomicU32::new(0),
             uploading: AtomicBool::new(false),
+            write_blocked: AtomicBool::new(false),
             expired: AtomicU8::new(NOT_EXPIRED),
             multiplexed,
             opened: clock::now(),
@@ -152,6 +155,13 @@ impl PhaseCell {
         } else {
             self.enter(Phase::Response);
         }
+    }
+
+    /// Since when the connection has been idle, with nothing left to write; `None` while it is not.
+    #[must_use]
+    pub fn quiet_since(&self) -> Option<Instant> {
+        let quiet = self.phase() == Phase::Idle && !self.write_blocked.load(Relaxed);
+        quiet.then(|| self.idle_since())
     }
 
     /// When the last request ended; the opening before that.
@@ -276,6 +286,7 @@ impl<S> TimedIo<S> {
             return Poll::Pending;
         }
         let since = *self.writing_since.get_or_insert_with(clock::now);
+        self.cell.write_blocked.store(true, Relaxed);
         ready!(self.alarm.poll(cx, since + self.limits.body));
         self.cell.expired.store(EXPIRED_WRITE, Relaxed);
         (self.give_up)(&self.stream);
@@ -312,6 +323,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
     }
 }
 
+impl<S: Readable> TimedIo<S> {
+    /// Ready when there is something to read, or when the limit of the phase is reached.
+    ///
+    /// # Errors
+    /// `TimedOut` at the limit; what the stream says.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.prefix.has_remaining() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(outcome) = self.stream.poll_readable(cx) {
+            return Poll::Ready(outcome);
+        }
+        ready!(self.poll_read_limit(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> TimedIo<S> {
     /// A client that takes a response while it sends a body is not silent.
     fn write_progress(&mut self, outcome: &Poll<io::Result<usize>>) {
@@ -327,7 +355,9 @@ impl<S: AsyncWrite + Unpin> TimedIo<S> {
         outcome: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.writing_since = None;
+            if self.writing_since.take().is_some() {
+                self.cell.write_blocked.store(false, Relaxed);
+            }
             return outcome;
         }
         Poll::Ready(Err(ready!(self.poll_write_limit(cx))))
@@ -350,7 +380,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let outcome = flat::poll_write(Pin::new(&mut self.stream), cx, bufs);
         self.write_progress(&outcome);
         self.limited(cx, outcome)
     }

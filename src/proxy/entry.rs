@@ -6,6 +6,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -13,10 +14,11 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{
     gated::GateCell,
@@ -30,6 +32,7 @@ use crate::{
     net::{
         listen, peek,
         proxy_protocol::{self, ReadError},
+        readable::Readable,
         timed::{Expired, Limits, Phase, PhaseCell, TimedIo},
     },
     sources::Counted,
@@ -99,7 +102,11 @@ fn start(
     let worker = Rc::clone(worker);
     // Owned by the worker's runtime; ends by its own limits or with `killed`.
     task::spawn_local::<{ task::CONNECTION }, _>(async move {
-        connection(&worker, stream, peer, frontend, open).await;
+        // Each part is on the heap for as long as it lasts: an idle connection does not carry what its
+        // handshake took.
+        if let Some(serving) = Box::pin(connection(worker, stream, peer, frontend, open)).await {
+            serving.await;
+        }
     });
 }
 
@@ -142,33 +149,40 @@ impl Drop for Open {
     }
 }
 
-/// Serves one accepted socket to its end.
+/// A connection that is ready to be served.
+type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What comes before HTTP: the PROXY header, and TLS or a look at the protocol. `None` when it ended
+/// there.
 async fn connection(
-    worker: &Rc<Worker>,
+    worker: Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
     frontend: Frontend,
     mut open: Open,
-) {
-    let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return };
+) -> Option<Serving> {
+    let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return None };
     let Addresses { client, destination, source } =
-        match addresses(worker, &stream, peer, local).await {
+        match addresses(&worker, &stream, peer, local).await {
             Ok(addresses) => addresses,
             // A load balancer that only looks whether the port is open.
-            Err(ReadError::Closed { received: 0 }) => return,
+            Err(ReadError::Closed { received: 0 }) => return None,
             Err(error) => {
                 tracing::debug!(%peer, %error, "PROXY header refused");
-                return refused(worker, frontend, Reason::ProxyHeader);
+                refused(&worker, frontend, Reason::ProxyHeader);
+                return None;
             },
         };
     if !open.count(source) {
         worker.stats.workers.cell(worker.index).source_limited.add(1);
-        return refused(worker, frontend, Reason::Overload);
+        refused(&worker, frontend, Reason::Overload);
+        return None;
     }
+    let about = About { client, port: destination.port(), frontend, http2: false, open };
     if frontend == Frontend::PublicSsl {
-        secure(worker, stream, client, destination.port(), open).await;
+        secure(worker, stream, about).await
     } else {
-        plain(worker, stream, client, destination.port(), open).await;
+        plain(worker, stream, about).await
     }
 }
 
@@ -206,13 +220,7 @@ async fn addresses(
     })
 }
 
-async fn plain(
-    worker: &Rc<Worker>,
-    mut stream: TcpStream,
-    client: SocketAddr,
-    port: u16,
-    open: Open,
-) {
+async fn plain(worker: Rc<Worker>, mut stream: TcpStream, mut about: About) -> Option<Serving> {
     let limit = worker.settings.timeouts.head;
     let stopped = async {
         worker.drain.stopped.cancelled().await;
@@ -221,23 +229,23 @@ async fn plain(
     let sniffed = tokio::select! {
         biased;
         sniffed = tokio::time::timeout(limit, peek::sniff(&mut stream)) => sniffed,
-        () = stopped => return,
+        () = stopped => return None,
     };
     match sniffed {
         Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => {},
         Ok(Ok(sniffed)) => {
-            let about =
-                About { client, port, frontend: Frontend::Public, http2: sniffed.http2, open };
-            serve(worker, stream, sniffed.prefix, about, reset_on_close).await;
+            about.http2 = sniffed.http2;
+            return Some(Box::pin(serve(worker, stream, sniffed.prefix, about, reset_on_close)));
         },
-        Ok(Err(error)) => tracing::debug!(%client, %error, "no first byte"),
-        Err(_elapsed) => refused(worker, Frontend::Public, Reason::ClientTimeout),
+        Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no first byte"),
+        Err(_elapsed) => refused(&worker, Frontend::Public, Reason::ClientTimeout),
     }
+    None
 }
 
 /// The TLS handshake: the certificate is chosen by SNI from the snapshot that serves now, and stays
 /// with the connection [CERT-7].
-async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port: u16, open: Open) {
+async fn secure(worker: Rc<Worker>, stream: TcpStream, mut about: About) -> Option<Serving> {
     let handshake = async {
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         let (config, has_sni) = {
@@ -250,23 +258,25 @@ async fn secure(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, port
         let config = config.ok_or_else(|| io::Error::other("no certificate"))?;
         let waited = || worker.stats.workers.cell(worker.index).handshakes_waited.add(1);
         let answer = std::pin::pin!(start.into_stream(config));
-        Ok::<_, io::Error>((worker.handshakes.take(waited, answer).await?, has_sni))
+        // Boxed, since it is large and handed on several times.
+        Ok::<_, io::Error>((Box::new(worker.handshakes.take(waited, answer).await?), has_sni))
     };
     let limit = worker.settings.timeouts.handshake;
     match tokio::time::timeout(limit, handshake).await {
         Ok(Ok((stream, has_sni))) => {
             worker.stats.workers.cell(worker.index).handshakes.add(1);
-            let frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let about = About { client, port, frontend, http2, open };
-            serve(worker, stream, Bytes::new(), about, |tls| reset_on_close(tls.get_ref().0)).await;
+            about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
+            about.http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let reset: fn(&Box<TlsStream<TcpStream>>) = |tls| reset_on_close(tls.get_ref().0);
+            return Some(Box::pin(serve(worker, stream, Bytes::new(), about, reset)));
         },
         Ok(Err(error)) => {
-            tracing::debug!(%client, %error, "TLS handshake failed");
-            refused(worker, Frontend::PublicSsl, Reason::TlsHandshake);
+            tracing::debug!(client = %about.client, %error, "TLS handshake failed");
+            refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake);
         },
-        Err(_elapsed) => refused(worker, Frontend::PublicSsl, Reason::TlsHandshake),
+        Err(_elapsed) => refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake),
     }
+    None
 }
 
 struct About {
@@ -286,16 +296,16 @@ fn reset_on_close(stream: &TcpStream) {
 
 /// Hands the stream to the HTTP engine and counts how the connection ended. `give_up` is for a client
 /// that takes nothing.
-async fn serve<S>(worker: &Rc<Worker>, stream: S, prefix: Bytes, about: About, give_up: fn(&S))
+async fn serve<S>(worker: Rc<Worker>, stream: S, prefix: Bytes, about: About, give_up: fn(&S))
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Readable + Unpin + Send + 'static,
 {
     let timeouts = &worker.settings.timeouts;
     let limits = Limits { idle: timeouts.keep_alive, head: timeouts.head, body: timeouts.client };
     let phase = PhaseCell::new(about.http2);
     let gate = Arc::<GateCell>::default();
     let connection = Rc::new(Connection {
-        worker: Rc::clone(worker),
+        worker: Rc::clone(&worker),
         client: about.client,
         port: about.port,
         frontend: about.frontend,
@@ -312,7 +322,7 @@ where
     };
     // A head that had begun was answered, and counted with its answer.
     if phase.expired() == Some(Expired::Read(Phase::Head)) && !gate.has_refused() {
-        return refused(worker, about.frontend, Reason::ClientTimeout);
+        return refused(&worker, about.frontend, Reason::ClientTimeout);
     }
     if let Err(error) = ended {
         tracing::debug!(client = %about.client, %error, "connection ended");

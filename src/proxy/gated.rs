@@ -26,7 +26,10 @@ use tokio::{
 
 use crate::{
     gate::{self, Fault, Scanner},
-    net::timed::{Expired, Phase, PhaseCell, TimedIo},
+    net::{
+        readable::Readable,
+        timed::{Expired, Phase, PhaseCell, TimedIo},
+    },
 };
 
 /// What hyper reads in place of a refused head.
@@ -172,6 +175,16 @@ impl<S> GatedIo<S> {
         self.mode == Mode::Gate && self.held.is_empty() && self.scanner.is_at_boundary()
     }
 
+    /// Takes back what was given out and not used, to be given out again.
+    pub fn put_back(&mut self, unused: &[u8]) {
+        if !unused.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            self.held.extend_from_slice(unused);
+            self.held.extend_from_slice(&held);
+            self.clear += unused.len();
+        }
+    }
+
     /// The stream and what was read from it and not given out, in front of what follows.
     #[must_use]
     pub fn into_parts(self) -> (TimedIo<S>, Bytes) {
@@ -235,6 +248,16 @@ impl<S> GatedIo<S> {
         }
         self.waiting = Some(cx.waker().clone());
         true
+    }
+}
+
+impl<S: Readable> GatedIo<S> {
+    /// Ready when there is something to read, or when the limit of the phase is reached.
+    ///
+    /// # Errors
+    /// `TimedOut` at the limit; what the stream says.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() { self.io.poll_readable(cx) } else { Poll::Ready(Ok(())) }
     }
 }
 

@@ -38,10 +38,13 @@ where
     let streams = Streams::new(Rc::clone(&wire), settings.timeouts.client);
     let service = {
         let (connection, streams) = (Rc::clone(&connection), Rc::clone(&streams));
-        service_fn(move |request| answer(Rc::clone(&connection), streams.begin(), request))
+        // Boxed: the engine hands a stream's future on six times before its task runs.
+        service_fn(move |request| {
+            Box::pin(answer(Rc::clone(&connection), streams.begin(), request))
+        })
     };
     let builder = builder(&settings.http2, LocalExecutor(Rc::clone(&streams)));
-    let mut engine = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut engine = Box::pin(builder.serve_connection(TokioIo::new(io), service));
     let mut stages = Rc::clone(&worker.stages).watch();
     let mut draining = false;
     let ended = std::future::poll_fn(|cx| {

@@ -46,6 +46,8 @@ pub struct WorkerCounters {
     pub handshakes: Counter,
     /// TLS handshakes that had to wait for their turn.
     pub handshakes_waited: Counter,
+    /// Idle client connections that were parked.
+    pub parked: Counter,
     /// Idle upstream connections in the pool were full and one was closed.
     pub pool_evicted: Counter,
     /// HTTP/2 connections ended for exceeding a budget, by [`crate::frames::Budget`] discriminant.
@@ -66,6 +68,7 @@ impl Default for WorkerCounters {
             source_limited: Counter::default(),
             handshakes: Counter::default(),
             handshakes_waited: Counter::default(),
+            parked: Counter::default(),
             pool_evicted: Counter::default(),
             http2_exceeded: std::array::from_fn(|_| Counter::default()),
             http2_stalled: Counter::default(),

@@ -204,6 +204,11 @@ impl Scrape {
                 workers.sum(|cell| &cell.source_limited),
             ),
             (
+                "wharf_connections_parked",
+                "Idle client connections that gave their buffers back.",
+                workers.sum(|cell| &cell.parked),
+            ),
+            (
                 "wharf_tls_handshakes_waited",
                 "TLS handshakes that had to wait for their turn.",
                 workers.sum(|cell| &cell.handshakes_waited),

@@ -17,6 +17,7 @@ mod http2_flow;
 mod limits;
 mod live;
 mod matrix;
+mod parking;
 mod peers;
 mod process;
 mod proxy_header;

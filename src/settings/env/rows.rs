@@ -128,6 +128,11 @@ pub const ENV: &[Row] = &[
         Kind::Duration(|settings, value| settings.timeouts.server_fin = value),
     ),
     row(
+        "WHARF_PARK_TIMEOUT",
+        "idle time after which a client connection gives its buffers back",
+        Kind::Duration(|settings, value| settings.timeouts.park = value),
+    ),
+    row(
         "WHARF_POOL_IDLE_TIMEOUT",
         "pod connection without a request",
         Kind::Duration(|settings, value| settings.timeouts.pool_idle = value),
