@@ -7,7 +7,7 @@
 mod forwarded;
 mod hop;
 
-pub use forwarded::{ForwardedPolicy, Forwarding, forward};
+pub use forwarded::{ForwardedPolicy, Forwarding, Said, forward};
 pub use hop::{
     merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop, strip_trailers, upgrade_of,
 };

@@ -68,35 +68,81 @@ pub struct Forwarding<'a> {
     pub h2: bool,
 }
 
-/// Writes the forwarding headers. Under [`ForwardedPolicy::Replace`] a client's
-/// `X-Forwarded-Proto-Version` never survives (row 18 of the quirk register).
-pub fn forward(headers: &mut HeaderMap, about: &Forwarding<'_>, policy: ForwardedPolicy) {
+/// The values that are the same for all requests of a connection, or as long as the host is.
+#[derive(Debug, Default)]
+pub struct Said {
+    client: Option<HeaderValue>,
+    port: Option<HeaderValue>,
+    /// `Forwarded`, and the host in it.
+    forwarded: Option<(HeaderValue, HeaderValue)>,
+}
+
+impl Said {
+    fn client(&mut self, about: &Forwarding<'_>) -> HeaderValue {
+        let make = || {
+            let address = Address::new(about.client.to_canonical());
+            // Digits, dots and colons are a value.
+            HeaderValue::from_bytes(address.as_bytes())
+                .unwrap_or_else(|_invalid| HeaderValue::from_static(""))
+        };
+        self.client.get_or_insert_with(make).clone()
+    }
+
+    fn port(&mut self, about: &Forwarding<'_>) -> HeaderValue {
+        self.port.get_or_insert_with(|| HeaderValue::from(about.port)).clone()
+    }
+
+    fn forwarded(&mut self, about: &Forwarding<'_>, proto: &'static str) -> Option<HeaderValue> {
+        match &self.forwarded {
+            Some((host, value)) if host == about.host => Some(value.clone()),
+            _ => {
+                let value = forwarded_value(about, proto.as_bytes())?;
+                self.forwarded = Some((about.host.clone(), value.clone()));
+                Some(value)
+            },
+        }
+    }
+}
+
+/// Writes the forwarding headers, with what was `said` for earlier requests of the connection. Under
+/// [`ForwardedPolicy::Replace`] a client's `X-Forwarded-Proto-Version` never survives (row 18 of the
+/// quirk register).
+pub fn forward(
+    headers: &mut HeaderMap,
+    about: &Forwarding<'_>,
+    said: &mut Said,
+    policy: ForwardedPolicy,
+) {
     if policy == ForwardedPolicy::Never {
         return;
     }
-    let client = Address::new(about.client.to_canonical());
-    let proto = HeaderValue::from_static(if about.tls { "https" } else { "http" });
+    let proto = if about.tls { "https" } else { "http" };
     policy.put(headers, &X_FORWARDED_HOST, about.host.clone());
-    policy.put(headers, &X_FORWARDED_PORT, HeaderValue::from(about.port));
-    policy.put(headers, &X_FORWARDED_PROTO, proto);
+    policy.put(headers, &X_FORWARDED_PORT, said.port(about));
+    policy.put(headers, &X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if about.h2 {
         policy.put(headers, &X_FORWARDED_PROTO_VERSION, HeaderValue::from_static("h2"));
     } else if policy == ForwardedPolicy::Replace {
         headers.remove(&X_FORWARDED_PROTO_VERSION);
     }
     // The proto is the last value present, which under if-none may be the client's [FWD-3].
-    let proto = headers.get_all(&X_FORWARDED_PROTO).iter().next_back();
-    let proto = proto.map_or(&b""[..], HeaderValue::as_bytes);
-    if let Some(value) = forwarded_value(&client, about.host.as_bytes(), proto) {
+    let theirs = match policy {
+        ForwardedPolicy::IfNone => headers.get_all(&X_FORWARDED_PROTO).iter().next_back(),
+        _ => None,
+    };
+    let forwarded = match theirs {
+        Some(theirs) => forwarded_value(about, theirs.as_bytes()),
+        None => said.forwarded(about, proto),
+    };
+    if let Some(value) = forwarded {
         policy.put(headers, &FORWARDED, value);
     }
-    if let Ok(value) = HeaderValue::from_bytes(client.as_bytes()) {
-        policy.put(headers, &X_FORWARDED_FOR, value);
-    }
+    policy.put(headers, &X_FORWARDED_FOR, said.client(about));
 }
 
 /// `for=<ip>;host=<host>;proto=<proto>` [FWD-3]. The parts are header values, so the whole is one.
-fn forwarded_value(client: &Address, host: &[u8], proto: &[u8]) -> Option<HeaderValue> {
+fn forwarded_value(about: &Forwarding<'_>, proto: &[u8]) -> Option<HeaderValue> {
+    let client = Address::new(about.client.to_canonical());
     let (open, close) = if client.v6 { ("\"[", "]\"") } else { ("", "") };
     let parts: [&[u8]; 8] = [
         b"for=",
@@ -104,7 +150,7 @@ fn forwarded_value(client: &Address, host: &[u8], proto: &[u8]) -> Option<Header
         client.as_bytes(),
         close.as_bytes(),
         b";host=",
-        host,
+        about.host.as_bytes(),
         b";proto=",
         proto,
     ];

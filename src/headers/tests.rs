@@ -22,7 +22,15 @@ fn forwarded(lines: &[(&str, &str)], client: &str, h2: bool, policy: ForwardedPo
     let mut headers = map(lines);
     let host = HeaderValue::from_static("a.b:8080");
     let client = client.parse().unwrap();
-    forward(&mut headers, &Forwarding { client, host: &host, port: 443, tls: true, h2 }, policy);
+    let about = Forwarding { client, host: &host, port: 443, tls: true, h2 };
+    let mut said = Said::default();
+    // Again with what is known by then, and in between for another host: nothing may differ.
+    let mut again = headers.clone();
+    forward(&mut headers, &about, &mut said, policy);
+    let other = HeaderValue::from_static("other");
+    forward(&mut HeaderMap::new(), &Forwarding { host: &other, ..about }, &mut said, policy);
+    forward(&mut again, &about, &mut said, policy);
+    assert_eq!(headers, again);
     headers
 }
 

@@ -312,6 +312,8 @@ where
         phase: Arc::clone(&phase),
         gate: Arc::clone(&gate),
         requests: std::cell::Cell::new(0),
+        said: std::cell::RefCell::default(),
+        alarm: std::cell::RefCell::default(),
         open: about.open,
     });
     let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits).giving_up(give_up);

@@ -51,6 +51,8 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         phase: PhaseCell::new(http2),
         gate: Arc::default(),
         requests: Cell::new(1),
+        said: std::cell::RefCell::default(),
+        alarm: std::cell::RefCell::default(),
         open: Open::new(&worker, Frontend::Public, slot),
         worker,
     })

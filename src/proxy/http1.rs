@@ -85,6 +85,7 @@ where
         io = parts.io.into_inner();
         io.put_back(&parts.read_buf);
         drop(parts.service);
+        connection.forget();
         connection.worker.stats.workers.cell(connection.worker.index).parked.add(1);
         if !parked(&mut io, &mut watch).await {
             return Ok(());

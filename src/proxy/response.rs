@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use http::{
     header::{REFERER, USER_AGENT},
 };
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::{record::AccessRecord, serve::Connection};
 use crate::{
@@ -66,7 +67,7 @@ impl Exchange {
         let logs = connection.worker.logs();
         let header = |name| request.headers().get(name).filter(|_| logs).cloned();
         let record = AccessRecord {
-            at: if logs { SystemTime::now() } else { SystemTime::UNIX_EPOCH },
+            at: if logs { clock::wall() } else { SystemTime::UNIX_EPOCH },
             client: connection.client,
             frontend: connection.frontend,
             version: request.version(),
@@ -86,8 +87,11 @@ impl Exchange {
             connection: Rc::clone(connection),
             record,
             progress,
-            alarm: connection.worker.alarms.take(),
-            started: Instant::now(),
+            alarm: match request.version() {
+                Version::HTTP_2 => connection.worker.alarms.take(),
+                _ => connection.alarm.take(),
+            },
+            started: clock::now(),
             dispatched: false,
             place: None,
         })
@@ -153,7 +157,11 @@ impl Exchange {
 
     fn finish(&mut self) {
         self.release();
-        self.connection.worker.alarms.give_back(std::mem::take(&mut self.alarm));
+        let alarm = std::mem::take(&mut self.alarm);
+        match self.record.version {
+            Version::HTTP_2 => self.connection.worker.alarms.give_back(alarm),
+            _ => _ = self.connection.alarm.replace(alarm),
+        }
         self.record.times.total = micros(self.started);
         self.record.bytes_in = self.progress.bytes.get();
         if std::thread::panicking() {
@@ -197,7 +205,7 @@ impl Drop for Exchange {
 }
 
 fn micros(since: Instant) -> u32 {
-    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+    u32::try_from((clock::now() - since).as_micros()).unwrap_or(u32::MAX)
 }
 
 /// The body that hyper sends to a client.
@@ -218,7 +226,7 @@ enum Kind {
         sender: Option<Sender>,
         limit: Duration,
         /// Since when the pod has been silent.
-        silent: Option<tokio::time::Instant>,
+        silent: Option<Instant>,
     },
 }
 
@@ -281,7 +289,7 @@ impl ResponseBody {
             && let Some(server) = exchange.server()
         {
             let worker = &exchange.connection.worker;
-            if worker.pool.put(&server.peer, sender, Instant::now()) == Put::Full {
+            if worker.pool.put(&server.peer, sender, clock::now().into_std()) == Put::Full {
                 worker.stats.workers.cell(worker.index).pool_evicted.add(1);
             }
         }

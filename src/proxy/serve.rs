@@ -3,7 +3,12 @@
 //! Called by the HTTP engines, `http1` and `http2`. A request loads the snapshot once, looks
 //! its route up, clones the route's Arc and lets the snapshot go before the first await.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::body::Incoming;
@@ -19,8 +24,13 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    gate::Fault, model::reason::Reason, net::timed::PhaseCell, routing::table::Lookup,
-    snapshot::CompiledRoute, upstream::body::Progress,
+    gate::Fault,
+    headers::Said,
+    model::reason::Reason,
+    net::{alarm::Alarm, timed::PhaseCell},
+    routing::table::Lookup,
+    snapshot::CompiledRoute,
+    upstream::body::Progress,
 };
 
 /// One client connection.
@@ -40,8 +50,20 @@ pub struct Connection {
     pub gate: Arc<GateCell>,
     /// Requests so far.
     pub requests: Cell<u64>,
+    /// What pods were told about it.
+    pub said: RefCell<Said>,
+    /// Timer of a request's waits for its pod; those of HTTP/2 have timers of their own.
+    pub alarm: RefCell<Alarm>,
     /// Counts it as open; a tunnel keeps it.
     pub open: Open,
+}
+
+impl Connection {
+    /// Lets go of what the next request can make again.
+    pub(super) fn forget(&self) {
+        self.said.take();
+        self.alarm.take();
+    }
 }
 
 /// What a lookup decided, with what has to outlive the snapshot.

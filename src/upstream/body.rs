@@ -21,7 +21,10 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::h2::stream;
-use crate::{headers, net::timed::PhaseCell};
+use crate::{
+    headers,
+    net::{clock, timed::PhaseCell},
+};
 
 /// Most body bytes that are kept so that a refused request can be sent again (reliability.md 2.3).
 const MAX_KEPT: usize = 64 * 1024;
@@ -56,7 +59,7 @@ pub struct Progress {
 impl Progress {
     /// Notes that something went by.
     pub fn note(&self) {
-        self.moved.set(Some(Instant::now()));
+        self.moved.set(Some(clock::now()));
     }
 
     /// The body that a connection gave back whole, if it is still here.
@@ -224,8 +227,8 @@ impl RequestBody {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         loop {
             ready!(timer.as_mut().poll(cx));
-            let due = self.progress.moved.get().map_or_else(Instant::now, |moved| moved + limit);
-            if due <= Instant::now() {
+            let due = self.progress.moved.get().map_or_else(clock::now, |moved| moved + limit);
+            if due <= clock::now() {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(due);

@@ -17,7 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::RequestBody;
-use crate::{net::connect, task};
+use crate::{
+    net::{connect, flat::FlatStream},
+    task,
+};
 
 /// The request side of a connection.
 #[derive(Debug)]
@@ -106,7 +109,7 @@ impl From<io::Error> for DialError {
 /// # Errors
 /// [`DialError`] when no connection came about.
 pub async fn dial(address: SocketAddr, limit: Duration) -> Result<Sender, DialError> {
-    start(connect::tcp(address, limit).await?).await
+    start(FlatStream(connect::tcp(address, limit).await?)).await
 }
 
 /// Starts HTTP/1.1 over `stream`; nothing is sent yet.

@@ -7,7 +7,7 @@ use std::{
     io,
     sync::Arc,
     task::{Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::Response;
@@ -72,7 +72,7 @@ async fn over_http1(
     let replayable = outgoing.replayable;
     let may_reuse = !fresh_only && (replayable || exchange.connection.requests.get() > 1);
     let worker = &exchange.connection.worker;
-    let idle = may_reuse.then(|| worker.pool.take(peer.id, Instant::now())).flatten();
+    let idle = may_reuse.then(|| worker.pool.take(peer.id, clock::now().into_std())).flatten();
     let reused = idle.is_some();
     let mut sender = match idle {
         Some(sender) => {

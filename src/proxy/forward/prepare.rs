@@ -75,8 +75,11 @@ pub(super) fn prepare(
     };
     // Room for all of them at once: the map grows by doubling otherwise.
     parts.headers.reserve(FORWARDED_FIELDS);
-    headers::forward(&mut parts.headers, &about, route.policy.forwarded);
-    parts.headers.insert(http::header::HOST, host);
+    let said = &mut connection.said.borrow_mut();
+    headers::forward(&mut parts.headers, &about, said, route.policy.forwarded);
+    if parts.headers.get(http::header::HOST) != Some(&host) {
+        parts.headers.insert(http::header::HOST, host);
+    }
     if let Some(protocol) = upgrade {
         parts.headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(http::header::UPGRADE, protocol.clone());

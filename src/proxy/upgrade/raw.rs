@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    net::{relay::MaybeTcp, timed::TimedIo},
+    net::{flat::FlatStream, relay::MaybeTcp, timed::TimedIo},
     proxy::gated::GatedIo,
 };
 
@@ -35,6 +35,12 @@ trait IntoTcp {
 impl IntoTcp for TcpStream {
     fn into_tcp(self) -> (TcpStream, Bytes) {
         (self, Bytes::new())
+    }
+}
+
+impl IntoTcp for FlatStream {
+    fn into_tcp(self) -> (TcpStream, Bytes) {
+        (self.0, Bytes::new())
     }
 }
 
@@ -66,7 +72,7 @@ pub(super) enum Raw {
 impl From<Upgraded> for Raw {
     fn from(upgraded: Upgraded) -> Self {
         unwrapped::<PlainClient>(upgraded)
-            .or_else(unwrapped::<TcpStream>)
+            .or_else(unwrapped::<FlatStream>)
             .unwrap_or_else(|upgraded| Self::Other(TokioIo::new(upgraded)))
     }
 }
