@@ -7,7 +7,7 @@
 use std::{
     io::Write,
     net::IpAddr,
-    sync::mpsc::Receiver,
+    sync::{Arc, mpsc::Receiver},
     thread::{Builder, JoinHandle},
     time::SystemTime,
 };
@@ -15,7 +15,7 @@ use std::{
 use http::{HeaderValue, Version};
 
 use super::time;
-use crate::proxy::record::AccessRecord;
+use crate::{proxy::record::AccessRecord, snapshot::CompiledRoute};
 
 #[cfg(test)]
 mod tests;
@@ -55,10 +55,53 @@ pub fn spawn_writer(
 }
 
 /// Makes the lines of records.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Formatter {
     /// The second that was formatted last: records of the same second share its text.
     second: Option<(u64, String)>,
+    /// Texts of routes and their pods, by [`Destination::slot`].
+    destinations: [Option<Destination>; DESTINATIONS],
+    /// The snapshot they are of: those of an older one would keep it from being freed.
+    generation: u64,
+}
+
+impl Default for Formatter {
+    fn default() -> Self {
+        Self { second: None, destinations: std::array::from_fn(|_| None), generation: 0 }
+    }
+}
+
+/// Texts that are kept.
+const DESTINATIONS: usize = 64;
+
+/// The text of a route and the pod that took the request.
+#[derive(Debug)]
+struct Destination {
+    route: Arc<CompiledRoute>,
+    server: Option<u32>,
+    text: Vec<u8>,
+}
+
+impl Destination {
+    /// Where the text of `route` and `server` is kept, if it is.
+    fn slot(route: &Arc<CompiledRoute>, server: Option<u32>) -> usize {
+        // A route is larger than 64 bytes, so the bits below say nothing.
+        let address = Arc::as_ptr(route).addr() >> 6;
+        (address ^ server.unwrap_or(0) as usize) % DESTINATIONS
+    }
+
+    fn new(route: &Arc<CompiledRoute>, server: Option<u32>) -> Self {
+        let mut text = Vec::new();
+        optional(b",\"namespace\":\"", Some(route.key.namespace.as_bytes()), &mut text);
+        optional(b",\"route\":\"", Some(route.key.name.as_bytes()), &mut text);
+        let index = server.and_then(|index| usize::try_from(index).ok());
+        if let Some(server) = index.and_then(|index| route.backend.servers.get(index)) {
+            optional(b",\"service\":\"", Some(server.service.as_bytes()), &mut text);
+            optional(b",\"endpoint\":\"", Some(server.label.as_bytes()), &mut text);
+            optional(b",\"pod\":\"", Some(server.pod.as_bytes()), &mut text);
+        }
+        Self { route: Arc::clone(route), server, text }
+    }
 }
 
 impl Formatter {
@@ -74,7 +117,9 @@ impl Formatter {
         out.extend_from_slice(record.frontend.name().as_bytes());
         out.extend_from_slice(b"\",\"proto\":\"");
         out.extend_from_slice(protocol(record.version).as_bytes());
-        text(b"\",\"method\":\"", record.method.as_str().as_bytes(), out);
+        // A token has nothing to escape.
+        out.extend_from_slice(b"\",\"method\":\"");
+        out.extend_from_slice(record.method.as_str().as_bytes());
         out.push(b'"');
         optional(b",\"host\":\"", record.host.as_ref().map(HeaderValue::as_bytes), out);
         optional(b",\"path\":\"", Some(record.target.path().as_bytes()), out);
@@ -85,7 +130,7 @@ impl Formatter {
         number(record.bytes_in, out);
         out.extend_from_slice(b",\"bytes_out\":");
         number(record.bytes_out, out);
-        destination(record, out);
+        self.destination(record, out);
         duration(b",\"t_req_ms\":", record.times.head, out);
         duration(b",\"t_queue_ms\":", record.times.queue, out);
         duration(b",\"t_connect_ms\":", record.times.connect, out);
@@ -93,14 +138,35 @@ impl Formatter {
         duration(b",\"t_total_ms\":", Some(record.times.total), out);
         out.extend_from_slice(b",\"retries\":");
         number(record.retries, out);
-        optional(b",\"reason\":\"", record.reason.map(|reason| reason.word().as_bytes()), out);
-        text(b",\"term_state\":\"", &record.termination, out);
+        if let Some(reason) = record.reason {
+            out.extend_from_slice(b",\"reason\":\"");
+            out.extend_from_slice(reason.word().as_bytes());
+            out.push(b'"');
+        }
+        out.extend_from_slice(b",\"term_state\":\"");
+        out.extend_from_slice(&record.termination);
         out.push(b'"');
         optional(b",\"ua\":\"", record.user_agent.as_ref().map(HeaderValue::as_bytes), out);
         optional(b",\"referer\":\"", record.referer.as_ref().map(HeaderValue::as_bytes), out);
         out.extend_from_slice(b",\"gen\":");
         number(record.generation, out);
         out.extend_from_slice(b"}\n");
+    }
+
+    fn destination(&mut self, record: &AccessRecord, out: &mut Vec<u8>) {
+        let Some(route) = &record.route else { return };
+        if record.generation != self.generation {
+            self.generation = record.generation;
+            self.destinations.fill_with(|| None);
+        }
+        let slot = &mut self.destinations[Destination::slot(route, record.server)];
+        let text = match slot {
+            Some(known) if Arc::ptr_eq(&known.route, route) && known.server == record.server => {
+                &known.text
+            },
+            _ => &slot.insert(Destination::new(route, record.server)).text,
+        };
+        out.extend_from_slice(text);
     }
 
     /// `2026-08-04T12:30:00.250Z`
@@ -121,19 +187,6 @@ impl Formatter {
     }
 }
 
-/// The route and the pod that took the request.
-fn destination(record: &AccessRecord, out: &mut Vec<u8>) {
-    let Some(route) = &record.route else { return };
-    optional(b",\"namespace\":\"", Some(route.key.namespace.as_bytes()), out);
-    optional(b",\"route\":\"", Some(route.key.name.as_bytes()), out);
-    let index = record.server.and_then(|index| usize::try_from(index).ok());
-    if let Some(server) = index.and_then(|index| route.backend.servers.get(index)) {
-        optional(b",\"service\":\"", Some(server.service.as_bytes()), out);
-        optional(b",\"endpoint\":\"", Some(server.label.as_bytes()), out);
-        optional(b",\"pod\":\"", Some(server.pod.as_bytes()), out);
-    }
-}
-
 const fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "HTTP/0.9",
@@ -144,15 +197,11 @@ const fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// `before` ends with the quote that opens the value; the caller closes it.
-fn text(before: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(before);
-    escape(value, out);
-}
-
+/// `before` ends with the quote that opens the value.
 fn optional(before: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(value) = value {
-        text(before, value, out);
+        out.extend_from_slice(before);
+        escape(value, out);
         out.push(b'"');
     }
 }
@@ -192,10 +241,24 @@ fn address(ip: IpAddr, out: &mut Vec<u8>) {
 
 /// True when `value` may stand in a JSON string as it is.
 fn is_plain(value: &[u8]) -> bool {
-    // Without an early end, so that the compiler can look at many bytes at once.
-    !value.iter().fold(false, |found, byte| {
-        found | !(0x20..0x7f).contains(byte) | (*byte == b'"') | (*byte == b'\\')
-    })
+    let (words, rest) = value.as_chunks::<8>();
+    words.iter().all(|word| is_plain_word(u64::from_le_bytes(*word)))
+        && rest.iter().all(|byte| is_plain_word(ONES * u64::from(*byte)))
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Eight bytes at a time: the highest bit of a byte tells that it is below a blank, a quote, a
+/// backslash, DEL, or not ASCII. A borrow marks a byte too many only above one that is marked.
+const fn is_plain_word(word: u64) -> bool {
+    const fn zero(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word
+    }
+    let low = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = zero(word ^ (ONES * b'"' as u64));
+    let backslash = zero(word ^ (ONES * b'\\' as u64));
+    let del = zero(word ^ (ONES * 0x7f));
+    (low | quote | backslash | del | word) & (ONES << 7) == 0
 }
 
 /// Appends `value` as the inside of a JSON string. Bytes that are not UTF-8 become the text `\xNN`;

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::reason::Reason,
+    model::{objects::ObjectKey, reason::Reason},
     proxy::record::{Frontend, Times},
 };
 
@@ -91,6 +91,45 @@ fn the_writer_ends_with_its_senders_and_outlives_errors() {
     drop(sender);
     assert_eq!(writer.join().unwrap(), 1, "the first batch failed");
     assert_eq!(seen.lock().unwrap().iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+#[test]
+fn the_route_and_the_pod_are_those_of_the_record() {
+    let route = |name: &str| {
+        let snapshot = crate::admin::fixture::snapshot();
+        let mut route = snapshot.routes.into_iter().find_map(|state| state.compiled).unwrap();
+        drop(snapshot.table);
+        Arc::get_mut(&mut route).unwrap().key = ObjectKey::new("shop", name);
+        route
+    };
+    let routes = [route("one"), route("two")];
+    let mut formatter = Formatter::default();
+    // More than are kept, each several times, in changing company.
+    for (turn, generation) in (0..6 * DESTINATIONS).zip([7, 7, 7, 8, 8].into_iter().cycle()) {
+        let (route, server) = (&routes[turn % 2], [None, Some(0), Some(1), Some(9)][turn / 2 % 4]);
+        let record =
+            AccessRecord { route: Some(Arc::clone(route)), server, generation, ..record() };
+        let mut out = Vec::new();
+        formatter.line(&record, &mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(value["route"], *route.key.name, "{turn}");
+        let pod = server.and_then(|index| ["web-1", "web-2"].get(index as usize).copied());
+        assert_eq!(value.get("pod").and_then(|pod| pod.as_str()), pod, "{turn}");
+        let kept = formatter.destinations.iter().flatten().count();
+        assert!(kept <= DESTINATIONS && kept > 0);
+    }
+}
+
+#[test]
+fn plain_is_what_escaping_leaves_alone() {
+    for at in 0..11 {
+        for byte in 0..=255_u8 {
+            let mut value = *b"abcdefghijk";
+            value[at] = byte;
+            let plain = matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+            assert_eq!(is_plain(&value), plain, "{byte:#x} at {at}");
+        }
+    }
 }
 
 proptest! {
