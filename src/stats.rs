@@ -153,6 +153,10 @@ pub struct UpstreamCounters {
     pub connect_micros: Counter,
     /// Sum of times from request sent to response head, microseconds.
     pub response_micros: Counter,
+    /// Requests that were given to it, and those of them that it has no more.
+    pub given: Counter,
+    /// See [`Self::given`].
+    pub taken_back: Counter,
 }
 
 /// The counters of a backend or server, and its level of requests in flight.
@@ -160,8 +164,6 @@ pub struct UpstreamCounters {
 pub struct UpstreamStats {
     /// Counters by worker.
     pub workers: PerWorker<UpstreamCounters>,
-    /// Requests in flight now.
-    pub in_flight: Gauge,
     /// Requests that wait for a place (`pod-concurrent-connections`).
     pub queued: Gauge,
     /// Most that ever waited at once.
@@ -174,10 +176,17 @@ impl UpstreamStats {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: PerWorker::new(workers),
-            in_flight: Gauge::default(),
             queued: Gauge::default(),
             most_queued: Peak::default(),
         }
+    }
+
+    /// Requests in flight now.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        // In this order: a request that comes meanwhile is not taken for one that has gone.
+        let taken_back = self.workers.sum(|cell| &cell.taken_back);
+        self.workers.sum(|cell| &cell.given).saturating_sub(taken_back)
     }
 }
 

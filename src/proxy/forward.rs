@@ -46,7 +46,9 @@ pub async fn forward(
     let wanted = headers::upgrade_of(request.headers(), version);
     let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let mut outgoing = prepare(&exchange, &route, checked, request, wanted.as_ref());
-    match send_somewhere(&mut exchange, &route, &mut outgoing).await {
+    let outcome = send_somewhere(&mut exchange, &route, &mut outgoing).await;
+    exchange.connection.worker.return_space(outgoing.into_space());
+    match outcome {
         Ok(Answer { response, sender }) => {
             exchange.record.status = response.status().as_u16();
             let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;

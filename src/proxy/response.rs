@@ -108,8 +108,9 @@ impl Exchange {
         self.release();
         let server = &route.backend.servers[index];
         server.peer.in_flight.add(1);
-        server.stats.in_flight.add(1);
-        route.backend.stats.in_flight.add(1);
+        let worker = self.connection.worker.index;
+        server.stats.workers.cell(worker).given.add(1);
+        route.backend.stats.workers.cell(worker).given.add(1);
         self.record.server = u32::try_from(index).ok();
         self.dispatched = true;
     }
@@ -150,8 +151,9 @@ impl Exchange {
         }
         if let (Some(route), Some(server)) = (&self.record.route, self.server()) {
             server.peer.in_flight.add(-1);
-            server.stats.in_flight.add(-1);
-            route.backend.stats.in_flight.add(-1);
+            let worker = self.connection.worker.index;
+            server.stats.workers.cell(worker).taken_back.add(1);
+            route.backend.stats.workers.cell(worker).taken_back.add(1);
         }
     }
 

@@ -31,6 +31,10 @@ const LOG_BATCH: usize = 256;
 /// Longest time a record waits in a worker.
 const LOG_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Bytes that the fields of most requests need, and how many such spaces are kept.
+const SPACE: usize = 2048;
+const SPACES: usize = 256;
+
 /// How often old pool connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,7 @@ pub struct Worker {
     pub pool: Pool,
     /// Timers that no request uses.
     pub alarms: Spare,
+    space: RefCell<Vec<Vec<u8>>>,
     /// Stop of the process.
     pub drain: Drain,
     /// Turns for TLS handshakes.
@@ -102,6 +107,7 @@ impl Worker {
                 total: settings.pool_connections,
             }),
             alarms: Spare::default(),
+            space: RefCell::default(),
             settings,
             stats,
             drain,
@@ -112,6 +118,19 @@ impl Worker {
             busy: Cell::new(0),
             requests: Cell::new(0),
         })
+    }
+
+    /// Space for the fields of a request that may have to be sent again.
+    pub fn take_space(&self) -> Vec<u8> {
+        self.space.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SPACE))
+    }
+
+    /// Takes space back.
+    pub fn return_space(&self, space: Vec<u8>) {
+        let mut spare = self.space.borrow_mut();
+        if spare.len() < SPACES && space.capacity() <= SPACE {
+            spare.push(space);
+        }
     }
 
     /// A random number (xorshift64*): for balancing only, not for secrets.

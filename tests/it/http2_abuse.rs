@@ -109,7 +109,7 @@ impl Case {
     async fn leaves_nothing(&self) {
         let in_flight = || {
             self.edge.route("a", |state| {
-                state.compiled.as_ref().expect("served").backend.stats.in_flight.load()
+                state.compiled.as_ref().expect("served").backend.stats.in_flight()
             })
         };
         eventually("the upstream work to end", async || {

@@ -261,9 +261,8 @@ async fn a_client_that_is_gone_is_not_retried_for() {
     eventually("the pod's connection to end", async || (pod.open() == 0).then_some(())).await;
     edge.has_reasons(&[("client_closed", 1)]).await;
     edge.is_quiet().await;
-    let in_flight = edge.route("a", |state| {
-        state.compiled.as_ref().expect("served").backend.stats.in_flight.load()
-    });
+    let in_flight =
+        edge.route("a", |state| state.compiled.as_ref().expect("served").backend.stats.in_flight());
     assert_eq!((pod.attempts(), in_flight), (1, 0));
 }
 

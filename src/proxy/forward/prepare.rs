@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
 
 use crate::{
@@ -21,34 +21,76 @@ const FORWARDED_FIELDS: usize = 8;
 /// A request on its way out. Always borrowed: it is large, and every future that owned it on the way
 /// would carry room for it.
 pub(super) struct Outgoing {
-    pub(super) head: Request<()>,
+    head: Request<()>,
+    /// The fields of a head that was lent with `keep`.
+    kept: KeptFields,
+    lent: bool,
     pub(super) body: RequestBody,
     /// May be sent a second time after it was lost (idempotent, no body, no upgrade).
     pub(super) replayable: bool,
 }
 
 impl Outgoing {
-    /// The request, to be sent. With `keep` its head stays here as well.
+    /// The request, to be sent. With `keep` it can be lent again.
     pub(super) fn lend(&mut self, keep: bool) -> Request<RequestBody> {
-        let copy = if keep { copied(&self.head) } else { Request::default() };
-        let body = self.body.replace();
-        std::mem::replace(&mut self.head, copy).map(|()| body)
+        if std::mem::replace(&mut self.lent, true) {
+            *self.head.headers_mut() = self.kept.read();
+        }
+        let mut request = Request::new(self.body.replace());
+        *request.method_mut() = self.head.method().clone();
+        if keep {
+            self.kept.write(self.head.headers());
+            *request.uri_mut() = self.head.uri().clone();
+        } else {
+            *request.uri_mut() = std::mem::take(self.head.uri_mut());
+        }
+        *request.headers_mut() = std::mem::take(self.head.headers_mut());
+        request
     }
 
     /// Takes a request back that was not sent.
     pub(super) fn take_back(&mut self, request: Request<RequestBody>) {
         let (parts, body) = request.into_parts();
         self.head = Request::from_parts(parts, ());
+        self.lent = false;
         self.body = body;
+    }
+
+    /// Space that the next request can use.
+    pub(super) fn into_space(self) -> Vec<u8> {
+        self.kept.text
     }
 }
 
-fn copied(head: &Request<()>) -> Request<()> {
-    let mut copy = Request::new(());
-    *copy.method_mut() = head.method().clone();
-    *copy.uri_mut() = head.uri().clone();
-    *copy.headers_mut() = head.headers().clone();
-    copy
+/// Header fields as text: a name and a value are a line each, since neither can have one in it. Most
+/// copies are never used, and this one costs no allocation and no reference counts.
+struct KeptFields {
+    text: Vec<u8>,
+}
+
+impl KeptFields {
+    fn write(&mut self, fields: &HeaderMap) {
+        self.text.clear();
+        for (name, value) in fields {
+            self.text.extend_from_slice(name.as_str().as_bytes());
+            self.text.push(b'\n');
+            self.text.extend_from_slice(value.as_bytes());
+            self.text.push(b'\n');
+        }
+    }
+
+    fn read(&self) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        let mut lines = self.text.split(|byte| *byte == b'\n');
+        while let (Some(name), Some(value)) = (lines.next(), lines.next()) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                fields.append(name, value);
+            }
+        }
+        fields
+    }
 }
 
 /// Makes the pod's request of the client's.
@@ -100,7 +142,8 @@ pub(super) fn prepare(
     *head.method_mut() = parts.method;
     *head.uri_mut() = checked.target;
     *head.headers_mut() = parts.headers;
-    Outgoing { head, body, replayable }
+    let kept = KeptFields { text: connection.worker.take_space() };
+    Outgoing { head, kept, lent: false, body, replayable }
 }
 
 /// RFC 9110 9.2.2.
@@ -109,4 +152,27 @@ fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn kept_fields_are_read_as_they_were(
+            fields in prop::collection::vec(("[a-z][a-z0-9-]{0,8}", "[ -~\\t\u{80}-\u{ff}]{0,20}"), 0..20),
+        ) {
+            let mut map = HeaderMap::new();
+            for (name, value) in &fields {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            let mut kept = KeptFields { text: b"what was there before".to_vec() };
+            kept.write(&map);
+            prop_assert_eq!(kept.read(), map);
+        }
+    }
 }

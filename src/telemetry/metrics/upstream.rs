@@ -15,9 +15,7 @@ const SERVER_THRESHOLD: usize = 500;
 type Family = (&'static str, &'static str, fn(&UpstreamStats) -> u64);
 
 const FAMILIES: [Family; 13] = [
-    ("current_sessions", "Requests in flight.", |stats| {
-        u64::try_from(stats.in_flight.load()).unwrap_or(0)
-    }),
+    ("current_sessions", "Requests in flight.", |stats| stats.in_flight()),
     ("current_queue", "Requests that wait for a place.", |stats| {
         u64::try_from(stats.queued.load()).unwrap_or(0)
     }),
