@@ -3,7 +3,7 @@
 //! A request asks for the time a dozen times, and a reading costs as much as a lookup in the routing
 //! table. A thread that calls [`forget`] whenever it wakes up (`app::router::data`) may share a reading
 //! until it sleeps again; on every other thread [`now`] always reads. Always holds: a reading is used
-//! at most [`READINGS`] times, so a thread that never sleeps does not lose track.
+//! at most `READINGS` times, so a thread that never sleeps does not lose track.
 
 use std::{cell::Cell, time::SystemTime};
 

@@ -175,7 +175,7 @@ impl RequestBody {
         std::mem::replace(self, Self { source: None, progress, kept: None, timer: None })
     }
 
-    /// Keeps what is passed on from here, up to [`MAX_KEPT`] bytes and until the response begins. A
+    /// Keeps what is passed on from here, up to `MAX_KEPT` bytes and until the response begins. A
     /// body that is dropped before is given back to [`Progress::reclaim`].
     pub fn keep(&mut self) {
         if self.source.is_some() && self.kept.is_none() {

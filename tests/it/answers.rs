@@ -257,7 +257,7 @@ async fn malformed_requests_are_refused() {
     assert_eq!(pod.attempts(), 0);
 }
 
-/// More than 101 fields or 24,576 bytes of head: 431 and close [LIM-1].
+/// More than 101 fields or 24,576 bytes of head: 431 and close [LIM-1, ERR-2].
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lim_1_large_heads_are_refused() {
     let pod = Pod::saying("never").await;
@@ -354,7 +354,7 @@ async fn match_13_14_reachability_of_each_kind_on_each_port() {
 }
 
 /// [IPL-7] and decisions 6: who is not on the list is closed without an answer; a list without a
-/// valid entry lets nobody in; a redirect is given before the list is asked [IPL-8].
+/// valid entry lets nobody in [IPL-3]; a redirect is given before the list is asked [IPL-8].
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ipl_7_the_allow_list_denies_by_closing() {
     let list = "haproxy.router.openshift.io/ip_allowlist";

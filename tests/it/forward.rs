@@ -73,7 +73,8 @@ async fn lsn_6_http2_with_prior_knowledge() {
 }
 
 /// [ALPN-1]: h2 only with a certificate that one route alone uses; without SNI, with the default
-/// certificate and with a shared one there is no ALPN at all.
+/// certificate and with a shared one there is no ALPN at all. [ALPN-3]: nor where HTTP/2 is switched
+/// off.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alpn_1_h2_for_a_routes_own_certificate_only() {
     let pod = Pod::saying("pod").await;
@@ -252,7 +253,7 @@ async fn fwd_1_policies_by_annotation() {
 
 /// Fields of one hop end at the router, with what `Connection` nominates; the router's own fields
 /// cannot be nominated away (S-21, S-22); `Upgrade: h2c` is stripped (S-16); nothing imitates a
-/// trusted name (S-10, [SEC-1], [MTLS-5]).
+/// trusted name (S-10, [SEC-1], [MTLS-5]). [ORD-5]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hop_by_hop_fields_end_here() {
     let pod = Pod::start(|_| {
@@ -447,7 +448,7 @@ async fn interim_responses_do_not_disturb() {
     }
 }
 
-/// An HTTP/1.0 client gets no chunks: the body ends with the connection (S-18).
+/// An HTTP/1.0 client gets no chunks: the body ends with the connection (S-18) [ORD-5].
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_1_0_clients_get_no_chunks() {
     let pod = Pod::start(|_| {
