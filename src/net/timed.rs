@@ -75,6 +75,8 @@ pub struct PhaseCell {
     uploading: AtomicBool,
     /// The client does not take what there is for it.
     write_blocked: AtomicBool,
+    /// The end was said to the client; what it still sends may be read, but is not served.
+    closing: AtomicBool,
     expired: AtomicU8,
     multiplexed: bool,
     /// When the connection was made.
@@ -96,6 +98,7 @@ impl PhaseCell {
             active: AtomicU32::new(0),
             uploading: AtomicBool::new(false),
             write_blocked: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             expired: AtomicU8::new(NOT_EXPIRED),
             multiplexed,
             opened: clock::now(),
@@ -157,10 +160,12 @@ impl PhaseCell {
         }
     }
 
-    /// Since when the connection has been idle, with nothing left to write; `None` while it is not.
+    /// Since when the connection has been idle, with nothing left to write; `None` while it is not, and
+    /// when it is being closed.
     #[must_use]
     pub fn quiet_since(&self) -> Option<Instant> {
-        let quiet = self.phase() == Phase::Idle && !self.write_blocked.load(Relaxed);
+        let busy = self.write_blocked.load(Relaxed) || self.closing.load(Relaxed);
+        let quiet = self.phase() == Phase::Idle && !busy;
         quiet.then(|| self.idle_since())
     }
 
@@ -305,6 +310,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimedIo<S> {
             let len = this.prefix.len().min(buf.remaining());
             buf.put_slice(&this.prefix[..len]);
             this.prefix.advance(len);
+            if this.prefix.is_empty() {
+                // What is left would keep the buffer.
+                this.prefix = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -395,6 +404,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cell.closing.store(true, Relaxed);
         let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.limited(cx, outcome)
     }

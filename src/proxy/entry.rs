@@ -104,7 +104,8 @@ fn start(
     task::spawn_local::<{ task::CONNECTION }, _>(async move {
         // Each part is on the heap for as long as it lasts: an idle connection does not carry what its
         // handshake took.
-        if let Some(serving) = Box::pin(connection(worker, stream, peer, frontend, open)).await {
+        let serving = Box::pin(connection(worker, stream, peer, frontend, open)).await;
+        if let Some(serving) = serving {
             serving.await;
         }
     });

@@ -81,16 +81,27 @@ where
             Outcome::Idle => {},
         }
         // A connection that idles has not been given away to a tunnel.
-        let Some(parts) = Pin::into_inner(engine).into_parts() else { return Ok(()) };
-        io = parts.io.into_inner();
-        io.put_back(&parts.read_buf);
-        drop(parts.service);
+        let Some(stream) = bare(engine) else { return Ok(()) };
+        io = stream;
         connection.forget();
         connection.worker.stats.workers.cell(connection.worker.index).parked.add(1);
         if !parked(&mut io, &mut watch).await {
             return Ok(());
         }
     }
+}
+
+/// The stream of an engine, whose buffers end here.
+fn bare<S, V>(engine: Pin<Box<UpgradeableConnection<TokioIo<GatedIo<S>>, V>>>) -> Option<GatedIo<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    V: HttpService<Incoming, ResBody = ResponseBody>,
+    V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let parts = Pin::into_inner(engine).into_parts()?;
+    let mut io = parts.io.into_inner();
+    io.put_back(&parts.read_buf);
+    Some(io)
 }
 
 /// Runs the engine until it ends, idles or has to end.

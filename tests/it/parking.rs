@@ -96,3 +96,19 @@ async fn a_parked_connection_ends_with_its_client_its_limit_and_the_process() {
     assert!(client.closed().await, "the keep-alive limit goes on counting");
     assert!(short.reasons().is_empty(), "{:?}", short.reasons());
 }
+
+/// A refused client that stays is closed all the same: its engine lingers, and is not parked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_being_closed_is_not_parked() {
+    let pod = Pod::saying("pod").await;
+    let edge = start(&pod).await;
+    let mut client = edge.client().await;
+    client.send("GET bad\r\n\r\n").await;
+    assert_eq!(client.response().await.status(), 400);
+    eventually("the connection to end", async || {
+        (edge.router.stats.connections.load() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(edge.router.stats.workers.sum(|cell| &cell.parked), 0);
+    drop(client);
+}
