@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod pod;
 pub mod router;
 pub mod tls;
+pub mod watched;
 
 use std::time::Duration;
 

@@ -168,6 +168,17 @@ async fn pod() -> Pod {
     .await
 }
 
+/// A client whose request is at the pod and stays there.
+async fn hold(router: &Router, pod: &Pod) -> Client<TcpStream> {
+    let mut held = Client::connect(router.http).await;
+    held.send(client::get(HOST, "/held")).await;
+    eventually("the request at the pod", async || {
+        pod.seen().iter().any(|seen| seen.target() == "/held").then_some(())
+    })
+    .await;
+    held
+}
+
 /// SIGTERM announces, waits for the delay, and ends with code 0. SIGINT does the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_16_a_signal_ends_with_code_0() {
@@ -200,12 +211,7 @@ async fn r_18_a_second_signal_ends_with_code_1() {
     let objects = app(route("a", HOST), &[pod.address]);
     // Longer than this test may take.
     let router = Router::start(&objects, &[("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "1h")]).await;
-    let mut held = Client::connect(router.http).await;
-    held.send(client::get(HOST, "/held")).await;
-    eventually("the request at the pod", async || {
-        pod.seen().iter().any(|seen| seen.target() == "/held").then_some(())
-    })
-    .await;
+    let mut held = hold(&router, &pod).await;
     router.signal("TERM");
     eventually("the goodbye", async || {
         let mut client = Client::connect(router.http).await;
@@ -227,12 +233,7 @@ async fn the_grace_bounds_the_stop() {
     let variables =
         [("ROUTER_GRACEFUL_SHUTDOWN_DELAY", "1ms"), ("ROUTER_MAX_SHUTDOWN_TIMEOUT", "1")];
     let router = Router::start(&objects, &variables).await;
-    let mut held = Client::connect(router.http).await;
-    held.send(client::get(HOST, "/held")).await;
-    eventually("the request at the pod", async || {
-        pod.seen().iter().any(|seen| seen.target() == "/held").then_some(())
-    })
-    .await;
+    let mut held = hold(&router, &pod).await;
     router.signal("TERM");
     let (code, log) = router.ended().await;
     assert_eq!(code, Some(0), "{log}");

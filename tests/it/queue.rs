@@ -190,7 +190,7 @@ async fn a_request_goes_where_there_is_room() {
         objects.push(route.annotated("haproxy.router.openshift.io/balance", balance));
         let edge = Edge::with(&objects, |settings| settings.timeouts.connect = LONG).await;
         let mut clients = send(&edge, &pods, 6).await;
-        assert_eq!(pods.map(Pod::attempts), [3, 3], "{balance}");
+        assert_eq!(pods.map(|pod| pod.attempts()), [3, 3], "{balance}");
         first.1.add_permits(6);
         second.1.add_permits(6);
         for client in &mut clients {
@@ -210,7 +210,7 @@ async fn balance_source_waits_for_its_own_endpoint() {
     objects.push(route.annotated("haproxy.router.openshift.io/balance", "source"));
     let edge = Edge::with(&objects, |settings| settings.timeouts.connect = LONG).await;
     let clients = send(&edge, &pods, 3).await;
-    let mut attempts = pods.map(Pod::attempts);
+    let mut attempts = pods.map(|pod| pod.attempts());
     attempts.sort_unstable();
     assert_eq!((attempts, queued(&edge)), ([0, 1], 2));
     drop(clients);

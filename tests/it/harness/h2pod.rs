@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    ops::Deref,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -17,6 +18,8 @@ use tokio::{
     sync::Semaphore,
     task::{JoinHandle, JoinSet},
 };
+
+use super::watched::Watched;
 
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
@@ -132,11 +135,25 @@ pub struct H2Pod {
 
 #[derive(Debug, Default)]
 struct Shared {
-    seen: Mutex<Vec<Seen>>,
-    connections: AtomicUsize,
-    open: AtomicUsize,
+    watched: Watched<Seen>,
     streams: AtomicUsize,
     most_streams: AtomicUsize,
+}
+
+impl Deref for Shared {
+    type Target = Watched<Seen>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.watched
+    }
+}
+
+impl Deref for H2Pod {
+    type Target = Watched<Seen>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.shared.watched
+    }
 }
 
 impl Drop for H2Pod {
@@ -162,33 +179,6 @@ impl H2Pod {
         let script: Arc<Script> = Arc::new(script);
         let task = tokio::spawn(accept(listener, Arc::clone(&shared), script, streams));
         Self { address, shared, task }
-    }
-
-    /// The requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.shared.seen.lock().expect("no panic while held").clone()
-    }
-
-    /// The only request so far.
-    pub fn one(&self) -> Seen {
-        let mut seen = self.seen();
-        assert_eq!(seen.len(), 1, "{seen:?}");
-        seen.remove(0)
-    }
-
-    /// Number of requests so far.
-    pub fn attempts(&self) -> usize {
-        self.shared.seen.lock().expect("no panic while held").len()
-    }
-
-    /// Number of connections so far.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(SeqCst)
-    }
-
-    /// Number of connections now.
-    pub fn open(&self) -> usize {
-        self.shared.open.load(SeqCst)
     }
 
     /// Number of streams now.

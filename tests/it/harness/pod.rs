@@ -2,8 +2,9 @@
 
 use std::{
     net::SocketAddr,
+    ops::Deref,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -15,6 +16,8 @@ use tokio::{
     sync::Semaphore,
     task::{JoinHandle, JoinSet},
 };
+
+use super::watched::Watched;
 
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
@@ -103,10 +106,24 @@ pub struct Pod {
 
 #[derive(Debug, Default)]
 struct Shared {
-    seen: Mutex<Vec<Seen>>,
-    connections: AtomicUsize,
-    open: AtomicUsize,
+    watched: Watched<Seen>,
     stray: AtomicUsize,
+}
+
+impl Deref for Shared {
+    type Target = Watched<Seen>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.watched
+    }
+}
+
+impl Deref for Pod {
+    type Target = Watched<Seen>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.shared.watched
+    }
 }
 
 impl Drop for Pod {
@@ -143,36 +160,9 @@ impl Pod {
         Self { address, shared, task }
     }
 
-    /// The requests so far.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.shared.seen.lock().expect("no panic while held").clone()
-    }
-
-    /// The only request so far.
-    pub fn one(&self) -> Seen {
-        let mut seen = self.seen();
-        assert_eq!(seen.len(), 1, "{seen:?}");
-        seen.remove(0)
-    }
-
-    /// Number of requests so far.
-    pub fn attempts(&self) -> usize {
-        self.shared.seen.lock().expect("no panic while held").len()
-    }
-
-    /// Number of connections so far.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(SeqCst)
-    }
-
     /// Number of bytes that came on connections that have ended and belonged to no request.
     pub fn stray(&self) -> usize {
         self.shared.stray.load(SeqCst)
-    }
-
-    /// Number of connections now.
-    pub fn open(&self) -> usize {
-        self.shared.open.load(SeqCst)
     }
 }
 
