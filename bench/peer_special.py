@@ -19,7 +19,7 @@ from peer_configs import CLIENT_CORE, HTTP, HTTPS, answers, pinned
 from peer_rows import LOAD
 from usage import resident
 
-SETTLE_SECONDS = 3
+SETTLE_SECONDS = 12
 LOAD_PER_SECOND = 100
 GIVE_UP_SECONDS = 60
 IDLE = {"idle": HTTP, "idle-tls": HTTPS}
