@@ -107,7 +107,7 @@ struct RouterArgs {
     /// Resolves ExternalName Services
     #[arg(long)]
     resolve_external_names: bool,
-    /// Connections at once [default: 50000]
+    /// Connections at once [default: 50000, or what the memory limit of a container allows]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
     /// Connections at once from an IPv4 address or an IPv6 /64 [default: any number]

@@ -1,6 +1,7 @@
 //! L0: sockets and time: listening, dialling, relaying, PROXY headers, timed I/O. No domain words.
 
 pub mod alarm;
+pub mod cgroup;
 pub mod clock;
 pub mod connect;
 pub mod descriptors;

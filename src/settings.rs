@@ -54,8 +54,14 @@ pub struct RouterSettings {
     pub disable_http2: bool,
     /// Suffix of generated hosts [APISRV-1].
     pub domain: String,
-    /// Connections at once; more wait in the kernel's backlog [LSN-7].
+    /// Connections at once; more wait in the kernel's backlog [LSN-7]. Lowered at start to what the
+    /// limit on open files allows and, with `fit_memory`, to what the memory limit of the control
+    /// group allows: one for each 64 KiB of what is left of that limit after half of it, at most
+    /// 512 MiB, has been kept back.
     pub max_connections: usize,
+    /// The memory limit lowers `max_connections`. Off when a number was given for it, by
+    /// ROUTER_MAX_CONNECTIONS or `--max-connections`: that is kept, and warned about if it is too many.
+    pub fit_memory: bool,
     /// Connections at once from one source, an IPv4 address or a /64 of IPv6; 0 means any number
     /// (S-50). With PROXY protocol the source is that of the header; without, it is the socket's
     /// peer, so this is for routers that see their clients' addresses.
@@ -103,6 +109,7 @@ impl Default for RouterSettings {
             disable_http2: false,
             domain: String::new(),
             max_connections: 50_000,
+            fit_memory: true,
             max_connections_per_source: 0,
             max_handshakes: 8,
             max_requests: 50_000,

@@ -8,6 +8,7 @@ mod control;
 mod data;
 mod descriptors;
 mod dns;
+mod memory;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -65,6 +66,7 @@ pub struct Router {
 /// When a port cannot be bound or the default certificate cannot be used; the text says what to do.
 pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Result<Router> {
     descriptors::fit(&mut settings);
+    memory::fit(&mut settings);
     let settings = Arc::new(settings);
     let (http, https) = (bind::tcp(settings.http)?, bind::tcp(settings.https)?);
     let admin = bind::tokio_tcp(settings.admin)?;

@@ -190,6 +190,7 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     set(&mut settings.cluster_domain, args.cluster_domain);
     set(&mut settings.router_name, args.router_name);
     set(&mut settings.domain, args.router_domain);
+    settings.fit_memory &= args.max_connections.is_none();
     set(&mut settings.max_connections, args.max_connections);
     set(&mut settings.max_connections_per_source, args.max_connections_per_source);
     settings.dns = args.dns.or(settings.dns);

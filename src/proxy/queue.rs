@@ -13,8 +13,8 @@
 //! turned away costs as little as it can, and what was let in is served:
 //!
 //! 1. `max_connections`: the next connection waits in the kernel's queue and costs nothing here. It is
-//!    lowered at start to what the limit on open files allows, so that it is reached before descriptors
-//!    run out. `max_connections_per_source` keeps one client from having them all.
+//!    lowered at start to what the limits on open files and on memory allow, so that it is reached
+//!    before descriptors run out or the kernel kills the process. `max_connections_per_source` keeps one client from having them all.
 //! 2. `max_handshakes`: answers to ClientHellos take turns with requests.
 //! 3. `max_requests`: streams of HTTP/2 multiply the work of a connection; beyond the limit a request
 //!    gets 503 `overload` at once, before anything is dialled for it.

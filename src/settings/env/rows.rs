@@ -393,10 +393,12 @@ fn domain(settings: &mut RouterSettings, value: &str) -> Outcome {
     Outcome::Used
 }
 
-/// `auto` and any other text means no limit.
+/// `auto` and any other text means no limit but what descriptors and memory set.
 fn max_connections(settings: &mut RouterSettings, value: &str) -> Outcome {
     let number = grammar::parse_integer(value).and_then(|number| usize::try_from(number).ok());
-    settings.max_connections = number.filter(|number| *number > 0).unwrap_or(NO_LIMIT);
+    let number = number.filter(|number| *number > 0);
+    settings.max_connections = number.unwrap_or(NO_LIMIT);
+    settings.fit_memory = number.is_none();
     Outcome::Used
 }
 

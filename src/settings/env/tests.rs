@@ -193,6 +193,13 @@ fn max_connections_auto_means_no_limit() {
 }
 
 #[test]
+fn r_36_only_a_number_keeps_max_connections_from_being_fitted_to_the_memory() {
+    assert!(quiet(&[]).fit_memory);
+    assert!(quiet(&[("ROUTER_MAX_CONNECTIONS", "auto")]).fit_memory);
+    assert!(!quiet(&[("ROUTER_MAX_CONNECTIONS", "50000")]).fit_memory);
+}
+
+#[test]
 fn what_spec_17_marks_err_stops_the_start() {
     for (name, value) in [
         ("STATS_PORT", "http"),
