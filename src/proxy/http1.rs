@@ -30,8 +30,9 @@ use crate::{
     net::{alarm::Alarm, clock, readable::Readable, timed::TimedIo},
 };
 
-/// Most bytes buffered in one direction of a client connection.
-const MAX_BUFFER: usize = 64 * 1024;
+/// Most bytes buffered in one direction of a client connection. Larger buffers cost a slow client more
+/// memory than R-31 grants.
+const MAX_BUFFER: usize = 32 * 1024;
 
 /// How long a stopping worker waits for the first request of a connection.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);

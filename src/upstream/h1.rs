@@ -66,8 +66,8 @@ const MAX_HEAD: usize = 24_576;
 /// Most header fields of a response [LIM-1].
 const MAX_HEADERS: usize = 101;
 
-/// Most bytes buffered in one direction of a connection.
-const MAX_BUFFER: usize = 64 * 1024;
+/// Most bytes buffered in one direction of a connection.
+const MAX_BUFFER: usize = 48 * 1024;
 
 /// Why a pod could not be reached.
 #[derive(Debug, thiserror::Error)]
