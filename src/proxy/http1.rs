@@ -30,8 +30,9 @@ use crate::{
     net::{alarm::Alarm, clock, readable::Readable, timed::TimedIo},
 };
 
-/// Most bytes buffered in one direction of a client connection. Larger buffers cost a slow client more
-/// memory than R-31 grants.
+/// Most bytes buffered in one direction of a client connection. With that of pod connections it decides
+/// what a client that reads slowly holds: some 200 KiB of the 256 KiB that R-31 allows. With 64 KiB on
+/// both sides it was more than that, and passing on a large body took no less.
 const MAX_BUFFER: usize = 32 * 1024;
 
 /// How long a stopping worker waits for the first request of a connection.

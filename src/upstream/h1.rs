@@ -66,7 +66,7 @@ const MAX_HEAD: usize = 24_576;
 /// Most header fields of a response [LIM-1].
 const MAX_HEADERS: usize = 101;
 
-/// Most bytes buffered in one direction of a connection.
+/// Most bytes buffered in one direction of a connection; see that of client connections.
 const MAX_BUFFER: usize = 48 * 1024;
 
 /// Why a pod could not be reached.

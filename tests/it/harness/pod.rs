@@ -253,7 +253,7 @@ async fn pour(stream: &mut TcpStream, length: u64, written: &AtomicU64) -> Optio
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.ok()?;
     let mut body = tokio::io::repeat(b'x').take(length);
-    let mut chunk = vec![0; 16_384];
+    let mut chunk = vec![0; 65_536];
     loop {
         let size = body.read(&mut chunk).await.ok()?;
         if size == 0 {

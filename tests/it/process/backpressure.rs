@@ -25,10 +25,10 @@ use crate::harness::{
     within,
 };
 
-/// Slow peers; a third of them before the router's memory is looked at for the first time, so that
-/// what it needs only once is there.
-const PEERS: u64 = 90;
-const FIRST: u64 = PEERS / 3;
+/// Slow peers; some of them before the router's memory is looked at for the first time, so that what
+/// it needs only once is there. So many, because the allocator takes memory by the megabyte.
+const PEERS: u64 = 240;
+const FIRST: u64 = 40;
 
 /// Of each message: more than all buffers on the way.
 const BODY: u64 = 64 << 20;
@@ -37,9 +37,13 @@ const BODY: u64 = 64 << 20;
 /// 6 MiB for receiving, unless somebody has raised them.
 const IN_KERNEL: u64 = 20 << 20;
 
-/// What the router may use for each slow peer: read and write buffers of 64 KiB on both sides, what
-/// is between them, and what the allocator keeps.
-const IN_ROUTER: u64 = 512 << 10;
+/// What the router may use for each slow peer: read and write buffers of 32 and 48 KiB, what is
+/// between them, and what the allocator keeps.
+const IN_ROUTER: u64 = 256 << 10;
+
+/// Times in a row that a count must be found unchanged to have stopped: on a busy machine a process
+/// that could go on may have to wait for its turn.
+const UNCHANGED: usize = 4;
 
 /// A connection that takes little at a time.
 async fn narrow(address: SocketAddr) -> TcpStream {
@@ -50,11 +54,13 @@ async fn narrow(address: SocketAddr) -> TcpStream {
 
 /// Waits until `count` has stopped growing; its value then.
 async fn settled(count: &AtomicU64) -> u64 {
-    let mut last = 0;
+    let (mut last, mut unchanged) = (0, 0);
     within("the count to stop growing", async {
-        while count.load(SeqCst) > last || last == 0 {
-            last = count.load(SeqCst);
-            tokio::time::sleep(Duration::from_millis(400)).await;
+        while unchanged < UNCHANGED {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let now = count.load(SeqCst);
+            unchanged = if now == last && now > 0 { unchanged + 1 } else { 0 };
+            last = now;
         }
     })
     .await;
@@ -163,7 +169,7 @@ async fn r_31_a_slow_pod_stalls_its_clients() {
         let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\ncontent-length: {BODY}\r\n\r\n");
         client.send(head).await;
         clients.spawn(async move {
-            let chunk = [b'x'; 16_384];
+            let chunk = [b'x'; 65_536];
             while client.stream.write_all(&chunk).await.is_ok() {
                 count.fetch_add(chunk.len() as u64, SeqCst);
             }
