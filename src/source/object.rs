@@ -93,15 +93,26 @@ impl AnyObject {
     /// Its identity.
     #[must_use]
     pub fn id(&self) -> ObjectId {
-        let kind = match self {
+        ObjectId { kind: self.kind(), key: self.key().clone() }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
             Self::Route(_) => Kind::Route,
             Self::Service(_) => Kind::Service,
             Self::Endpoints(_) => Kind::Endpoints,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
             Self::Namespace(_) => Kind::Namespace,
-        };
-        ObjectId { kind, key: each_kind!(self, stored => stored.key.clone()) }
+        }
+    }
+
+    /// Its namespace and name.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        each_kind!(self, stored => &stored.key)
     }
 
     /// Start of its document.

@@ -80,9 +80,11 @@ pub async fn watch_with(
     let inbox = Arc::new(Inbox::default());
     let eye = Eye::new(&inbox, &settings);
     let mut state = State { directory, eye };
-    let mut first = true;
+    let (mut first, mut whole) = (true, true);
+    let mut due = time::Instant::now();
     loop {
-        let (hints, overflow) = inbox.take();
+        let (mut hints, overflow) = inbox.take();
+        hints.complete &= !whole;
         let trust = first || overflow;
         let Some((back, seen, update)) = look(state, hints, trust, settings).await else { return };
         state = back;
@@ -97,11 +99,17 @@ pub async fn watch_with(
         first = false;
         let poll = if state.eye.sees() { settings.poll } else { settings.poll_only };
         let pause = if seen.unsettled { settings.quiet.min(poll) } else { poll };
-        tokio::select! {
+        let next = time::Instant::now() + pause;
+        due = if seen.whole { next } else { due.min(next) };
+        // Before the events, which may never end: everything is looked at in time.
+        whole = tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            () = inbox.wait() => {},
-            () = time::sleep(pause) => continue,
+            () = time::sleep_until(due) => true,
+            () = inbox.wait() => false,
+        };
+        if whole {
+            continue;
         }
         tokio::select! {
             biased;
@@ -138,7 +146,7 @@ async fn look(
         hints.quiet_writing = settings.poll;
         let now = Instant::now();
         let seen = if trust {
-            Seen { changed: state.directory.scan(now), unsettled: false }
+            Seen { changed: state.directory.scan(now), unsettled: false, whole: true }
         } else {
             state.directory.scan_settled(now, &hints)
         };
