@@ -43,7 +43,7 @@ fn in_mount(mount: &str, groups: &str) -> Option<Vec<PathBuf>> {
     })?;
     // In a container that sees the whole tree's path but only its own part of the tree, what is
     // mounted is the group itself.
-    let inner = Path::new(group).strip_prefix(root).unwrap_or(Path::new(""));
+    let inner = Path::new(group).strip_prefix(root).unwrap_or_else(|_outside| Path::new(""));
     let leaf = point.join(inner);
     Some(leaf.ancestors().take_while(|at| at.starts_with(point)).map(|at| at.join(file)).collect())
 }

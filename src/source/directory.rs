@@ -5,8 +5,6 @@
 //! file is deleted (decisions 4). Unchanged files are neither read nor parsed again.
 
 mod files;
-mod near;
-mod order;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -17,12 +15,15 @@ use std::{
 use self::files::{Identity, Listing, ReadError};
 use super::{
     document::{self, Content, Outcome},
-    object::{AnyObject, Kind, ObjectId},
+    object::{AnyObject, ObjectId},
 };
 use crate::model::{
     finding::{Finding, Place, codes},
-    objects::{ObjectKey, Objects},
+    objects::Objects,
 };
+
+/// Objects of one file that `order` leaves room for.
+const ORDER_BITS: u32 = 20;
 
 /// Which changed files count at a look.
 #[derive(Clone, Debug, Default)]
@@ -31,11 +32,6 @@ pub struct Hints {
     pub settled: HashSet<PathBuf>,
     /// Files that a writer has open.
     pub writing: HashSet<PathBuf>,
-    /// Files and folders that were removed or renamed away.
-    pub gone: HashSet<PathBuf>,
-    /// The three sets name everything that happened since the last look, so that only these paths
-    /// need be looked at.
-    pub complete: bool,
     /// How long a file of neither set must be unchanged.
     pub quiet: Duration,
     /// How long a file that is being written must be unchanged: the writer may have been missed
@@ -50,8 +46,6 @@ pub struct Seen {
     pub changed: bool,
     /// Something changed that does not count yet; look again.
     pub unsettled: bool,
-    /// Everything was listed, not only what hints named.
-    pub whole: bool,
 }
 
 /// The manifests below some roots.
@@ -70,23 +64,16 @@ struct Root {
     path: PathBuf,
     /// Device and inode when it was last seen.
     identity: Option<(u64, u64)>,
-    /// Its path without links, when it was last listed and links led nowhere from there.
-    plain: Option<PathBuf>,
     missing: bool,
     /// Set when the root came back or was replaced: files that are not there yet may still come.
     returned: Option<Instant>,
     findings: Vec<Finding>,
 }
 
-/// Where each object is defined first.
-type Owners<'a> = hashbrown::HashMap<(Kind, &'a ObjectKey), &'a Place, foldhash::fast::RandomState>;
-
 /// A file and what it contributes.
 #[derive(Debug)]
 struct Manifest {
     shown: String,
-    /// Position among all files, see [`order::number`]; 0 before it has one.
-    number: u64,
     real: PathBuf,
     identity: Option<Identity>,
     /// A version that does not count yet, and since when it is seen.
@@ -104,7 +91,6 @@ impl Directory {
         let root = |path| Root {
             path,
             identity: None,
-            plain: None,
             missing: false,
             returned: None,
             findings: Vec::new(),
@@ -147,15 +133,15 @@ impl Directory {
         self.look(now, None).changed
     }
 
-    /// Takes the changes that count by `hints`, looking at everything unless the hints suffice.
+    /// Looks at everything and takes the changes that count by `hints`.
     pub fn scan_settled(&mut self, now: Instant, hints: &Hints) -> Seen {
-        self.look_near(now, hints).unwrap_or_else(|| self.look(now, Some(hints)))
+        self.look(now, Some(hints))
     }
 
     fn look(&mut self, now: Instant, hints: Option<&Hints>) -> Seen {
         let within: Vec<PathBuf> =
             self.roots.iter().filter_map(|root| root.path.canonicalize().ok()).collect();
-        let mut seen = Seen { whole: true, ..Seen::default() };
+        let mut seen = Seen::default();
         for index in 0..self.roots.len() {
             match files::list(&self.roots[index].path, &within) {
                 Ok(listing) => self.root_present(index, listing, now, hints, &mut seen),
@@ -170,7 +156,6 @@ impl Directory {
         let held = self.files.range(range(index)).count();
         let root = &mut self.roots[index];
         root.missing = true;
-        root.plain = None;
         let place = Place::file(&root.path.to_string_lossy());
         let kept = match held {
             0 => String::new(),
@@ -200,7 +185,6 @@ impl Directory {
             root.returned = Some(now);
         }
         root.missing = false;
-        root.plain = if listing.has_links { None } else { root.path.canonicalize().ok() };
         root.identity = Some(listing.identity);
         root.findings = listing
             .problems
@@ -274,7 +258,6 @@ impl Directory {
             Some(file) => file,
             None => self.files.entry(key).or_insert_with(|| Manifest {
                 shown: shown(root, &entry.relative),
-                number: 0,
                 real: entry.real.clone(),
                 identity: None,
                 candidate: None,
@@ -308,20 +291,19 @@ impl Directory {
             findings.extend(file.findings.iter().chain(&file.problem).cloned());
         }
         if objects_changed {
-            order::number(self.files.values_mut().collect());
             let mut objects = Objects::default();
-            let mut owners: Owners<'_> = hashbrown::HashMap::default();
-            owners.reserve(self.objects.len());
+            let mut owners: HashMap<ObjectId, Place> = HashMap::new();
             self.duplicates.clear();
-            for object in self.files.values().flat_map(|file| &file.objects) {
-                match owners.entry((object.kind(), object.key())) {
-                    hashbrown::hash_map::Entry::Occupied(first) => {
-                        self.duplicates.push(duplicate(&object.id(), object.place(), first.get()));
-                    },
-                    hashbrown::hash_map::Entry::Vacant(vacant) => {
-                        vacant.insert(object.place());
-                        object.add_to(&mut objects);
-                    },
+            for (number, file) in (0u64..).zip(self.files.values_mut()) {
+                for (position, object) in (0u64..).zip(&mut file.objects) {
+                    let id = object.id();
+                    if let Some(first) = owners.get(&id) {
+                        self.duplicates.push(duplicate(&id, object.place(), first));
+                        continue;
+                    }
+                    owners.insert(id, object.place().clone());
+                    object.set_order((number << ORDER_BITS) | position);
+                    object.add_to(&mut objects);
                 }
             }
             self.objects = objects;

@@ -93,26 +93,15 @@ impl AnyObject {
     /// Its identity.
     #[must_use]
     pub fn id(&self) -> ObjectId {
-        ObjectId { kind: self.kind(), key: self.key().clone() }
-    }
-
-    /// Its kind.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
-        match self {
+        let kind = match self {
             Self::Route(_) => Kind::Route,
             Self::Service(_) => Kind::Service,
             Self::Endpoints(_) => Kind::Endpoints,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
             Self::Namespace(_) => Kind::Namespace,
-        }
-    }
-
-    /// Its namespace and name.
-    #[must_use]
-    pub fn key(&self) -> &ObjectKey {
-        each_kind!(self, stored => &stored.key)
+        };
+        ObjectId { kind, key: each_kind!(self, stored => stored.key.clone()) }
     }
 
     /// Start of its document.

@@ -66,24 +66,24 @@ pub fn validate_name<T>(object: &Stored<T>, kind: Kind) -> Vec<Finding> {
 /// Collects the findings of one object.
 struct Report<'a, T> {
     stored: &'a Stored<T>,
+    object: String,
     kind: Kind,
     findings: Vec<Finding>,
 }
 
 impl<'a, T> Report<'a, T> {
-    const fn new(stored: &'a Stored<T>, kind: Kind) -> Self {
-        Self { stored, kind, findings: Vec::new() }
+    fn new(stored: &'a Stored<T>, kind: Kind) -> Self {
+        let object = match kind {
+            Kind::Namespace => format!("{} {}", kind.word(), stored.key.name),
+            _ => format!("{} {}", kind.word(), stored.key),
+        };
+        Self { stored, object, kind, findings: Vec::new() }
     }
 
     /// Adds a finding; the returned reference can be given a fix.
     fn add(&mut self, code: Code, field: &str, text: impl Into<String>) {
         let place = self.stored.field_place(field);
-        let (word, key) = (self.kind.word(), &self.stored.key);
-        let object = match self.kind {
-            Kind::Namespace => format!("{word} {}", key.name),
-            _ => format!("{word} {key}"),
-        };
-        let finding = Finding::new(code, place, text).with_field(field).with_object(&object);
+        let finding = Finding::new(code, place, text).with_field(field).with_object(&self.object);
         self.findings.push(finding);
     }
 

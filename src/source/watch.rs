@@ -80,11 +80,9 @@ pub async fn watch_with(
     let inbox = Arc::new(Inbox::default());
     let eye = Eye::new(&inbox, &settings);
     let mut state = State { directory, eye };
-    let (mut first, mut whole) = (true, true);
-    let mut due = time::Instant::now();
+    let mut first = true;
     loop {
-        let (mut hints, overflow) = inbox.take();
-        hints.complete &= !whole;
+        let (hints, overflow) = inbox.take();
         let trust = first || overflow;
         let Some((back, seen, update)) = look(state, hints, trust, settings).await else { return };
         state = back;
@@ -99,17 +97,11 @@ pub async fn watch_with(
         first = false;
         let poll = if state.eye.sees() { settings.poll } else { settings.poll_only };
         let pause = if seen.unsettled { settings.quiet.min(poll) } else { poll };
-        let next = time::Instant::now() + pause;
-        due = if seen.whole { next } else { due.min(next) };
-        // Before the events, which may never end: everything is looked at in time.
-        whole = tokio::select! {
+        tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            () = time::sleep_until(due) => true,
-            () = inbox.wait() => false,
-        };
-        if whole {
-            continue;
+            () = inbox.wait() => {},
+            () = time::sleep(pause) => continue,
         }
         tokio::select! {
             biased;
@@ -146,7 +138,7 @@ async fn look(
         hints.quiet_writing = settings.poll;
         let now = Instant::now();
         let seen = if trust {
-            Seen { changed: state.directory.scan(now), unsettled: false, whole: true }
+            Seen { changed: state.directory.scan(now), unsettled: false }
         } else {
             state.directory.scan_settled(now, &hints)
         };

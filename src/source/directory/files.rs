@@ -17,7 +17,7 @@ use crate::model::finding::{Code, codes};
 /// Largest file that is read (S-90).
 pub(super) const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Most files of one root.
-pub(super) const MAX_FILES: usize = 200_000;
+const MAX_FILES: usize = 200_000;
 /// Deepest folder.
 const MAX_FOLDERS_DEEP: usize = 32;
 /// Tries to list or read without a change in between.
@@ -77,8 +77,6 @@ pub(super) struct Listing {
     pub(super) problems: Vec<Problem>,
     /// Folders that could not be listed: nothing is known about what they hold.
     pub(super) unknown: Vec<PathBuf>,
-    /// True when symbolic links lead somewhere: one file may then be shown in several places.
-    pub(super) has_links: bool,
 }
 
 /// Lists a root again until no `..data` link was swapped meanwhile, so that all files of one
@@ -109,7 +107,6 @@ struct Walk<'a> {
     unknown: Vec<PathBuf>,
     links: Vec<(PathBuf, Option<PathBuf>)>,
     folders: HashSet<PathBuf>,
-    has_links: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -121,7 +118,6 @@ impl<'a> Walk<'a> {
             unknown: Vec::new(),
             links: Vec::new(),
             folders: HashSet::new(),
-            has_links: false,
         }
     }
 
@@ -164,7 +160,6 @@ impl<'a> Walk<'a> {
     fn name(&mut self, relative: PathBuf, path: PathBuf, depth: usize) {
         let Ok(link) = fs::symlink_metadata(&path) else { return };
         let linked = link.is_symlink();
-        self.has_links |= linked;
         let (real, metadata) = if linked {
             let Ok((real, metadata)) = path.canonicalize().and_then(|real| {
                 let metadata = fs::metadata(&real)?;
@@ -214,46 +209,8 @@ impl<'a> Walk<'a> {
         let mut seen = HashSet::new();
         self.entries.retain(|entry| seen.insert(entry.real.clone()));
         self.entries.sort_by(|a, b| a.relative.cmp(&b.relative));
-        let Self { entries, problems, unknown, has_links, .. } = self;
-        Listing { identity, entries, problems, unknown, has_links }
-    }
-}
-
-/// One path below a root, looked at by itself.
-#[derive(Debug)]
-pub(super) enum Near {
-    /// A file that a listing would show.
-    File(Entry),
-    /// Something that a listing would leave out without a word.
-    Ignored,
-    /// Nothing is there.
-    Missing,
-    /// Only a listing can tell: a folder, a link, a pipe, or something unreadable.
-    Unclear,
-}
-
-/// Looks at `relative` below the folder `root` (a path without links), as [`list`] would.
-pub(super) fn look_at(root: &Path, relative: &Path) -> Near {
-    let hidden = |part: &std::ffi::OsStr| part.as_encoded_bytes().starts_with(b".");
-    if relative.iter().any(hidden) {
-        return Near::Ignored;
-    }
-    let folders = relative.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
-    let is_folder = |path: &Path| fs::symlink_metadata(root.join(path)).is_ok_and(|m| m.is_dir());
-    if relative.iter().count() > MAX_FOLDERS_DEEP || !folders.into_iter().all(is_folder) {
-        return Near::Unclear;
-    }
-    let real = root.join(relative);
-    match fs::symlink_metadata(&real) {
-        Ok(metadata) if metadata.is_file() && is_manifest(relative) => Near::File(Entry {
-            relative: relative.to_owned(),
-            real,
-            linked: false,
-            identity: Identity::of(&metadata),
-        }),
-        Ok(metadata) if metadata.is_file() => Near::Ignored,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Near::Missing,
-        _ => Near::Unclear,
+        let Self { entries, problems, unknown, .. } = self;
+        Listing { identity, entries, problems, unknown }
     }
 }
 

@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod near;
-
 use tempfile::TempDir;
 
 use super::*;
@@ -60,7 +58,6 @@ impl Folder {
             writing: real(writing),
             quiet: Duration::from_secs(1),
             quiet_writing: Duration::from_secs(10),
-            ..Hints::default()
         };
         self.directory.scan_settled(self.now, &hints)
     }
@@ -175,21 +172,12 @@ fn a_file_counts_once_closed_and_never_while_it_is_written_f_16() {
     folder.write("a.yaml", &route("a", "a.test"));
     folder.scan();
     folder.write("a.yaml", &route("a", "torn.test"));
-    assert_eq!(
-        folder.look(&[], &["a.yaml"]),
-        Seen { changed: false, unsettled: true, whole: true }
-    );
+    assert_eq!(folder.look(&[], &["a.yaml"]), Seen { changed: false, unsettled: true });
     folder.later(5);
-    assert_eq!(
-        folder.look(&[], &["a.yaml"]),
-        Seen { changed: false, unsettled: true, whole: true }
-    );
+    assert_eq!(folder.look(&[], &["a.yaml"]), Seen { changed: false, unsettled: true });
     assert_eq!(folder.hosts(), ["a=a.test"]);
     folder.write("a.yaml", &route("a", "whole.test"));
-    assert_eq!(
-        folder.look(&["a.yaml"], &[]),
-        Seen { changed: true, unsettled: false, whole: true }
-    );
+    assert_eq!(folder.look(&["a.yaml"], &[]), Seen { changed: true, unsettled: false });
     assert_eq!(folder.hosts(), ["a=whole.test"]);
 }
 
@@ -234,10 +222,7 @@ fn a_kubernetes_volume_switches_as_one_f_17() {
     assert_eq!(folder.codes(), []);
     symlink("..2026_2", folder.path("..data_tmp")).expect("linked");
     fs::rename(folder.path("..data_tmp"), folder.path("..data")).expect("swapped");
-    assert_eq!(
-        folder.look(&["..data"], &[]),
-        Seen { changed: true, unsettled: false, whole: true }
-    );
+    assert_eq!(folder.look(&["..data"], &[]), Seen { changed: true, unsettled: false });
     assert_eq!(folder.hosts(), ["a=two.test", "b=two.test"]);
 }
 

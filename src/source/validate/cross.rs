@@ -1,10 +1,8 @@
 //! What can only be seen across objects: names that lead nowhere. These are findings for people,
 //! not admission: OpenShift admits such routes and answers 503 (decisions 5).
 
-use std::{cell::OnceCell, collections::HashSet};
+use std::collections::{HashMap, HashSet};
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use k8s_openapi::{
     api::{
         core::v1::{Endpoints, Service},
@@ -45,48 +43,31 @@ pub fn cross_check(objects: &Objects) -> Vec<Finding> {
     findings
 }
 
-/// By namespace and name, borrowed: every route asks at every change.
-type ByKey<'a, T> = HashMap<(&'a str, &'a str), T, RandomState>;
-
 struct Index<'a> {
-    services: ByKey<'a, Known<'a>>,
-    endpoints: ByKey<'a, &'a Endpoints>,
-    slices: ByKey<'a, Vec<&'a EndpointSlice>>,
-    secrets: ByKey<'a, &'a str>,
-}
-
-/// A Service, and what [`Index::ports`] says about it once it was asked.
-struct Known<'a> {
-    service: &'a Service,
-    ports: OnceCell<HashSet<String>>,
-}
-
-fn by_key<T>(object: &Stored<T>) -> (&str, &str) {
-    (&object.key.namespace, &object.key.name)
+    services: HashMap<&'a ObjectKey, &'a Service>,
+    endpoints: HashMap<&'a ObjectKey, &'a Endpoints>,
+    slices: HashMap<ObjectKey, Vec<&'a EndpointSlice>>,
+    secrets: HashMap<&'a ObjectKey, &'a str>,
 }
 
 impl<'a> Index<'a> {
     fn new(objects: &'a Objects) -> Self {
-        let mut slices: ByKey<'_, Vec<&EndpointSlice>> = HashMap::default();
+        let mut slices: HashMap<ObjectKey, Vec<&EndpointSlice>> = HashMap::new();
         for slice in &objects.slices {
             let labels = slice.object.metadata.labels.as_ref();
             if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
-                let key = (&*slice.key.namespace, service.as_str());
+                let key = ObjectKey::new(&slice.key.namespace, service);
                 slices.entry(key).or_default().push(&slice.object);
             }
         }
         Self {
-            services: objects
-                .services
-                .iter()
-                .map(|s| (by_key(s), Known { service: &s.object, ports: OnceCell::new() }))
-                .collect(),
-            endpoints: objects.endpoints.iter().map(|s| (by_key(s), &s.object)).collect(),
+            services: objects.services.iter().map(|s| (&s.key, &s.object)).collect(),
+            endpoints: objects.endpoints.iter().map(|s| (&s.key, &s.object)).collect(),
             slices,
             secrets: objects
                 .secrets
                 .iter()
-                .map(|s| (by_key(s), s.object.type_.as_deref().unwrap_or_default()))
+                .map(|s| (&s.key, s.object.type_.as_deref().unwrap_or_default()))
                 .collect(),
         }
     }
@@ -98,34 +79,32 @@ impl<'a> Index<'a> {
         target: &RouteTarget,
         field: &str,
     ) {
-        let (namespace, name) = (&*route.key.namespace, target.name.as_str());
-        let Some(known) = self.services.get(&(namespace, name)) else {
+        let key = ObjectKey::new(&route.key.namespace, &target.name);
+        let Some(service) = self.services.get(&key) else {
             let elsewhere =
-                self.services.keys().filter(|(_, other)| *other == name).min().map_or_else(
+                self.services.keys().filter(|other| other.name == key.name).min().map_or_else(
                     || {
-                        let near = self.services.keys().filter(|(within, _)| *within == namespace);
-                        crate::source::schema::closest(name, near.map(|(_, other)| *other))
+                        let near = self.services.keys().filter(|k| k.namespace == key.namespace);
+                        let near = near.map(|other| other.name.as_ref());
+                        crate::source::schema::closest(&key.name, near)
                             .map_or_else(String::new, |name| format!("did you mean {name}?"))
                     },
-                    |(other, _)| format!("there is one in namespace {other}"),
+                    |other| format!("there is one in namespace {}", other.namespace),
                 );
-            let key = ObjectKey::new(namespace, name);
             let text = format!("the Service {key} does not exist");
             let field = format!("{field}.name");
             report.add_with_fix(codes::UNKNOWN_SERVICE, &field, text, elsewhere);
             return;
         };
         let Some(port) = &route.object.spec.port else { return };
-        let ports = || self.ports((namespace, name), known.service);
-        let known = known.ports.get_or_init(ports);
+        let known = self.ports(&key, service);
         let wanted = match &port.target_port {
             IntOrString::Int(number) => number.to_string(),
             IntOrString::String(name) => name.clone(),
         };
         if !known.is_empty() && !known.contains(&wanted) {
-            let mut names: Vec<&str> = known.iter().map(String::as_str).collect();
+            let mut names: Vec<_> = known.into_iter().collect();
             names.sort_unstable();
-            let key = ObjectKey::new(namespace, name);
             let text = format!("no port of Service {key} is \"{wanted}\"");
             let fix = format!("its endpoints have {}", names.join(", "));
             report.add_with_fix(codes::UNKNOWN_PORT, "spec.port.targetPort", text, fix);
@@ -133,14 +112,14 @@ impl<'a> Index<'a> {
     }
 
     /// Numbers and names that a target port may be; empty when nothing can be said.
-    fn ports(&self, key: (&str, &str), service: &Service) -> HashSet<String> {
+    fn ports(&self, key: &ObjectKey, service: &Service) -> HashSet<String> {
         let mut known = HashSet::new();
-        if let Some(slices) = self.slices.get(&key) {
+        if let Some(slices) = self.slices.get(key) {
             for port in slices.iter().flat_map(|slice| slice.ports.iter().flatten()) {
                 known.extend(port.name.clone().filter(|name| !name.is_empty()));
                 known.extend(port.port.map(|number| number.to_string()));
             }
-        } else if let Some(endpoints) = self.endpoints.get(&key) {
+        } else if let Some(endpoints) = self.endpoints.get(key) {
             let subsets = endpoints.subsets.iter().flatten();
             for port in subsets.flat_map(|subset| subset.ports.iter().flatten()) {
                 known.extend(port.name.clone().filter(|name| !name.is_empty()));
@@ -164,9 +143,8 @@ impl<'a> Index<'a> {
         let tls = route.object.spec.tls.as_ref();
         let Some(reference) = tls.and_then(|tls| tls.external_certificate.as_ref()) else { return };
         let key = ObjectKey::new(&route.key.namespace, &reference.name);
-        let by_name = (&*key.namespace, &*key.name);
         let field = "spec.tls.externalCertificate.name";
-        match self.secrets.get(&by_name) {
+        match self.secrets.get(&key) {
             None => {
                 let text = format!("the Secret {key} does not exist");
                 report.add(codes::UNKNOWN_SECRET, field, text);

@@ -32,9 +32,6 @@ pub(super) struct Inbox {
 struct Pending {
     settled: HashSet<PathBuf>,
     writing: HashSet<PathBuf>,
-    gone: HashSet<PathBuf>,
-    /// Something happened that the sets do not name.
-    unclear: bool,
     overflow: bool,
     watched: Vec<PathBuf>,
     /// A root went away: its watch is gone, even if a folder of the same inode is there again.
@@ -53,8 +50,6 @@ impl Inbox {
         let hints = Hints {
             settled: std::mem::take(&mut pending.settled),
             writing: pending.writing.clone(),
-            gone: std::mem::take(&mut pending.gone),
-            complete: !std::mem::take(&mut pending.unclear),
             ..Hints::default()
         };
         (hints, std::mem::take(&mut pending.overflow))
@@ -121,17 +116,13 @@ impl Pending {
                 for path in paths {
                     self.writing.remove(path);
                     self.settled.remove(path);
-                    self.gone.insert(path.clone());
                 }
             },
-            // Of a file that is being written: its writer closes it.
-            EventKind::Modify(ModifyKind::Metadata(_)) => {},
-            _ => self.unclear = true,
+            _ => {},
         }
-        if self.settled.len() + self.writing.len() + self.gone.len() > MAX_PATHS {
+        if self.settled.len() + self.writing.len() > MAX_PATHS {
             self.settled.clear();
             self.writing.clear();
-            self.gone.clear();
             self.overflow = true;
         }
         true
