@@ -1,11 +1,11 @@
 //! L4: the request path, one file per step.
 //!
-//! `entry` (connection, with `handshake`) → `http1`, behind `gated`, or `http2` (whose frames `metered`
-//! counts and whose requests `streams` runs) → `serve` (order of the steps) → `request` (checks) →
-//! `routing::table` → `select` → `upstream::pool` and a connection of `upstream` by `forward` →
-//! `response` or `upgrade`; `reply` makes the router's own answers; `record` and `stats` are what is
-//! left behind. Everything runs on one worker's thread; a request holds Arcs of its route, never a
-//! snapshot.
+//! `entry` (connection) → on the TLS port `secure` (with `handshake`) → `http1`, behind `gated`, or
+//! `http2` (whose frames `metered` counts and whose requests `streams` runs) → `serve` (order of the
+//! steps) → `request` (checks) → `routing::table` → `select` → `upstream::pool` and a connection of
+//! `upstream` by `forward` → `response` or `upgrade`; `reply` makes the router's own answers; `record`
+//! and `stats` are what is left behind. Everything runs on one worker's thread; a request holds Arcs of
+//! its route, never a snapshot.
 
 pub mod entry;
 #[cfg(test)]
@@ -23,6 +23,7 @@ pub mod record;
 pub mod reply;
 pub mod request;
 pub mod response;
+mod secure;
 pub mod select;
 pub mod serve;
 pub mod stage;

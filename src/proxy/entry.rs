@@ -4,7 +4,6 @@
 //! fatal. A connection beyond the limit waits in the kernel's queue [LSN-7].
 
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::Rc,
@@ -18,12 +17,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{
     gated::GateCell,
     http1, http2,
     record::Frontend,
+    secure,
     serve::Connection,
     worker::{Busy, Worker},
 };
@@ -151,7 +150,7 @@ impl Drop for Open {
 }
 
 /// A connection that is ready to be served.
-type Serving = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type Serving = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What comes before HTTP: the PROXY header, and TLS or a look at the protocol. `None` when it ended
 /// there.
@@ -181,7 +180,7 @@ async fn connection(
     }
     let about = About { client, port: destination.port(), frontend, http2: false, open };
     if frontend == Frontend::PublicSsl {
-        secure(worker, stream, about).await
+        secure::run(worker, stream, about).await
     } else {
         plain(worker, stream, about).await
     }
@@ -244,52 +243,17 @@ async fn plain(worker: Rc<Worker>, mut stream: TcpStream, mut about: About) -> O
     None
 }
 
-/// The TLS handshake: the certificate is chosen by SNI from the snapshot that serves now, and stays
-/// with the connection [CERT-7].
-async fn secure(worker: Rc<Worker>, stream: TcpStream, mut about: About) -> Option<Serving> {
-    let handshake = async {
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
-        let (config, has_sni) = {
-            let hello = start.client_hello();
-            let sni = hello.server_name().map(str::to_ascii_lowercase);
-            let snapshot = worker.live.load();
-            let served = snapshot.certs.select(sni.as_deref());
-            (served.map(|served| Arc::clone(&served.config)), sni.is_some())
-        };
-        let config = config.ok_or_else(|| io::Error::other("no certificate"))?;
-        let waited = || worker.stats.workers.cell(worker.index).handshakes_waited.add(1);
-        let answer = std::pin::pin!(start.into_stream(config));
-        // Boxed, since it is large and handed on several times.
-        Ok::<_, io::Error>((Box::new(worker.handshakes.take(waited, answer).await?), has_sni))
-    };
-    let limit = worker.settings.timeouts.handshake;
-    match tokio::time::timeout(limit, handshake).await {
-        Ok(Ok((stream, has_sni))) => {
-            worker.stats.workers.cell(worker.index).handshakes.add(1);
-            about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
-            about.http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let reset: fn(&Box<TlsStream<TcpStream>>) = |tls| reset_on_close(tls.get_ref().0);
-            return Some(Box::pin(serve(worker, stream, Bytes::new(), about, reset)));
-        },
-        Ok(Err(error)) => {
-            tracing::debug!(client = %about.client, %error, "TLS handshake failed");
-            refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake);
-        },
-        Err(_elapsed) => refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake),
-    }
-    None
-}
-
-struct About {
-    client: SocketAddr,
-    port: u16,
-    frontend: Frontend,
-    http2: bool,
-    open: Open,
+/// What is known of a connection before its first request.
+pub(super) struct About {
+    pub(super) client: SocketAddr,
+    pub(super) port: u16,
+    pub(super) frontend: Frontend,
+    pub(super) http2: bool,
+    pub(super) open: Open,
 }
 
 /// Makes the coming close a reset, which throws away what the client has not taken (S-48).
-fn reset_on_close(stream: &TcpStream) {
+pub(super) fn reset_on_close(stream: &TcpStream) {
     if let Err(error) = stream.set_zero_linger() {
         tracing::debug!(%error, "a stalled connection is closed in the kernel's own time");
     }
@@ -297,8 +261,13 @@ fn reset_on_close(stream: &TcpStream) {
 
 /// Hands the stream to the HTTP engine and counts how the connection ended. `give_up` is for a client
 /// that takes nothing.
-async fn serve<S>(worker: Rc<Worker>, stream: S, prefix: Bytes, about: About, give_up: fn(&S))
-where
+pub(super) async fn serve<S>(
+    worker: Rc<Worker>,
+    stream: S,
+    prefix: Bytes,
+    about: About,
+    give_up: fn(&S),
+) where
     S: AsyncRead + AsyncWrite + Readable + Unpin + Send + 'static,
 {
     let timeouts = &worker.settings.timeouts;

@@ -1,0 +1,57 @@
+//! A connection to the TLS port: ClientHello, certificate, handshake, and then the HTTP engine.
+//!
+//! Called by `entry` behind the PROXY header. Always holds: the whole handshake has one limit, and what
+//! it decides by is the snapshot that serves when its ClientHello is complete.
+
+use std::{io, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use super::{
+    entry::{About, Serving, refused, reset_on_close, serve},
+    record::Frontend,
+    worker::Worker,
+};
+use crate::model::reason::Reason;
+
+/// The TLS handshake: the certificate is chosen by SNI from the snapshot that serves now, and stays
+/// with the connection [CERT-7].
+pub(super) async fn run(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    mut about: About,
+) -> Option<Serving> {
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let (config, has_sni) = {
+            let hello = start.client_hello();
+            let sni = hello.server_name().map(str::to_ascii_lowercase);
+            let snapshot = worker.live.load();
+            let served = snapshot.certs.select(sni.as_deref());
+            (served.map(|served| Arc::clone(&served.config)), sni.is_some())
+        };
+        let config = config.ok_or_else(|| io::Error::other("no certificate"))?;
+        let waited = || worker.stats.workers.cell(worker.index).handshakes_waited.add(1);
+        let answer = std::pin::pin!(start.into_stream(config));
+        // Boxed, since it is large and handed on several times.
+        Ok::<_, io::Error>((Box::new(worker.handshakes.take(waited, answer).await?), has_sni))
+    };
+    let limit = worker.settings.timeouts.handshake;
+    match tokio::time::timeout(limit, handshake).await {
+        Ok(Ok((stream, has_sni))) => {
+            worker.stats.workers.cell(worker.index).handshakes.add(1);
+            about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
+            about.http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let reset: fn(&Box<TlsStream<TcpStream>>) = |tls| reset_on_close(tls.get_ref().0);
+            return Some(Box::pin(serve(worker, stream, Bytes::new(), about, reset)));
+        },
+        Ok(Err(error)) => {
+            tracing::debug!(client = %about.client, %error, "TLS handshake failed");
+            refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake);
+        },
+        Err(_elapsed) => refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake),
+    }
+    None
+}
