@@ -40,6 +40,9 @@ pub struct RouterSettings {
     pub cluster_domain: String,
     /// Name in route status.
     pub router_name: String,
+    /// `routerCanonicalHostname` in route status; not written when empty [STAT-1].
+    /// ROUTER_CANONICAL_HOSTNAME.
+    pub canonical_hostname: String,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -101,6 +104,7 @@ impl Default for RouterSettings {
             proxy_protocol: false,
             cluster_domain: "cluster.local".to_owned(),
             router_name: "default".to_owned(),
+            canonical_hostname: String::new(),
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,

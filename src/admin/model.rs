@@ -175,8 +175,8 @@ pub struct Summary<'a> {
 #[must_use]
 pub fn rejection(admission: &Admission) -> Option<(String, &str)> {
     match admission {
-        Admission::Admitted => None,
-        Admission::Rejected { reason, message } => Some((format!("{reason:?}"), message)),
+        Admission::Admitted | Admission::AdmittedUpdated { .. } => None,
+        Admission::Rejected { reason, message } => Some((reason.word().to_owned(), message)),
     }
 }
 

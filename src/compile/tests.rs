@@ -65,7 +65,7 @@ fn servers(snapshot: &Snapshot, name: &str) -> Vec<(String, u16)> {
 /// Why a route is not served.
 fn rejection(snapshot: &Snapshot, name: &str) -> (RejectReason, String) {
     match &state(snapshot, name).admission {
-        Admission::Admitted => panic!("{name} is admitted"),
+        Admission::Admitted | Admission::AdmittedUpdated { .. } => panic!("{name} is admitted"),
         Admission::Rejected { reason, message } => (*reason, message.clone()),
     }
 }

@@ -15,8 +15,35 @@ pub enum RejectReason {
     NoHostValue,
     /// The router's own rules refuse it.
     RouteNotAdmitted,
-    /// The Secret named by `externalCertificate` cannot be used.
+    /// The Secret named by `externalCertificate` cannot be used [EXT-2].
     ExternalCertificateValidationFailed,
+    /// The Secret could not be read [EXT-2].
+    ExternalCertificateGetFailed,
+    /// The Secret has been deleted [EXT-5].
+    ExternalCertificateSecretDeleted,
+    /// The Secret is back and not judged yet [EXT-6].
+    ExternalCertificateSecretRecreated,
+    /// The Secret has changed and is not judged yet [EXT-4].
+    ExternalCertificateSecretUpdated,
+}
+
+impl RejectReason {
+    /// The word as OpenShift writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ExtendedValidationFailed => "ExtendedValidationFailed",
+            Self::HostAlreadyClaimed => "HostAlreadyClaimed",
+            Self::InvalidHost => "InvalidHost",
+            Self::NoHostValue => "NoHostValue",
+            Self::RouteNotAdmitted => "RouteNotAdmitted",
+            Self::ExternalCertificateValidationFailed => "ExternalCertificateValidationFailed",
+            Self::ExternalCertificateGetFailed => "ExternalCertificateGetFailed",
+            Self::ExternalCertificateSecretDeleted => "ExternalCertificateSecretDeleted",
+            Self::ExternalCertificateSecretRecreated => "ExternalCertificateSecretRecreated",
+            Self::ExternalCertificateSecretUpdated => "ExternalCertificateSecretUpdated",
+        }
+    }
 }
 
 /// Outcome of admission for one Route.
@@ -26,6 +53,13 @@ pub enum Admission {
     /// Served.
     #[serde(rename = "True")]
     Admitted,
+    /// Served, and said with the reason `ExternalCertificateSecretUpdated`: the one case of an
+    /// admitted route with a reason [EXT-4, STAT-3].
+    #[serde(rename = "Updated")]
+    AdmittedUpdated {
+        /// Names the Secret, the route and both resource versions.
+        message: String,
+    },
     /// Not served.
     #[serde(rename = "False")]
     Rejected {
@@ -40,6 +74,6 @@ impl Admission {
     /// True when the route is served.
     #[must_use]
     pub const fn is_admitted(&self) -> bool {
-        matches!(self, Self::Admitted)
+        matches!(self, Self::Admitted | Self::AdmittedUpdated { .. })
     }
 }

@@ -28,7 +28,9 @@ fn admitted<'a>(routes: &[Claim<'a>], rules: Rules) -> Vec<&'a str> {
 
 fn rejection(route: usize, routes: &[Claim<'_>], rules: Rules) -> (RejectReason, String) {
     match admit(routes, &rules).swap_remove(route) {
-        Admission::Admitted => panic!("{:?} is admitted", routes[route]),
+        Admission::Admitted | Admission::AdmittedUpdated { .. } => {
+            panic!("{:?} is admitted", routes[route])
+        },
         Admission::Rejected { reason, message } => (reason, message),
     }
 }
