@@ -30,6 +30,7 @@ use crate::{
     },
     routing::{
         admit::{self, Claim, Rules},
+        host::rewrite::{Named, Rewriter},
         table::{Entry, PlainRule, Ports, RouteTable},
     },
     settings::RouterSettings,
@@ -46,6 +47,7 @@ pub struct Compiler {
     backends: Backends,
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
+    rewriter: Rewriter,
     generation: u64,
 }
 
@@ -55,6 +57,8 @@ struct Candidate {
     source: Arc<Stored<Route>>,
     /// The object as it is now.
     present: Arc<Stored<Route>>,
+    /// The host that `source` has here [PIPE-3].
+    host: Arc<str>,
     /// Set when the route cannot be served whatever its claims are.
     refused: Option<Admission>,
 }
@@ -71,7 +75,9 @@ impl Compiler {
     ) -> Result<Self, KeyError> {
         let certificates = Certificates::new(profile, default_pair)?;
         let backends = Backends::new(&settings);
-        Ok(Self { settings, certificates, backends, last_good: HashMap::new(), generation: 0 })
+        let rewriter = Rewriter::new(&settings);
+        let last_good = HashMap::new();
+        Ok(Self { settings, certificates, backends, last_good, rewriter, generation: 0 })
     }
 
     /// Replaces the default certificate [DCERT-1]. A bad one is refused and the old one stays.
@@ -111,8 +117,7 @@ impl Compiler {
         let zone = Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
         self.certificates.begin(&objects.secrets);
         let candidates = self.candidates(objects, &mut findings);
-        let claims: Vec<Claim<'_>> =
-            candidates.iter().map(|candidate| claim(&candidate.source)).collect();
+        let claims: Vec<Claim<'_>> = candidates.iter().map(|candidate| claim(candidate)).collect();
         let rules = Rules {
             allow_wildcard: self.settings.allow_wildcard_routes,
             disable_namespace_ownership_check: self.settings.disable_namespace_ownership_check,
@@ -129,7 +134,9 @@ impl Compiler {
             if let Some(route) = &compiled {
                 entries.push(entry(route, rank));
             }
-            routes.push(RouteState { source: Arc::clone(&candidate.present), admission, compiled });
+            let host = Arc::clone(&candidate.host);
+            let source = Arc::clone(&candidate.present);
+            routes.push(RouteState { source, host, admission, compiled });
         }
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
         let certs = self.certificates.store(&routes, self.settings.disable_http2);
@@ -145,15 +152,11 @@ impl Compiler {
         let mut last_good = HashMap::with_capacity(self.last_good.len());
         let mut candidates = Vec::with_capacity(objects.routes.len());
         for route in &objects.routes {
-            let candidate = match self.certificates.check(route) {
+            let (source, refused) = match self.certificates.check(route) {
                 Ok(complaint) => {
                     findings.extend(complaint.map(|refusal| complain(route, &refusal)));
                     last_good.insert(route.key.clone(), Arc::clone(route));
-                    Candidate {
-                        source: Arc::clone(route),
-                        present: Arc::clone(route),
-                        refused: None,
-                    }
+                    (Arc::clone(route), None)
                 },
                 Err(refusal) => {
                     findings.push(complain(route, &refusal));
@@ -168,11 +171,11 @@ impl Compiler {
                         reason: refusal.reason,
                         message: refusal.text.clone(),
                     });
-                    let source = Arc::clone(previous.unwrap_or(route));
-                    Candidate { source, present: Arc::clone(route), refused }
+                    (Arc::clone(previous.unwrap_or(route)), refused)
                 },
             };
-            candidates.push(candidate);
+            let host = host(&self.rewriter, &source);
+            candidates.push(Candidate { source, present: Arc::clone(route), host, refused });
         }
         self.last_good = last_good;
         candidates
@@ -191,7 +194,8 @@ impl Compiler {
         let backend = self.backends.backend(source, termination, zone, findings);
         Arc::new(CompiledRoute {
             key: source.key.clone(),
-            host: spec.host.to_ascii_lowercase().into(),
+            // Lower case already, or it would not be admitted [CLAIM-10].
+            host: Arc::clone(&candidate.host),
             wildcard: spec.wildcard_policy == "Subdomain",
             path: spec.path.as_str().into(),
             termination,
@@ -200,6 +204,18 @@ impl Compiler {
             backend,
         })
     }
+}
+
+/// The host of a route at this router [PIPE-3].
+fn host(rewriter: &Rewriter, route: &Stored<Route>) -> Arc<str> {
+    let spec = &route.object.spec;
+    let named = Named {
+        namespace: &route.key.namespace,
+        name: &route.key.name,
+        host: &spec.host,
+        subdomain: &spec.subdomain,
+    };
+    rewriter.host(named).into()
 }
 
 fn complain(route: &Stored<Route>, refusal: &Refusal) -> Finding {
@@ -218,7 +234,8 @@ fn finding(route: &Stored<Route>, code: Code, field: &str, text: &str, fix: &str
     }
 }
 
-fn claim(route: &Stored<Route>) -> Claim<'_> {
+fn claim(candidate: &Candidate) -> Claim<'_> {
+    let route = &candidate.source;
     let metadata = &route.object.metadata;
     let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
     Claim {
@@ -227,7 +244,7 @@ fn claim(route: &Stored<Route>) -> Claim<'_> {
         uid: metadata.uid.as_deref().unwrap_or(""),
         created,
         order: route.order,
-        host: &route.object.spec.host,
+        host: &candidate.host,
         path: &route.object.spec.path,
         wildcard_policy: &route.object.spec.wildcard_policy,
         termination: termination(route.object.spec.tls.as_ref()),

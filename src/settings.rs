@@ -2,6 +2,7 @@
 //!
 //! Filled by the command line and `settings::env`; read everywhere, changed nowhere after start.
 
+pub mod admission;
 pub mod env;
 pub mod parse;
 
@@ -10,6 +11,8 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
+
+use self::admission::AdmissionSettings;
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -43,6 +46,8 @@ pub struct RouterSettings {
     /// `routerCanonicalHostname` in route status; not written when empty [STAT-1].
     /// ROUTER_CANONICAL_HOSTNAME.
     pub canonical_hostname: String,
+    /// Which routes are served, and under which host.
+    pub admission: AdmissionSettings,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -105,6 +110,7 @@ impl Default for RouterSettings {
             cluster_domain: "cluster.local".to_owned(),
             router_name: "default".to_owned(),
             canonical_hostname: String::new(),
+            admission: AdmissionSettings::default(),
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,

@@ -52,6 +52,9 @@ pub struct Snapshot {
 pub struct RouteState {
     /// The object.
     pub source: Arc<Stored<Route>>,
+    /// The host that it has at this router [PIPE-3], of the version that counts: the object's own unless
+    /// the router's settings change it, as written, empty when there is none.
+    pub host: Arc<str>,
     /// Outcome of admission.
     pub admission: Admission,
     /// What serves it; `None` when it is not admitted.

@@ -180,11 +180,11 @@ enum HostRank {
 
 fn host_rank(route: &RouteState, host: &str) -> Option<HostRank> {
     let spec = &route.source.object.spec;
-    if spec.host.eq_ignore_ascii_case(host) && spec.wildcard_policy != "Subdomain" {
+    if route.host.eq_ignore_ascii_case(host) && spec.wildcard_policy != "Subdomain" {
         return Some(HostRank::Exact);
     }
     let below = |name: &str| name.split_once('.').map(|(_, rest)| rest.to_ascii_lowercase());
-    (spec.wildcard_policy == "Subdomain" && below(&spec.host) == below(host))
+    (spec.wildcard_policy == "Subdomain" && below(&route.host) == below(host))
         .then_some(HostRank::Wildcard)
 }
 

@@ -100,9 +100,15 @@ pub(crate) fn snapshot() -> Snapshot {
         certs: CertStore::default(),
         zone: Arc::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         routes: vec![
-            RouteState { source, admission: Admission::Admitted, compiled: Some(compiled) },
+            RouteState {
+                source,
+                host: Arc::clone(&compiled.host),
+                admission: Admission::Admitted,
+                compiled: Some(compiled),
+            },
             RouteState {
                 source: route("web-late", "/cart", None),
+                host: "shop.example.com".into(),
                 admission: Admission::Rejected {
                     reason: RejectReason::HostAlreadyClaimed,
                     message: "route web already exposes shop.example.com".to_owned(),

@@ -4,6 +4,9 @@
 //! What [`normalise`] returns is lower case and has neither port nor trailing dot, so it compares by
 //! bytes with a route's host.
 
+pub mod domains;
+pub mod rewrite;
+
 /// Room for a normalised host; no DNS name is longer than 253 bytes.
 pub const MAX_HOST: usize = 256;
 
