@@ -7,5 +7,6 @@ pub mod grammar;
 pub mod objects;
 pub mod reason;
 pub mod route;
+pub mod selector;
 pub mod status;
 pub mod yaml;
