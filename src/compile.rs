@@ -8,6 +8,7 @@
 mod backends;
 mod certs;
 mod policy;
+mod status;
 
 use std::{
     collections::HashMap,
@@ -20,6 +21,7 @@ use k8s_openapi::api::core::v1::Secret;
 use self::{
     backends::Backends,
     certs::{Certificates, Refusal},
+    status::Statuses,
 };
 use crate::{
     model::{
@@ -46,6 +48,7 @@ pub struct Compiler {
     backends: Backends,
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
+    statuses: Statuses,
     generation: u64,
 }
 
@@ -71,7 +74,9 @@ impl Compiler {
     ) -> Result<Self, KeyError> {
         let certificates = Certificates::new(profile, default_pair)?;
         let backends = Backends::new(&settings);
-        Ok(Self { settings, certificates, backends, last_good: HashMap::new(), generation: 0 })
+        let statuses = Statuses::new(&settings);
+        let last_good = HashMap::new();
+        Ok(Self { settings, certificates, backends, last_good, statuses, generation: 0 })
     }
 
     /// Replaces the default certificate [DCERT-1]. A bad one is refused and the old one stays.
@@ -129,8 +134,12 @@ impl Compiler {
             if let Some(route) = &compiled {
                 entries.push(entry(route, rank));
             }
-            routes.push(RouteState { source: Arc::clone(&candidate.present), admission, compiled });
+            let source = Arc::clone(&candidate.present);
+            let host = host(candidate, compiled.as_deref());
+            let status = self.statuses.next(&source, host, &admission, now);
+            routes.push(RouteState { source, admission, status, compiled });
         }
+        self.statuses.finish();
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
         let certs = self.certificates.store(&routes, self.settings.disable_http2);
         let checked = self.backends.finish();
@@ -200,6 +209,11 @@ impl Compiler {
             backend,
         })
     }
+}
+
+/// The host that status shows: the one that serves, or would.
+fn host<'a>(candidate: &'a Candidate, compiled: Option<&'a CompiledRoute>) -> &'a str {
+    compiled.map_or(&candidate.source.object.spec.host, |compiled| &compiled.host)
 }
 
 fn complain(route: &Stored<Route>, refusal: &Refusal) -> Finding {
