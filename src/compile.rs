@@ -8,6 +8,7 @@
 mod backends;
 mod certs;
 mod policy;
+mod status;
 
 use std::{
     collections::HashMap,
@@ -20,6 +21,7 @@ use k8s_openapi::api::core::v1::Secret;
 use self::{
     backends::Backends,
     certs::{Certificates, Refusal},
+    status::Statuses,
 };
 use crate::{
     model::{
@@ -48,6 +50,7 @@ pub struct Compiler {
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     rewriter: Rewriter,
+    statuses: Statuses,
     generation: u64,
 }
 
@@ -76,8 +79,9 @@ impl Compiler {
         let certificates = Certificates::new(profile, default_pair)?;
         let backends = Backends::new(&settings);
         let rewriter = Rewriter::new(&settings);
+        let statuses = Statuses::new(&settings);
         let last_good = HashMap::new();
-        Ok(Self { settings, certificates, backends, last_good, rewriter, generation: 0 })
+        Ok(Self { settings, certificates, backends, last_good, rewriter, statuses, generation: 0 })
     }
 
     /// Replaces the default certificate [DCERT-1]. A bad one is refused and the old one stays.
@@ -136,8 +140,10 @@ impl Compiler {
             }
             let host = Arc::clone(&candidate.host);
             let source = Arc::clone(&candidate.present);
-            routes.push(RouteState { source, host, admission, compiled });
+            let status = self.statuses.next(&source, &host, &admission, now);
+            routes.push(RouteState { source, host, admission, status, compiled });
         }
+        self.statuses.finish();
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
         let certs = self.certificates.store(&routes, self.settings.disable_http2);
         let checked = self.backends.finish();

@@ -48,6 +48,11 @@ pub struct RouterSettings {
     pub canonical_hostname: String,
     /// Which routes are served, and under which host.
     pub admission: AdmissionSettings,
+    /// This router's entry is in route status [STAT-9]. ROUTER_UPDATE_STATUS.
+    pub update_status: bool,
+    /// What becomes of the condition `UnservableInFutureVersions` of admitted routes [STAT-4].
+    /// UPGRADE_VALIDATION and DEBUG_UPGRADE_VALIDATION_FORCE_*_CONDITION.
+    pub upgrade: UpgradeSettings,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -111,6 +116,8 @@ impl Default for RouterSettings {
             router_name: "default".to_owned(),
             canonical_hostname: String::new(),
             admission: AdmissionSettings::default(),
+            update_status: true,
+            upgrade: UpgradeSettings::default(),
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,
@@ -129,6 +136,21 @@ impl Default for RouterSettings {
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),
         }
+    }
+}
+
+/// Upgrade validation. Its rules are an empty list, as those of OpenShift's router are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpgradeSettings {
+    /// It runs: the condition is taken away where it finds nothing.
+    pub validation: bool,
+    /// Every admitted route gets the condition, for tests.
+    pub force_add: bool,
+}
+
+impl Default for UpgradeSettings {
+    fn default() -> Self {
+        Self { validation: true, force_add: false }
     }
 }
 

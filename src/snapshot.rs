@@ -12,7 +12,7 @@ use crate::{
         finding::Finding,
         objects::{ObjectKey, Stored},
         route::{InsecurePolicy, Route, Termination},
-        status::Admission,
+        status::{Admission, ingress::RouteStatus},
     },
     routing::table::RouteTable,
     stats::UpstreamStats,
@@ -57,6 +57,9 @@ pub struct RouteState {
     pub host: Arc<str>,
     /// Outcome of admission.
     pub admission: Admission,
+    /// `status` as the API shows it, this router's entry included. It is part of the snapshot, so
+    /// nobody can read `Admitted=True` before the route serves (row 1 of the quirk register).
+    pub status: Arc<RouteStatus>,
     /// What serves it; `None` when it is not admitted.
     pub compiled: Option<Arc<CompiledRoute>>,
 }

@@ -5,12 +5,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use k8s_openapi::jiff::Timestamp;
+
 use crate::{
     balance::{Algorithm, Balancer},
     model::{
         objects::{ObjectKey, Stored},
         route::{InsecurePolicy, Route, RouteTarget, RouteTls, Termination},
-        status::{Admission, RejectReason},
+        status::{
+            Admission, RejectReason,
+            ingress::{self, Report, RouteStatus, Upgrade},
+        },
     },
     routing::table::{Entry, PlainRule, Ports, RouteTable},
     snapshot::{
@@ -21,6 +26,9 @@ use crate::{
     upstream::peer::{Peer, PeerKey, Protocol},
     zone::Zone,
 };
+
+/// 2026-08-04T12:30:00Z
+const BUILT_AT: i64 = 1_785_846_600;
 
 fn server(address: &str, pod: &str, weight: u16) -> Server {
     let key =
@@ -40,6 +48,9 @@ fn route(name: &str, path: &str, alternate: Option<(&str, i32)>) -> Arc<Stored<R
     let mut object = Route::default();
     object.spec.host = "shop.example.com".to_owned();
     object.spec.path = path.to_owned();
+    object.metadata.name = Some(name.to_owned());
+    object.metadata.namespace = Some("shop".to_owned());
+    object.spec.wildcard_policy = "None".to_owned();
     object.spec.to = RouteTarget { name: "web".to_owned(), weight: Some(90), ..Default::default() };
     object.spec.alternate_backends = alternate
         .map(|(name, weight)| RouteTarget {
@@ -95,30 +106,44 @@ pub(crate) fn snapshot() -> Snapshot {
     };
     Snapshot {
         generation: 4,
-        built_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_846_600),
+        built_at: SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT_AT.unsigned_abs()),
         table: RouteTable::build(vec![entry]),
         certs: CertStore::default(),
         zone: Arc::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         routes: vec![
-            RouteState {
-                source,
-                host: Arc::clone(&compiled.host),
-                admission: Admission::Admitted,
-                compiled: Some(compiled),
-            },
-            RouteState {
-                source: route("web-late", "/cart", None),
-                host: "shop.example.com".into(),
-                admission: Admission::Rejected {
+            state(source, Admission::Admitted, Some(compiled)),
+            state(
+                route("web-late", "/cart", None),
+                Admission::Rejected {
                     reason: RejectReason::HostAlreadyClaimed,
                     message: "route web already exposes shop.example.com".to_owned(),
                 },
-                compiled: None,
-            },
+                None,
+            ),
         ],
         checked: Vec::new(),
         findings: Vec::new(),
     }
+}
+
+/// A route of [`snapshot`] with the status that compile would give it.
+pub(crate) fn state(
+    source: Arc<Stored<Route>>,
+    admission: Admission,
+    compiled: Option<Arc<CompiledRoute>>,
+) -> RouteState {
+    let report = Report {
+        router_name: "default",
+        canonical_hostname: "",
+        host: &source.object.spec.host,
+        wildcard_policy: &source.object.spec.wildcard_policy,
+        admission: &admission,
+        upgrade: Upgrade::Clear,
+    };
+    let now = Timestamp::from_second(BUILT_AT).unwrap();
+    let status = ingress::next(&Arc::new(RouteStatus::default()), &report, now);
+    let host = source.object.spec.host.as_str().into();
+    RouteState { source, host, admission, status, compiled }
 }
 
 /// A table without routes.

@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::I
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::status::ingress::RouteStatus;
+
 /// A Route.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -16,6 +18,14 @@ pub struct Route {
     pub metadata: ObjectMeta,
     /// What is wanted.
     pub spec: RouteSpec,
+    /// What routers have written so far; the entry that this one adds is in the snapshot.
+    #[serde(
+        default,
+        deserialize_with = "RouteStatus::lenient",
+        skip_serializing_if = "RouteStatus::is_empty"
+    )]
+    #[schemars(skip)]
+    pub status: RouteStatus,
 }
 
 /// Desired state of a Route.

@@ -1,4 +1,9 @@
-//! Whether a Route is admitted, and if not, why (spec/route.md 7).
+//! Whether a Route is admitted, and if not, why (spec/route.md 7); [`ingress`] has the object that
+//! says so.
+//!
+//! Decided by compile, read everywhere. The reasons are a closed list [STAT-4].
+
+pub mod ingress;
 
 use serde::Serialize;
 

@@ -60,6 +60,26 @@ pub const ENV: &[Row] = &[
     ),
     row("ROUTER_SERVICE_NAME", "name in route status", Kind::Text(router_name)),
     row("ROUTER_SERVICE_NAMESPACE", "required with ROUTER_SERVICE_NAME", Kind::Text(accept)),
+    row(
+        "ROUTER_UPDATE_STATUS",
+        "this router's entry is in route status",
+        Kind::Bool(|settings, flag| settings.update_status = flag),
+    ),
+    row(
+        "UPGRADE_VALIDATION",
+        "takes the condition UnservableInFutureVersions away where nothing is found",
+        Kind::Bool(|settings, flag| settings.upgrade.validation = flag),
+    ),
+    row(
+        "DEBUG_UPGRADE_VALIDATION_FORCE_ADD_CONDITION",
+        "gives every admitted route the condition UnservableInFutureVersions",
+        Kind::Bool(|settings, flag| settings.upgrade.force_add = flag),
+    ),
+    row(
+        "DEBUG_UPGRADE_VALIDATION_FORCE_REMOVE_CONDITION",
+        "accepted; validation finds nothing and takes the condition away as it is",
+        Kind::Text(accept),
+    ),
     row("ROUTER_DOMAIN", "suffix of generated hosts", Kind::Text(domain)),
     row(
         "ROUTER_ALLOW_WILDCARD_ROUTES",
@@ -194,7 +214,6 @@ pub const ENV: &[Row] = &[
 pub const NOT_YET: &[&str] = &[
     // 17.1
     "ROUTER_CANONICAL_HOSTNAME",
-    "ROUTER_UPDATE_STATUS",
     "ROUTER_SUBDOMAIN",
     "ROUTER_OVERRIDE_HOSTNAME",
     "ROUTER_OVERRIDE_DOMAINS",
@@ -205,9 +224,6 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_DENIED_DOMAINS",
     "ROUTER_ALLOWED_DOMAINS",
     "EXTENDED_VALIDATION",
-    "UPGRADE_VALIDATION",
-    "DEBUG_UPGRADE_VALIDATION_FORCE_ADD_CONDITION",
-    "DEBUG_UPGRADE_VALIDATION_FORCE_REMOVE_CONDITION",
     "ROUTER_ENABLE_EXTERNAL_CERTIFICATE",
     "ROUTER_WATCH_ENDPOINTS",
     "KUBERNETES_MASTER",
