@@ -2,5 +2,6 @@
 
 pub mod keys;
 pub mod mint;
+pub mod pem;
 pub mod server;
 pub mod store;
