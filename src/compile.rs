@@ -25,6 +25,7 @@ use crate::{
     model::{
         finding::{Code, Finding, codes},
         objects::{ObjectKey, Objects, Stored},
+        page::Pages,
         route::{InsecurePolicy, Route, RouteTls, Termination},
         status::{Admission, RejectReason},
     },
@@ -46,6 +47,7 @@ pub struct Compiler {
     backends: Backends,
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
+    pages: Arc<Pages>,
     generation: u64,
 }
 
@@ -71,7 +73,14 @@ impl Compiler {
     ) -> Result<Self, KeyError> {
         let certificates = Certificates::new(profile, default_pair)?;
         let backends = Backends::new(&settings);
-        Ok(Self { settings, certificates, backends, last_good: HashMap::new(), generation: 0 })
+        Ok(Self {
+            settings,
+            certificates,
+            backends,
+            last_good: HashMap::new(),
+            pages: Arc::default(),
+            generation: 0,
+        })
     }
 
     /// Replaces the default certificate [DCERT-1]. A bad one is refused and the old one stays.
@@ -80,6 +89,11 @@ impl Compiler {
     /// When the pair cannot be served.
     pub fn set_default(&mut self, pair: (&str, &str)) -> Result<(), KeyError> {
         self.certificates.set_default(pair)
+    }
+
+    /// Replaces the error pages of the snapshots to come [NOMATCH-4].
+    pub fn set_pages(&mut self, pages: Pages) {
+        self.pages = Arc::new(pages);
     }
 
     /// The snapshot that serves nothing, for the time before the first objects.
@@ -93,6 +107,7 @@ impl Compiler {
             zone: Arc::default(),
             routes: Vec::new(),
             checked: Vec::new(),
+            pages: Arc::default(),
             findings: Vec::new(),
         }
     }
@@ -136,7 +151,8 @@ impl Compiler {
         let checked = self.backends.finish();
         let table = RouteTable::build(entries);
         let (generation, built_at) = (self.generation, now);
-        Snapshot { generation, built_at, table, certs, zone, routes, checked, findings }
+        let pages = Arc::clone(&self.pages);
+        Snapshot { generation, built_at, table, certs, zone, routes, checked, pages, findings }
     }
 
     /// Every route with the spec that counts: a route whose inline certificate is broken keeps its

@@ -9,8 +9,6 @@ const EDGE_ALLOW: Ports = Ports { plain: PlainRule::Serve, secure: true };
 const EDGE_REDIRECT: Ports = Ports { plain: PlainRule::Redirect, secure: true };
 const PASS_NONE: Ports = Ports { plain: PlainRule::Hidden, secure: false };
 const PASS_REDIRECT: Ports = Ports { plain: PlainRule::Redirect, secure: false };
-const ALL_PORTS: [Ports; 6] =
-    [CLEAR, EDGE_NONE, EDGE_ALLOW, EDGE_REDIRECT, PASS_NONE, PASS_REDIRECT];
 
 fn entry(host: &str, wildcard: bool, path: &str, ports: Ports, value: usize) -> Entry<usize> {
     let age_rank = u64::try_from(value).unwrap();
