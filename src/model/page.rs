@@ -21,7 +21,8 @@ pub const MAX_BYTES: usize = 64 * 1024;
 const UNAVAILABLE: &str = include_str!("page/503.html");
 
 /// Fields that speak of one connection only (RFC 9110 7.6.1): a file's own are left out.
-const HOP_BY_HOP: [&str; 6] = ["keep-alive", "proxy-connection", "te", "trailer", "upgrade", "connection"];
+const HOP_BY_HOP: [&str; 6] =
+    ["keep-alive", "proxy-connection", "te", "trailer", "upgrade", "connection"];
 
 /// The pages in force.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +109,11 @@ impl Page {
         loop {
             let Some(line) = lines.next() else {
                 let problem = "the head has no end";
-                return Err(Problem::new(lines.number, problem, "put an empty line behind the fields"));
+                return Err(Problem::new(
+                    lines.number,
+                    problem,
+                    "put an empty line behind the fields",
+                ));
             };
             if line.is_empty() {
                 break;
@@ -209,7 +214,8 @@ fn field(line: &[u8], number: u32) -> Result<(HeaderName, HeaderValue), Problem>
     let bad = || Problem::new(number, "the line is not a header field", FIX);
     let colon = line.iter().position(|byte| *byte == b':').ok_or_else(bad)?;
     let name = HeaderName::from_bytes(&line[..colon]).map_err(|_invalid| bad())?;
-    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_invalid| bad())?;
+    let value =
+        HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_invalid| bad())?;
     Ok((name, value))
 }
 
@@ -258,8 +264,14 @@ mod tests {
             ("HTTP/1.1 503 X\na: b\n folded\n\n", "p.http:3:1: error[WH1120]: the line is not"),
             ("HTTP/1.1 503 X\na b: c\n\n", "p.http:2:1: error[WH1120]: the line is not"),
             ("HTTP/1.1 503 X\na: b\n", "p.http:3:1: error[WH1120]: the head has no end"),
-            ("HTTP/1.1 503 X\ncontent-length: 3\n\nab", "p.http:2:1: error[WH1120]: Content-Length is 3"),
-            ("HTTP/1.1 503 X\ncontent-length: +2\n\nab", "p.http:2:1: error[WH1120]: Content-Length is +2"),
+            (
+                "HTTP/1.1 503 X\ncontent-length: 3\n\nab",
+                "p.http:2:1: error[WH1120]: Content-Length is 3",
+            ),
+            (
+                "HTTP/1.1 503 X\ncontent-length: +2\n\nab",
+                "p.http:2:1: error[WH1120]: Content-Length is +2",
+            ),
             (
                 "HTTP/1.1 503 X\ntransfer-encoding: chunked\n\n0\n\n",
                 "p.http:2:1: error[WH1120]: a page cannot have a transfer coding",

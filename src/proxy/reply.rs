@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode, Uri, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
     uri::PathAndQuery,
 };
 
@@ -166,9 +166,11 @@ pub fn redirect(
         location.push_str(itoa::Buffer::new().format(port));
     }
     location.push_str(target);
-    let mut headers = HeaderMap::with_capacity(2);
+    let mut headers = HeaderMap::with_capacity(3);
     headers.insert(LOCATION, HeaderValue::try_from(location).ok()?);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // hyper leaves it out on HTTP/2.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     let mut response = Response::new(ResponseBody::fixed(Bytes::new()));
     *response.status_mut() = StatusCode::FOUND;
     *response.headers_mut() = headers;

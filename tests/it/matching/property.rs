@@ -218,8 +218,9 @@ fn compare(
 /// deviations, of which each concerns less than one request in a hundred.
 #[test]
 fn the_table_answers_as_the_list_of_patterns() {
-    let sets = std::env::var("WHARF_CASES").ok().map(|sets| sets.parse().expect("a number"));
-    let sets = sets.unwrap_or(SETS);
+    let sets = std::env::var_os("WHARF_CASES").map_or(SETS, |sets| {
+        sets.to_str().and_then(|sets| sets.parse().ok()).expect("WHARF_CASES is a number")
+    });
     let counts = RefCell::new(Counts::default());
     let mut runner =
         TestRunner::new(Config { cases: sets, failure_persistence: None, ..Config::default() });
