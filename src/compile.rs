@@ -27,6 +27,7 @@ use crate::{
     model::{
         finding::{Code, Finding, codes},
         objects::{ObjectKey, Objects, Stored},
+        page::Pages,
         route::{InsecurePolicy, Route, RouteTls, Termination},
         status::{Admission, RejectReason},
     },
@@ -51,6 +52,7 @@ pub struct Compiler {
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     rewriter: Rewriter,
     statuses: Statuses,
+    pages: Arc<Pages>,
     generation: u64,
 }
 
@@ -80,8 +82,16 @@ impl Compiler {
         let backends = Backends::new(&settings);
         let rewriter = Rewriter::new(&settings);
         let statuses = Statuses::new(&settings);
-        let last_good = HashMap::new();
-        Ok(Self { settings, certificates, backends, last_good, rewriter, statuses, generation: 0 })
+        Ok(Self {
+            settings,
+            certificates,
+            backends,
+            last_good: HashMap::new(),
+            rewriter,
+            statuses,
+            pages: Arc::default(),
+            generation: 0,
+        })
     }
 
     /// Replaces the default certificate [DCERT-1]. A bad one is refused and the old one stays.
@@ -90,6 +100,11 @@ impl Compiler {
     /// When the pair cannot be served.
     pub fn set_default(&mut self, pair: (&str, &str)) -> Result<(), KeyError> {
         self.certificates.set_default(pair)
+    }
+
+    /// Replaces the error pages of the snapshots to come [NOMATCH-4].
+    pub fn set_pages(&mut self, pages: Pages) {
+        self.pages = Arc::new(pages);
     }
 
     /// The snapshot that serves nothing, for the time before the first objects.
@@ -103,6 +118,7 @@ impl Compiler {
             zone: Arc::default(),
             routes: Vec::new(),
             checked: Vec::new(),
+            pages: Arc::default(),
             findings: Vec::new(),
         }
     }
@@ -149,7 +165,8 @@ impl Compiler {
         let checked = self.backends.finish();
         let table = RouteTable::build(entries);
         let (generation, built_at) = (self.generation, now);
-        Snapshot { generation, built_at, table, certs, zone, routes, checked, findings }
+        let pages = Arc::clone(&self.pages);
+        Snapshot { generation, built_at, table, certs, zone, routes, checked, pages, findings }
     }
 
     /// Every route with the spec that counts: a route whose inline certificate is broken keeps its

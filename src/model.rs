@@ -5,6 +5,7 @@
 pub mod finding;
 pub mod grammar;
 pub mod objects;
+pub mod page;
 pub mod reason;
 pub mod route;
 pub mod selector;

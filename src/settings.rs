@@ -35,6 +35,10 @@ pub struct RouterSettings {
     pub dns: Option<SocketAddr>,
     /// PEM file or directory with `tls.crt` and `tls.key`; self-signed when absent.
     pub default_cert: Option<PathBuf>,
+    /// File with a whole HTTP response that replaces the 503 page [NOMATCH-4].
+    pub page_unavailable: Option<PathBuf>,
+    /// The same for requests that match no route, which otherwise get the 503 page [NOMATCH-1].
+    pub page_not_found: Option<PathBuf>,
     /// Worker threads.
     pub workers: usize,
     /// Both traffic ports require a PROXY header [LSN-3].
@@ -110,6 +114,8 @@ impl Default for RouterSettings {
             admin_allow: Vec::new(),
             dns: None,
             default_cert: None,
+            page_unavailable: None,
+            page_not_found: None,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             proxy_protocol: false,
             cluster_domain: "cluster.local".to_owned(),

@@ -11,6 +11,7 @@ use crate::{
     model::{
         finding::Finding,
         objects::{ObjectKey, Stored},
+        page::Pages,
         route::{InsecurePolicy, Route, Termination},
         status::{Admission, ingress::RouteStatus},
     },
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub routes: Vec<RouteState>,
     /// Distinct peers that active checks cover [HC-1].
     pub checked: Vec<Arc<Peer>>,
+    /// Pages for requests that nothing can answer.
+    pub pages: Arc<Pages>,
     /// What was found while compiling and reading.
     pub findings: Vec<Finding>,
 }

@@ -122,6 +122,7 @@ pub(crate) fn snapshot() -> Snapshot {
             ),
         ],
         checked: Vec::new(),
+        pages: Arc::default(),
         findings: Vec::new(),
     }
 }

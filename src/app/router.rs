@@ -9,6 +9,7 @@ mod data;
 mod descriptors;
 mod dns;
 mod memory;
+mod pages;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -72,7 +73,9 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let admin = bind::tokio_tcp(settings.admin)?;
     let (http_at, https_at, admin_at) =
         (http.local_addr()?, https.local_addr()?, admin.local_addr()?);
-    let compiler = compiler(&settings)?;
+    let mut compiler = compiler(&settings)?;
+    let pages = pages::PageFiles::new(&settings).map_err(|finding| anyhow::anyhow!("{finding}"))?;
+    compiler.set_pages(pages.pages());
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
     let readiness = Arc::new(Readiness::default());
@@ -101,6 +104,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let publisher = control::Publisher {
         admin: Arc::clone(&state),
         compiler,
+        pages,
         settings: Arc::clone(&settings),
         live: Arc::clone(&live),
         zone: Arc::clone(&zone),

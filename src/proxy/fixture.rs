@@ -39,6 +39,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         zone: Arc::default(),
         routes: Vec::new(),
         checked: Vec::new(),
+        pages: Arc::default(),
         findings: Vec::new(),
     }));
     let stats = Arc::new(RouterStats::new(1));

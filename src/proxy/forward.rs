@@ -82,7 +82,7 @@ fn is_agreed(response: &Response<PodBody>, wanted: Option<&HeaderValue>) -> bool
 /// An answer of the router's own, for a request that had a route.
 fn refuse(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Response<ResponseBody> {
     exchange.answered(reason);
-    let response = reply::error(reason, version);
+    let response = reply::error(reason, version, &exchange.connection.worker.live.load().pages);
     exchange.record.status = response.status().as_u16();
     response.map(|body| body.with(exchange))
 }

@@ -6,15 +6,18 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode, Uri, Version,
-    header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, PRAGMA},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
     uri::PathAndQuery,
 };
 
 use super::response::ResponseBody;
-use crate::{gate::Fault, model::reason::Reason};
-
-/// "Application is not available" [NOMATCH-3].
-const UNAVAILABLE: &str = include_str!("reply/503.html");
+use crate::{
+    gate::Fault,
+    model::{
+        page::{Framing, Page, Pages},
+        reason::Reason,
+    },
+};
 
 /// The status that goes with a reason. The only mapping of reasons to HTTP.
 #[must_use]
@@ -75,14 +78,16 @@ pub const fn termination(reason: Reason) -> [u8; 2] {
     }
 }
 
-/// The answer for `reason`.
+/// The answer for `reason`. No header action, HSTS or cookie step comes behind it [NOMATCH-6].
 #[must_use]
-pub fn error(reason: Reason, version: Version) -> Response<ResponseBody> {
+pub fn error(reason: Reason, version: Version, pages: &Pages) -> Response<ResponseBody> {
     let status = status(reason);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        return unavailable(version);
+    if status != StatusCode::SERVICE_UNAVAILABLE {
+        return page(status, version);
     }
-    page(status, version)
+    let unmatched = matches!(reason, Reason::NoRoute | Reason::NoPath);
+    let not_found = pages.not_found.as_ref().filter(|_| unmatched);
+    whole(not_found.unwrap_or(&pages.unavailable), version)
 }
 
 /// The reason and the status that go with a fault of a request.
@@ -110,30 +115,33 @@ pub fn page(status: StatusCode, version: Version) -> Response<ResponseBody> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     if status == StatusCode::BAD_REQUEST && version != Version::HTTP_2 {
-        headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// The 503 page as OpenShift sends it: on HTTP/1 an HTTP/1.0 answer that ends with the connection
+/// A page with its own status, fields and framing; an HTTP/1 client sees its version and text as well
 /// [NOMATCH-3].
-fn unavailable(version: Version) -> Response<ResponseBody> {
-    let body = Bytes::from_static(UNAVAILABLE.as_bytes());
-    let body = if version == Version::HTTP_2 {
-        ResponseBody::fixed(body)
-    } else {
-        ResponseBody::until_close(body)
+fn whole(page: &Page, version: Version) -> Response<ResponseBody> {
+    let http1 = version != Version::HTTP_2;
+    let body = page.body.clone();
+    let body = match page.framing {
+        Framing::Close if http1 => ResponseBody::until_close(body),
+        _ => ResponseBody::fixed(body),
     };
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    if version != Version::HTTP_2 {
-        *response.version_mut() = Version::HTTP_10;
+    *response.status_mut() = page.status;
+    page.headers.clone_into(response.headers_mut());
+    if !http1 {
+        return response;
     }
-    let headers = response.headers_mut();
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    headers
-        .insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=0, no-cache, no-store"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    *response.version_mut() = page.version;
+    if let Some(reason) = &page.reason {
+        response.extensions_mut().insert(reason.clone());
+    }
+    if page.framing == Framing::LengthAndClose {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -158,9 +166,11 @@ pub fn redirect(
         location.push_str(itoa::Buffer::new().format(port));
     }
     location.push_str(target);
-    let mut headers = HeaderMap::with_capacity(2);
+    let mut headers = HeaderMap::with_capacity(3);
     headers.insert(LOCATION, HeaderValue::try_from(location).ok()?);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // hyper leaves it out on HTTP/2.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     let mut response = Response::new(ResponseBody::fixed(Bytes::new()));
     *response.status_mut() = StatusCode::FOUND;
     *response.headers_mut() = headers;
@@ -183,16 +193,22 @@ const fn text(status: StatusCode) -> &'static str {
             "<html><body><h1>408 Request Time-out</h1>\nYour browser didn't send a complete request in time.\n</body></html>\n"
         },
         414 => {
-            "<html><body><h1>414 Request URI too long</h1>\nThe request target exceeds the limit.\n</body></html>\n"
+            "<html><body><h1>414 Request URI too long</h1>\nThe target of this request exceeds what is read.\n</body></html>\n"
         },
         417 => {
             "<html><body><h1>417 Expectation Failed</h1>\nThe server cannot meet the request's expectation.\n</body></html>\n"
         },
+        421 => {
+            "<html><body><h1>421 Misdirected Request</h1>\nThis connection does not serve the host.\n</body></html>\n"
+        },
         422 => {
             "<html><body><h1>422 Unprocessable Content</h1>\nThe server cannot process the contained instructions.\n</body></html>\n"
         },
+        429 => {
+            "<html><body><h1>429 Too Many Requests</h1>\nThis client sends too many requests at the moment.\n</body></html>\n"
+        },
         431 => {
-            "<html><body><h1>431 Request Header Fields Too Large</h1>\nThe request head exceeds the limit.\n</body></html>\n"
+            "<html><body><h1>431 Request Header Fields Too Large</h1>\nThe request head is over a limit.\n</body></html>\n"
         },
         502 => {
             "<html><body><h1>502 Bad Gateway</h1>\nThe server returned an invalid or incomplete response.\n</body></html>\n"
@@ -220,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn every_error_status_has_a_page_of_its_own() {
+        for (reason, word, _) in REASONS {
+            let status = status(reason);
+            if status.is_server_error() && status == StatusCode::SERVICE_UNAVAILABLE {
+                continue;
+            }
+            if reason != Reason::Redirect {
+                let start = format!("<html><body><h1>{} ", status.as_str());
+                assert!(text(status).starts_with(&start), "{word}");
+            }
+        }
+    }
+
+    #[test]
     fn redir_1_drops_the_port_and_keeps_the_target() {
         let rows = [
             ("app.example.com:8080", "/a?b=%2f", None, "https://app.example.com/a?b=%2f"),
@@ -239,6 +269,9 @@ mod tests {
     fn built_in_pages_have_the_length_of_the_peers() {
         // spec/route.md 26.2 gives these lengths.
         let length = |code| text(StatusCode::from_u16(code).unwrap()).len();
-        assert_eq!([400, 403, 408, 422, 504].map(length), [90, 93, 110, 116, 92]);
+        assert_eq!(
+            [400, 403, 408, 414, 422, 431, 502, 504].map(length),
+            [90, 93, 110, 110, 116, 106, 107, 92]
+        );
     }
 }

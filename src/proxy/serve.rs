@@ -86,7 +86,7 @@ pub(super) async fn answer(
         Err(Panicked) => {
             let worker = &connection.worker;
             worker.stats.workers.cell(worker.index).panics.add(1);
-            Ok(reply::error(Reason::Internal, version))
+            Ok(reply::error(Reason::Internal, version, &worker.live.load().pages))
         },
     };
     if !matches!(&outcome, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
@@ -169,7 +169,7 @@ fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>) -> Denied {
 /// An answer of the router's own, without a route.
 fn own(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Response<ResponseBody> {
     exchange.answered(reason);
-    let response = reply::error(reason, version);
+    let response = reply::error(reason, version, &exchange.connection.worker.live.load().pages);
     exchange.record.status = response.status().as_u16();
     response.map(|body| body.with(exchange))
 }

@@ -4,12 +4,13 @@
 use serde_json::json;
 
 use crate::harness::{
-    client::{self, Client, Response},
+    client::{self, Response},
+    eventually,
     http2::{Http2, body},
     manifest::{With as _, app, edge, route, service},
     pod::{Act, Pod, Refusing, raw},
-    router::Edge,
-    tls::{self, hello},
+    router::{Edge, settings},
+    tls,
 };
 
 /// Sends `request` on a connection of its own; returns the answer and whether the router closed.
@@ -60,6 +61,35 @@ async fn nomatch_the_page_as_openshift_sends_it() {
         assert!(response.text().contains("<h1>Application is not available</h1>"), "{host}");
         assert!(client.closed().await, "{host}");
         edge.has_reasons(&[(reason, 1)]).await;
+    }
+}
+
+/// [NOMATCH-6, REDIR-4]: no header action, HSTS or cookie step touches an answer of the router's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nomatch_6_pages_pass_by_every_header_step() {
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let set = json!([{"name": "x-set", "action": {"type": "Set", "set": {"value": "1"}}}]);
+    let with_steps = |route: serde_json::Value| {
+        route
+            .annotated("haproxy.router.openshift.io/hsts_header", "max-age=31536000")
+            .with("/spec/httpHeaders/actions/response", set.clone())
+    };
+    let mut objects = app(with_steps(edge("none", "none.example.com", None)), &[]);
+    objects.extend(app(
+        with_steps(edge("moved", "moved.example.com", None)).with(policy, "Redirect"),
+        &[],
+    ));
+    let edge = Edge::start(&objects).await;
+    let stream = tls::connect(edge.https, tls::hello("none.example.com")).await.unwrap();
+    let page = client::Client::over(stream).get("none.example.com", "/").await;
+    let moved = edge.get("moved.example.com", "/").await;
+    for (response, status, fields) in [
+        (page, 503, &["cache-control", "content-type", "pragma"][..]),
+        (moved, 302, &["cache-control", "content-length", "location"]),
+    ] {
+        let mut names: Vec<_> = response.headers.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!((response.status(), &names[..]), (status, fields));
     }
 }
 
@@ -276,12 +306,17 @@ async fn lim_1_large_heads_are_refused() {
     assert_eq!(ask(&edge, &fits).await.0.status(), 200);
 }
 
+/// A route without endpoints that sends clients to https.
+fn redirecting() -> Vec<serde_json::Value> {
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    app(edge("a", "a.example.com", None).with(policy, "Redirect"), &[])
+}
+
 /// [REDIR-1..4]: 302 with exactly these headers; port dropped, target kept byte for byte, any method,
 /// the connection kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redir_the_redirect_keeps_target_and_connection() {
-    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
-    let objects = app(edge("a", "a.example.com", None).with(policy, "Redirect"), &[]);
+    let objects = redirecting();
     let edge = Edge::start(&objects).await;
     let mut client = edge.client().await;
     let rows = [
@@ -311,46 +346,192 @@ async fn redir_the_redirect_keeps_target_and_connection() {
     assert_eq!(response.header("location"), Some("https://a.example.com:8443/"));
 }
 
-/// The table of spec/route.md 10.4, with [MATCH-13] and [MATCH-14]: what each kind of route answers
-/// on the plain and on the TLS port.
+/// [REDIR-3] and row 13 of the quirk register: on HTTP/2 in clear text, where targets come with scheme
+/// and authority, `Location` is built as for any other request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn match_13_14_reachability_of_each_kind_on_each_port() {
-    let pod = Pod::saying("pod").await;
-    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
-    let mut objects = service("a", &[pod.address]);
-    let to_a = |route: serde_json::Value| route.with("/spec/to/name", "a");
-    objects.extend([
-        to_a(route("plain", "plain.example.com")),
-        to_a(edge("none", "none.example.com", None)),
-        to_a(edge("none2", "none2.example.com", None).with(policy, "None")),
-        to_a(edge("allow", "allow.example.com", None).with(policy, "Allow")),
-        to_a(edge("redirect", "redirect.example.com", None).with(policy, "Redirect")),
-        // One host, several routes.
-        to_a(edge("m1", "mixed.example.com", None).with(policy, "Redirect"))
-            .with("/spec/path", "/a"),
-        to_a(route("m2", "mixed.example.com")).with("/spec/path", "/a/b"),
-        to_a(edge("m3", "mixed.example.com", None)).with("/spec/path", "/tls"),
-    ]);
-    let rows = [
-        ("plain.example.com", "/", 200, 503),
-        ("none.example.com", "/", 503, 200),
-        ("none2.example.com", "/", 503, 200),
-        ("allow.example.com", "/", 200, 200),
-        ("redirect.example.com", "/", 302, 200),
-        ("mixed.example.com", "/a", 302, 200),
-        ("mixed.example.com", "/a/x", 302, 200),
-        ("mixed.example.com", "/a/b", 200, 200),
-        ("mixed.example.com", "/a/b/c", 200, 200),
-        ("mixed.example.com", "/tls", 503, 200),
-        ("mixed.example.com", "/", 503, 503),
-    ];
-    let edge = Edge::start(&objects).await;
-    for (host, path, plain, secure) in rows {
-        assert_eq!(edge.get(host, path).await.status(), plain, "{host}{path} plain");
-        let stream = tls::connect(edge.https, hello("x.example.com")).await.unwrap();
-        let response = Client::over(stream).get(host, path).await;
-        assert_eq!(response.status(), secure, "{host}{path} TLS");
+async fn redir_3_http2_in_clear_text() {
+    let edge = Edge::start(&redirecting()).await;
+    let mut client = Http2::over(edge.client().await.stream).await;
+    for (url, location) in [
+        ("http://a.example.com/x?y=%2f", "https://a.example.com/x?y=%2f"),
+        ("http://A.example.com:8080/", "https://a.example.com/"),
+        ("https://a.example.com/?q", "https://a.example.com/?q"),
+    ] {
+        let reply = client.get(url).await.unwrap();
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (302, 0), "{url}");
+        let mut names: Vec<_> = reply.headers.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "content-length", "location"], "{url}");
+        assert_eq!(reply.headers["location"], location, "{url}");
     }
+    edge.has_reasons(&[("redirect", 3)]).await;
+}
+
+/// [REDIR-1]: a body that nobody reads ends the connection behind the answer; one that is there
+/// already, or none, does not. No HSTS, no cookie, no page [REDIR-4].
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redir_1_an_unread_body_ends_the_connection() {
+    let edge = Edge::start(&redirecting()).await;
+    let post = "POST / HTTP/1.1\r\nHost: a.example.com\r\n";
+    for (fields, kept) in [
+        ("content-length: 1000000\r\n\r\n", false),
+        ("transfer-encoding: chunked\r\n\r\n", false),
+        ("content-length: 0\r\n\r\n", true),
+        ("content-length: 2\r\n\r\nhi", true),
+    ] {
+        let (response, closed) = ask(&edge, &format!("{post}{fields}")).await;
+        assert_eq!(response.line, "HTTP/1.1 302 Found", "{fields}");
+        assert_eq!(response.header("location"), Some("https://a.example.com/"), "{fields}");
+        assert_eq!(closed, !kept, "{fields}");
+    }
+}
+
+/// [REDIR-2]: the redirect is for any method, an answer to HEAD has no body, and it goes before the
+/// endpoints are looked at (the route has none).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redir_2_any_method_before_endpoints() {
+    let edge = Edge::start(&redirecting()).await;
+    let mut client = edge.client().await;
+    for method in ["HEAD", "OPTIONS", "PUT", "TRACE", "BREW"] {
+        client.send(format!("{method} /x HTTP/1.1\r\nHost: a.example.com\r\n\r\n")).await;
+        let response = client.response_to(method).await;
+        assert_eq!(response.line, "HTTP/1.1 302 Found", "{method}");
+        assert_eq!(response.header("location"), Some("https://a.example.com/x"), "{method}");
+    }
+}
+
+/// [ERR-1]: the small pages have the fields and lengths of HAProxy's, in lower case; 400 and 408 close
+/// the connection, and so does whatever the gate refuses (docs/compatibility.md).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn err_1_the_small_pages() {
+    let pod = Pod::start(|seen| match seen.target() {
+        "/silent" => Act::Stall(Vec::new()),
+        _ => Act::Reset,
+    })
+    .await;
+    let edge = Edge::with(&app(route("a", "a.example.com"), &[pod.address]), |settings| {
+        settings.timeouts.server = std::time::Duration::from_millis(150);
+        settings.timeouts.head = std::time::Duration::from_millis(150);
+    })
+    .await;
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a.example.com\r\n\r\n");
+    let coding =
+        "POST / HTTP/1.1\r\nHost: a.example.com\r\ntransfer-encoding: gzip, chunked\r\n\r\n";
+    let rows = [
+        (400, "Bad Request", 90, get("x"), true),
+        (408, "Request Timeout", 110, "GET / HTTP/1.1\r\nHost: a.exam".to_owned(), true),
+        (414, "URI Too Long", 110, get(&format!("/{}", "x".repeat(17_000))), true),
+        (422, "Unprocessable Entity", 116, coding.to_owned(), true),
+        (431, "Request Header Fields Too Large", 106, large(), true),
+        (502, "Bad Gateway", 107, get("/reset"), false),
+        (504, "Gateway Timeout", 92, get("/silent"), false),
+    ];
+    for (status, text, length, request, closes) in rows {
+        let mut client = edge.client().await;
+        client.send(&request).await;
+        let response = client.response().await;
+        assert_eq!(response.line, format!("HTTP/1.1 {status} {text}"), "{response:?}");
+        assert_eq!(response.body.len(), length, "{status}");
+        let page = response.text();
+        assert!(page.starts_with(&format!("<html><body><h1>{status} ")), "{page}");
+        assert!(page.ends_with("\n</body></html>\n"), "{page}");
+        let mut headers = response.headers.clone();
+        headers.sort();
+        let length = length.to_string();
+        let mut expected = vec![
+            ("cache-control", "no-cache"),
+            ("content-length", &length),
+            ("content-type", "text/html"),
+        ];
+        if closes {
+            expected.insert(1, ("connection", "close"));
+        }
+        let owned = expected.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(headers, owned.collect::<Vec<_>>(), "{status}");
+        client.send(client::get("unknown.example.com", "/")).await;
+        assert_eq!(client.response().await.status(), if closes { 0 } else { 503 }, "{status}");
+    }
+}
+
+/// A request with a head of more than 24 KiB.
+fn large() -> String {
+    format!("GET / HTTP/1.1\r\nHost: a.example.com\r\nx: {}\r\n\r\n", "y".repeat(25_000))
+}
+
+const PAGE_503: &str =
+    "HTTP/1.0 503 Nobody Home\r\nX-Page: own\r\nContent-Type: text/plain\r\n\r\ndown\r\n\r\nnow";
+const PAGE_404: &str = "HTTP/1.1 404 Error\nX-Page: other\n\nlost";
+
+/// [NOMATCH-1, NOMATCH-4]: files with whole responses replace the 503 page; with one for 404, requests
+/// that match no route get that one, with its own status.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nomatch_4_pages_out_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (p503, p404) = (folder.path().join("503.http"), folder.path().join("404.http"));
+    std::fs::write(&p503, PAGE_503).unwrap();
+    std::fs::write(&p404, PAGE_404).unwrap();
+    let objects = app(route("a", "a.example.com"), &[]);
+    let edge = Edge::with(&objects, |settings| {
+        settings.page_unavailable = Some(p503.clone());
+        settings.page_not_found = Some(p404.clone());
+    })
+    .await;
+    // No endpoint: the page of the first file, ended by the close.
+    let mut client = edge.client().await;
+    let response = client.get("a.example.com", "/").await;
+    assert_eq!(response.line, "HTTP/1.0 503 Nobody Home");
+    let own = [("x-page", "own"), ("content-type", "text/plain")];
+    assert_eq!(response.headers, own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(response.text(), "down\r\n\r\nnow");
+    assert!(client.closed().await);
+    // No route: the page of the second one; HTTP/1.1 has a length and stays.
+    let mut client = edge.client().await;
+    for host in ["unknown.example.com", "b.example.com"] {
+        let response = client.get(host, "/").await;
+        assert_eq!(response.line, "HTTP/1.1 404 Error");
+        assert_eq!(response.header("x-page"), Some("other"));
+        assert_eq!(response.header("content-length"), Some("4"));
+        assert_eq!(response.text(), "lost");
+    }
+    client.send("HEAD / HTTP/1.1\r\nHost: unknown.example.com\r\n\r\n").await;
+    assert_eq!(client.response_to("HEAD").await.header("content-length"), Some("4"));
+    assert_eq!(client.get("unknown.example.com", "/").await.status(), 404);
+    let mut client = Http2::over(edge.client().await.stream).await;
+    for (host, status, page, text) in
+        [("a", 503, "own", "down\r\n\r\nnow"), ("c", 404, "other", "lost")]
+    {
+        let reply = client.get(&format!("http://{host}.example.com/")).await.unwrap();
+        assert_eq!((reply.status.as_u16(), &reply.body[..]), (status, text.as_bytes()));
+        assert_eq!(reply.headers["x-page"], page);
+    }
+    edge.has_reasons(&[("no_route", 5), ("no_endpoints", 2)]).await;
+    // A new version is taken over, a bad one is not.
+    std::fs::write(&p404, "HTTP/1.1 410 Gone\n\ngone for good").unwrap();
+    eventually("the new page", async || {
+        (edge.get("x.example.com", "/").await.status() == 410).then_some(())
+    })
+    .await;
+    std::fs::write(&p404, "<html>no response at all</html>").unwrap();
+    edge.until("the finding", |snapshot| {
+        snapshot.findings.iter().any(|finding| finding.code.number == 1120)
+    })
+    .await;
+    assert_eq!(edge.get("x.example.com", "/").await.text(), "gone for good");
+}
+
+/// A file that is no response stops the start, with its place and what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nomatch_4_a_bad_file_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("503.http");
+    std::fs::write(&path, "HTTP/1.0 503 Busy\nno field\n\n").unwrap();
+    let settings =
+        wharf::settings::RouterSettings { page_unavailable: Some(path.clone()), ..settings() };
+    let started = wharf::app::router::start(settings, wharf::model::objects::Objects::default());
+    let error = started.await.unwrap_err().to_string();
+    let place =
+        format!("{}:2:1: error[WH1120]: the line is not a header field; write ", path.display());
+    assert!(error.starts_with(&place), "{error}");
 }
 
 /// [IPL-7] and decisions 6: who is not on the list is closed without an answer; a list without a

@@ -16,6 +16,7 @@ mod http2_abuse;
 mod http2_flow;
 mod limits;
 mod live;
+mod matching;
 mod matrix;
 mod parking;
 mod peers;

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::pages::PageFiles;
 use crate::{
     admin::{AdminState, readiness::Readiness},
     compile::Compiler,
@@ -44,6 +45,7 @@ type Peers = Arc<Vec<Arc<Peer>>>;
 /// Compiles updates and swaps the snapshots in.
 pub(super) struct Publisher {
     pub(super) compiler: Compiler,
+    pub(super) pages: PageFiles,
     pub(super) settings: Arc<RouterSettings>,
     pub(super) live: Arc<Live>,
     pub(super) zone: Arc<ArcSwap<Zone>>,
@@ -137,7 +139,10 @@ async fn publish_updates(
                 while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
                     retired.pop_front();
                 }
-                continue;
+                if first || !publisher.pages.look() {
+                    continue;
+                }
+                publisher.compiler.set_pages(publisher.pages.pages());
             },
         }
         first = false;
@@ -178,7 +183,8 @@ impl Publisher {
             *old = names;
             changed
         });
-        let findings = update.findings.clone();
+        let mut findings = update.findings.clone();
+        findings.extend(self.pages.findings().cloned());
         let snapshot = self.compiler.compile(&objects, resolved, findings, SystemTime::now());
         let admitted = snapshot.routes.iter().filter(|route| route.compiled.is_some()).count();
         tracing::info!(

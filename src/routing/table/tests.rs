@@ -1,6 +1,5 @@
-//! The compiled table against a naive reading of spec/route.md 10.
-
-use proptest::prelude::*;
+//! Cases of spec/route.md 10 one by one. `tests/it/matching` has the table against the list of regular
+//! expressions, over routes and requests made at random.
 
 use super::*;
 
@@ -10,8 +9,6 @@ const EDGE_ALLOW: Ports = Ports { plain: PlainRule::Serve, secure: true };
 const EDGE_REDIRECT: Ports = Ports { plain: PlainRule::Redirect, secure: true };
 const PASS_NONE: Ports = Ports { plain: PlainRule::Hidden, secure: false };
 const PASS_REDIRECT: Ports = Ports { plain: PlainRule::Redirect, secure: false };
-const ALL_PORTS: [Ports; 6] =
-    [CLEAR, EDGE_NONE, EDGE_ALLOW, EDGE_REDIRECT, PASS_NONE, PASS_REDIRECT];
 
 fn entry(host: &str, wildcard: bool, path: &str, ports: Ports, value: usize) -> Entry<usize> {
     let age_rank = u64::try_from(value).unwrap();
@@ -129,85 +126,5 @@ fn exact_host_then_longest_path_then_age() {
             Lookup::Serve(&want),
             "{host}{path}"
         );
-    }
-}
-
-/// Follows 10.2 and 10.3: a list of patterns per map, tried one after the other.
-fn oracle(entries: &[Entry<usize>], tls: bool, host: &str, path: &str) -> (bool, Option<usize>) {
-    let first = |wanted: &dyn Fn(Ports) -> bool| {
-        let mut list: Vec<_> = entries.iter().filter(|e| wanted(e.ports)).collect();
-        let length =
-            |e: &Entry<usize>| if e.path.trim_matches('/').is_empty() { 0 } else { e.path.len() };
-        list.sort_by_key(|e| (e.wildcard, std::cmp::Reverse(length(e)), e.age_rank));
-        list.into_iter().find(|e| covers(e, &format!("{}{path}", host.to_lowercase()))).cloned()
-    };
-    if !tls
-        && let Some(e) = first(&|_| true)
-        && e.ports.plain == PlainRule::Redirect
-    {
-        return (true, Some(e.value));
-    }
-    let served = first(&|p| if tls { p.secure } else { p.plain == PlainRule::Serve });
-    (false, served.map(|e| e.value))
-}
-
-fn covers(entry: &Entry<usize>, key: &str) -> bool {
-    let rest = if entry.wildcard {
-        let domain = entry.host.split_once('.').unwrap().1;
-        let label = key.find(['.', '/']).unwrap_or(key.len());
-        key[label..].strip_prefix('.').and_then(|rest| rest.strip_prefix(domain))
-    } else {
-        key.strip_prefix(&*entry.host)
-    };
-    let Some(rest) = rest else { return false };
-    let rest = rest.strip_prefix('.').unwrap_or(rest);
-    let rest = match rest.strip_prefix(':') {
-        Some(port) if port.starts_with(|c: char| c.is_ascii_digit()) => {
-            port.trim_start_matches(|c: char| c.is_ascii_digit())
-        },
-        _ => rest,
-    };
-    if entry.path.trim_matches('/').is_empty() {
-        rest.is_empty() || rest.starts_with('/')
-    } else if entry.path.ends_with('/') {
-        rest.starts_with(&*entry.path)
-    } else {
-        rest == &*entry.path || rest.starts_with(&format!("{}/", entry.path))
-    }
-}
-
-prop_compose! {
-    fn any_entry()(
-        host in "[ab]\\.[cd]\\.e",
-        wildcard in any::<bool>(),
-        path in "(/?|(/[ab!]{0,2}){1,4}/?)",
-        ports in prop::sample::select(ALL_PORTS.to_vec()),
-    ) -> Entry<usize> {
-        entry(&host, wildcard, &path, ports, 0)
-    }
-}
-
-proptest! {
-    #[test]
-    fn table_agrees_with_the_list_of_patterns(
-        mut entries in prop::collection::vec(any_entry(), 0..24),
-        requests in prop::collection::vec(
-            ("[abAx]?\\.[cd]\\.e\\.?(:[0-9]{0,2})?", "((/[ab!]{0,2}){1,5})?", any::<bool>()),
-            1..24,
-        ),
-    ) {
-        for (value, entry) in entries.iter_mut().enumerate() {
-            entry.value = value;
-            entry.age_rank = u64::try_from(value).unwrap();
-        }
-        let table = RouteTable::build(entries.clone());
-        for (host, path, tls) in requests {
-            let got = match table.lookup(tls, host.as_bytes(), &path) {
-                Lookup::Redirect(&value) => (true, Some(value)),
-                Lookup::Serve(&value) => (false, Some(value)),
-                Lookup::NoHost | Lookup::NoPath => (false, None),
-            };
-            prop_assert_eq!(got, oracle(&entries, tls, &host, &path), "{} {} {}", tls, host, path);
-        }
     }
 }

@@ -58,6 +58,16 @@ pub const ENV: &[Row] = &[
         "PEM file, the default certificate with its key",
         Kind::Text(default_cert),
     ),
+    row(
+        "ROUTER_ERRORFILE_503",
+        "file with a whole HTTP response, sent where nothing can serve",
+        Kind::Text(page_unavailable),
+    ),
+    row(
+        "ROUTER_ERRORFILE_404",
+        "the same for requests that match no route, which get the 503 page without it",
+        Kind::Text(page_not_found),
+    ),
     row("ROUTER_SERVICE_NAME", "name in route status", Kind::Text(router_name)),
     row("ROUTER_SERVICE_NAMESPACE", "required with ROUTER_SERVICE_NAME", Kind::Text(accept)),
     row(
@@ -275,8 +285,6 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_UNIQUE_ID_HEADER_NAME",
     "ROUTER_ENABLE_COMPRESSION",
     "ROUTER_COMPRESSION_MIME",
-    "ROUTER_ERRORFILE_503",
-    "ROUTER_ERRORFILE_404",
     // 17.5
     "ROUTER_SYSLOG_ADDRESS",
     "ROUTER_SYSLOG_FORMAT",
@@ -396,6 +404,16 @@ fn workers(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 fn default_cert(settings: &mut RouterSettings, value: &str) -> Outcome {
     settings.default_cert = Some(PathBuf::from(value));
+    Outcome::Used
+}
+
+fn page_unavailable(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.page_unavailable = Some(PathBuf::from(value));
+    Outcome::Used
+}
+
+fn page_not_found(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.page_not_found = Some(PathBuf::from(value));
     Outcome::Used
 }
 
