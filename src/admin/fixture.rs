@@ -24,7 +24,7 @@ use crate::{
 
 fn server(address: &str, pod: &str, weight: u16) -> Server {
     let key =
-        PeerKey { address: address.parse().unwrap(), protocol: Protocol::Http1, pod: pod.into() };
+        PeerKey { address: address.parse().unwrap(), protocol: Protocol::Http1, tls: None, pod: pod.into() };
     Server {
         peer: Arc::new(Peer::new(key)),
         weight,

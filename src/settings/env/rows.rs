@@ -58,6 +58,16 @@ pub const ENV: &[Row] = &[
         "PEM file, the default certificate with its key",
         Kind::Text(default_cert),
     ),
+    row(
+        "DEFAULT_DESTINATION_CA_PATH",
+        "PEM file, the CA of pods of reencrypt routes that name none",
+        Kind::Text(destination_ca),
+    ),
+    row(
+        "WHARF_REENCRYPT_SNI",
+        "tells pods of reencrypt routes the name SERVICE.NAMESPACE.svc",
+        Kind::Bool(|settings, flag| settings.reencrypt_sni = flag),
+    ),
     row("ROUTER_SERVICE_NAME", "name in route status", Kind::Text(router_name)),
     row("ROUTER_SERVICE_NAMESPACE", "required with ROUTER_SERVICE_NAME", Kind::Text(accept)),
     row("ROUTER_DOMAIN", "suffix of generated hosts", Kind::Text(domain)),
@@ -73,7 +83,7 @@ pub const ENV: &[Row] = &[
     ),
     row(
         "ROUTER_DISABLE_HTTP2",
-        "offers clients no HTTP/2",
+        "offers no HTTP/2, neither to clients nor to pods of reencrypt routes",
         Kind::Bool(|settings, flag| settings.disable_http2 = flag),
     ),
     row("ROUTER_MAX_CONNECTIONS", "connections at once", Kind::Text(max_connections)),
@@ -234,7 +244,6 @@ pub const NOT_YET: &[&str] = &[
     // 17.3
     "ROUTER_INSPECT_DELAY",
     "DEFAULT_CERTIFICATE",
-    "DEFAULT_DESTINATION_CA_PATH",
     "ROUTER_CIPHERS",
     "ROUTER_CIPHERSUITES",
     "ROUTER_CURVES",
@@ -380,6 +389,11 @@ fn workers(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 fn default_cert(settings: &mut RouterSettings, value: &str) -> Outcome {
     settings.default_cert = Some(PathBuf::from(value));
+    Outcome::Used
+}
+
+fn destination_ca(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.destination_ca = Some(PathBuf::from(value));
     Outcome::Used
 }
 
