@@ -77,6 +77,13 @@ struct RouterArgs {
     /// PEM file with certificate and key, or folder with tls.crt and tls.key [default: self-signed]
     #[arg(long, value_name = "PATH")]
     default_cert: Option<PathBuf>,
+    /// PEM file with the CA of pods of reencrypt routes that name none [default: that of the service
+    /// account, if there is one]
+    #[arg(long, value_name = "PEM")]
+    default_destination_ca: Option<PathBuf>,
+    /// Tells pods of reencrypt routes the name SERVICE.NAMESPACE.svc in the TLS handshake
+    #[arg(long)]
+    reencrypt_sni: bool,
     /// Worker threads [default: number of cores]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,

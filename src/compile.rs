@@ -9,19 +9,23 @@ mod backends;
 mod certs;
 mod policy;
 mod status;
+mod trust;
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use k8s_openapi::api::core::v1::Secret;
 
+pub use self::trust::ServiceCa;
 use self::{
     backends::Backends,
     certs::{Certificates, Refusal},
     status::Statuses,
+    trust::Policies,
 };
 use crate::{
     model::{
@@ -48,6 +52,7 @@ pub struct Compiler {
     settings: Arc<RouterSettings>,
     certificates: Certificates,
     backends: Backends,
+    policies: Policies,
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     rewriter: Rewriter,
@@ -78,6 +83,7 @@ impl Compiler {
         profile: Profile,
         default_pair: (&str, &str),
     ) -> Result<Self, KeyError> {
+        let policies = Policies::new(&settings, profile.provider());
         let certificates = Certificates::new(profile, default_pair)?;
         let backends = Backends::new(&settings);
         let rewriter = Rewriter::new(&settings);
@@ -86,6 +92,7 @@ impl Compiler {
             settings,
             certificates,
             backends,
+            policies,
             last_good: HashMap::new(),
             rewriter,
             statuses,
@@ -105,6 +112,12 @@ impl Compiler {
     /// Replaces the error pages of the snapshots to come [NOMATCH-4].
     pub fn set_pages(&mut self, pages: Pages) {
         self.pages = Arc::new(pages);
+    }
+
+    /// Takes over the CA of pods of reencrypt routes that name none [REENC-2], from the file at
+    /// `path`. Once there was one, pods are never again taken without verifying them.
+    pub fn set_service_ca(&mut self, path: &Path, found: &ServiceCa) {
+        self.policies.set_service_ca(path, found);
     }
 
     /// The snapshot that serves nothing, for the time before the first objects.
@@ -145,10 +158,11 @@ impl Compiler {
         let admissions = admit::admit(&claims, &rules);
         let ranks = ranks(&claims);
         self.backends.begin();
+        self.policies.begin(&mut findings);
         let mut entries = Vec::with_capacity(candidates.len());
         let mut routes = Vec::with_capacity(candidates.len());
         for ((candidate, admission), rank) in candidates.iter().zip(admissions).zip(ranks) {
-            let admission = judge(candidate, admission, &mut findings);
+            let admission = judge(candidate, admission, &mut self.policies, &mut findings);
             let compiled =
                 admission.is_admitted().then(|| self.route(candidate, &zone, &mut findings));
             if let Some(route) = &compiled {
@@ -163,6 +177,7 @@ impl Compiler {
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
         let certs = self.certificates.store(&routes, self.settings.disable_http2);
         let checked = self.backends.finish();
+        self.policies.finish();
         let table = RouteTable::build(entries);
         let (generation, built_at) = (self.generation, now);
         let pages = Arc::clone(&self.pages);
@@ -214,7 +229,8 @@ impl Compiler {
         let source = &candidate.source;
         let spec = &source.object.spec;
         let termination = termination(spec.tls.as_ref());
-        let backend = self.backends.backend(source, termination, zone, findings);
+        let policies = &mut self.policies;
+        let backend = self.backends.backend(source, termination, zone, policies, findings);
         Arc::new(CompiledRoute {
             key: source.key.clone(),
             // Lower case already, or it would not be admitted [CLAIM-10].
@@ -285,7 +301,12 @@ fn ranks(claims: &[Claim<'_>]) -> Vec<u64> {
 
 /// The outcome for a candidate: its claims, then what compile knows about it. Every refusal is a
 /// finding as well.
-fn judge(candidate: &Candidate, claimed: Admission, findings: &mut Vec<Finding>) -> Admission {
+fn judge(
+    candidate: &Candidate,
+    claimed: Admission,
+    policies: &mut Policies,
+    findings: &mut Vec<Finding>,
+) -> Admission {
     let route = &candidate.source;
     if let Admission::Rejected { reason, message } = &claimed {
         let (code, fix) = match reason {
@@ -301,14 +322,46 @@ fn judge(candidate: &Candidate, claimed: Admission, findings: &mut Vec<Finding>)
         return refused.clone();
     }
     let kind = termination(route.object.spec.tls.as_ref());
-    if matches!(kind, Termination::Reencrypt | Termination::Passthrough) {
-        let word = if kind == Termination::Reencrypt { "reencrypt" } else { "passthrough" };
-        let message = format!("termination {word} is not served by this version of wharf");
+    if kind == Termination::Passthrough {
+        let message = "termination passthrough is not served by this version of wharf".to_owned();
         let fix = "use edge termination, or none";
         findings.push(finding(route, codes::NOT_ADMITTED, "spec.tls.termination", &message, fix));
         return Admission::Rejected { reason: RejectReason::RouteNotAdmitted, message };
     }
+    if kind == Termination::Reencrypt
+        && let Some(refused) = distrusted(route, policies, findings)
+    {
+        return refused;
+    }
     claimed
+}
+
+/// The refusal of a reencrypt route whose CA cannot be understood (decisions 4). Pods that nobody
+/// verifies are a finding.
+fn distrusted(
+    route: &Stored<Route>,
+    policies: &mut Policies,
+    findings: &mut Vec<Finding>,
+) -> Option<Admission> {
+    match policies.trust(route) {
+        Ok(trust) => {
+            if policies.is_open(&trust) {
+                let text = "the certificates of the route's pods are not verified";
+                let fix = "set spec.tls.destinationCACertificate, or give the router a CA with \
+                           --default-destination-ca";
+                findings.push(finding(route, codes::PODS_NOT_VERIFIED, "spec.tls", text, fix));
+            }
+            None
+        },
+        Err(error) => {
+            let message = format!("destinationCACertificate: {error}");
+            let (field, fix) =
+                ("spec.tls.destinationCACertificate", "put PEM certificates there, or leave it out");
+            findings.push(finding(route, codes::BAD_DESTINATION_CA, field, &message, fix));
+            let reason = RejectReason::ExtendedValidationFailed;
+            Some(Admission::Rejected { reason, message })
+        },
+    }
 }
 
 /// How TLS ends for a defaulted route.

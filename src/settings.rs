@@ -18,6 +18,9 @@ use self::admission::AdmissionSettings;
 /// enough to count in.
 pub const NO_LIMIT: usize = u32::MAX as usize;
 
+/// Where a cluster puts the CA of its services' certificates [REENC-2].
+pub const SERVICE_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt";
+
 /// Settings of `wharf router`.
 #[derive(Clone, Debug)]
 pub struct RouterSettings {
@@ -67,8 +70,14 @@ pub struct RouterSettings {
     pub redirect_https_port: Option<u16>,
     /// Resolves ExternalName Services (decisions 7).
     pub resolve_external_names: bool,
-    /// Offers no HTTP/2 to clients on TLS [ALPN-1].
+    /// Offers no HTTP/2 on TLS, neither to clients [ALPN-1] nor to pods [ALPN-4].
     pub disable_http2: bool,
+    /// PEM file that certificates of pods are verified against where a reencrypt route names no CA
+    /// of its own [REENC-2]; [`SERVICE_CA`], if that is there, when absent. DEFAULT_DESTINATION_CA_PATH.
+    pub destination_ca: Option<PathBuf>,
+    /// Tells pods of reencrypt routes the name `SERVICE.NAMESPACE.svc` in the TLS handshake
+    /// [REENC-4]. WHARF_REENCRYPT_SNI.
+    pub reencrypt_sni: bool,
     /// Suffix of generated hosts [APISRV-1].
     pub domain: String,
     /// Connections at once; more wait in the kernel's backlog [LSN-7]. Lowered at start to what the
@@ -130,6 +139,8 @@ impl Default for RouterSettings {
             redirect_https_port: None,
             resolve_external_names: false,
             disable_http2: false,
+            destination_ca: None,
+            reencrypt_sni: false,
             domain: String::new(),
             max_connections: 50_000,
             fit_memory: true,

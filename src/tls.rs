@@ -1,5 +1,7 @@
-//! L3: TLS: key material, certificates by SNI, server configurations, minting.
+//! L3: TLS: key material, certificates by SNI, server configurations, pods' certificates, minting.
 
+pub mod anchors;
+pub mod client;
 pub mod keys;
 pub mod mint;
 pub mod pem;

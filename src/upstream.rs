@@ -2,8 +2,10 @@
 
 pub mod alarm;
 pub mod body;
+pub mod dial;
 pub mod gate;
 pub mod h1;
 pub mod h2;
 pub mod peer;
 pub mod pool;
+pub mod secure;

@@ -195,6 +195,8 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     set(&mut settings.max_connections_per_source, args.max_connections_per_source);
     settings.dns = args.dns.or(settings.dns);
     settings.default_cert = default_cert.or(settings.default_cert);
+    settings.destination_ca = args.default_destination_ca.or(settings.destination_ca);
+    settings.reencrypt_sni |= args.reencrypt_sni;
     settings.redirect_https_port = args.redirect_https_port.or(settings.redirect_https_port);
     settings.admin_allow.extend(args.admin_allow);
     settings.proxy_protocol |= args.proxy_protocol;

@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{finding, policy::annotation};
+use super::{finding, policy::annotation, trust::Policies};
 use crate::{
     balance::{Algorithm, Balancer, Defaults, endpoint_weights},
     model::{
@@ -23,6 +23,7 @@ use crate::{
     settings::RouterSettings,
     snapshot::{Backend, Server},
     stats::UpstreamStats,
+    tls::{anchors::Anchors, client::{Policy, Trust}},
     upstream::{
         gate::Gate,
         peer::{self, Peer, PeerKey},
@@ -92,6 +93,7 @@ pub(super) struct Backends {
 struct Found {
     address: SocketAddr,
     protocol: peer::Protocol,
+    tls: Option<Arc<Policy>>,
     pod: Arc<str>,
     idled: bool,
 }
@@ -137,16 +139,20 @@ impl Backends {
         route: &Stored<Route>,
         termination: Termination,
         zone: &Zone,
+        policies: &mut Policies,
         findings: &mut Vec<Finding>,
     ) -> Arc<Backend> {
         // By name: of a service listed twice the last weight counts, and services are in
         // alphabetical order [W-6].
         let targets: BTreeMap<&str, u16> =
             targets(route).map(|(name, weight)| (name, clamp(weight))).collect();
-        let services: Vec<(&str, u16, Vec<Found>)> = targets
+        let mut services: Vec<(&str, u16, Vec<Found>)> = targets
             .into_iter()
             .map(|(name, weight)| (name, weight, self.endpoints(route, name, zone, findings)))
             .collect();
+        if termination == Termination::Reencrypt {
+            reencrypt(route, &mut services, policies);
+        }
         let counts: Vec<(u16, usize)> =
             services.iter().map(|(_, weight, found)| (*weight, found.len())).collect();
         let weights = endpoint_weights(&counts);
@@ -164,9 +170,11 @@ impl Backends {
         for ((service, _, found), weight) in services.into_iter().zip(weights) {
             let service: Arc<str> = service.into();
             check &= !found.iter().any(|found| found.idled);
-            for Found { address, protocol, pod, .. } in found {
-                let peer = self.peer(PeerKey { address, protocol, pod: Arc::clone(&pod) });
-                let id = (Arc::clone(&service), peer.key.clone());
+            for Found { address, protocol, tls, pod, .. } in found {
+                let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
+                let peer = self.peer(PeerKey { tls, ..key.clone() });
+                // Whoever is trusted now, it is the same pod.
+                let id = (Arc::clone(&service), key);
                 let mut server =
                     kept.servers.remove(&id).unwrap_or_else(|| KeptServer::new(self.workers));
                 let (stats, gate) = (Arc::clone(&server.stats), server.gate(cap));
@@ -254,6 +262,7 @@ impl Backends {
             found.extend(ports.map(|port| Found {
                 address: SocketAddr::new(endpoint.address, port.number),
                 protocol: protocol_of(port),
+                tls: None,
                 pod: endpoint.pod.clone().unwrap_or_default(),
                 idled: false,
             }));
@@ -271,8 +280,33 @@ fn idled(entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
     let address = |number| Some(SocketAddr::new(*entry.vips.first()?, number));
     ports
         .filter_map(|port| Some((address(port.number)?, protocol_of(port))))
-        .map(|(address, protocol)| Found { address, protocol, pod: "".into(), idled: true })
+        .map(|(address, protocol)| {
+            let (tls, pod) = (None, "".into());
+            Found { address, protocol, tls, pod, idled: true }
+        })
         .collect()
+}
+
+/// Endpoints of a reencrypt route are spoken to over TLS, by a policy for each service [REENC-2];
+/// appProtocol has no say then [ALPN-4]. Where there can be no TLS there is no endpoint.
+fn reencrypt(
+    route: &Stored<Route>,
+    services: &mut [(&str, u16, Vec<Found>)],
+    policies: &mut Policies,
+) {
+    // One that cannot be understood was refused before, and lets nobody pass.
+    let nobody = |_refused| Trust::Chain(Arc::new(Anchors::default()));
+    let trust = policies.trust(route).unwrap_or_else(nobody);
+    for (service, _, found) in services {
+        let Some(policy) = policies.policy(&trust, &route.key.namespace, service) else {
+            found.clear();
+            continue;
+        };
+        for found in found {
+            found.protocol = peer::Protocol::default();
+            found.tls = Some(Arc::clone(&policy));
+        }
+    }
 }
 
 /// [ALPN-4].

@@ -83,6 +83,7 @@ mod tests {
         let key = PeerKey {
             address: ([10, 0, 0, 1], 80).into(),
             protocol: Protocol::Http1,
+            tls: None,
             pod: "".into(),
         };
         let peer = Arc::new(Peer::new(key));

@@ -46,6 +46,10 @@ pub struct WorkerCounters {
     pub handshakes: Counter,
     /// TLS handshakes that had to wait for their turn.
     pub handshakes_waited: Counter,
+    /// TLS handshakes with pods that failed for the pod's certificate [REENC-4].
+    pub pod_certificates_refused: Counter,
+    /// TLS handshakes with pods that failed otherwise.
+    pub pod_handshakes_failed: Counter,
     /// Idle client connections that were parked.
     pub parked: Counter,
     /// Idle upstream connections in the pool were full and one was closed.
@@ -68,6 +72,8 @@ impl Default for WorkerCounters {
             source_limited: Counter::default(),
             handshakes: Counter::default(),
             handshakes_waited: Counter::default(),
+            pod_certificates_refused: Counter::default(),
+            pod_handshakes_failed: Counter::default(),
             parked: Counter::default(),
             pool_evicted: Counter::default(),
             http2_exceeded: std::array::from_fn(|_| Counter::default()),

@@ -219,6 +219,16 @@ impl Scrape {
                 workers.sum(|cell| &cell.handshakes),
             ),
             (
+                "wharf_pod_certificates_refused",
+                "TLS handshakes with pods that failed for the pod's certificate.",
+                workers.sum(|cell| &cell.pod_certificates_refused),
+            ),
+            (
+                "wharf_pod_handshakes_failed",
+                "TLS handshakes with pods that failed otherwise.",
+                workers.sum(|cell| &cell.pod_handshakes_failed),
+            ),
+            (
                 "wharf_pool_evicted",
                 "Idle pod connections closed for room.",
                 workers.sum(|cell| &cell.pool_evicted),

@@ -16,7 +16,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::body::RequestBody;
+use super::{body::RequestBody, dial::DialError};
 use crate::{
     net::{connect, flat::FlatStream},
     task,
@@ -68,41 +68,6 @@ const MAX_HEADERS: usize = 101;
 
 /// Most bytes buffered in one direction of a connection; see that of client connections.
 const MAX_BUFFER: usize = 48 * 1024;
-
-/// Why a pod could not be reached.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// The kernel refused or failed.
-    #[error("connecting failed")]
-    Connect(#[source] io::Error),
-    /// No answer within the connect timeout.
-    #[error("connecting took too long")]
-    Timeout,
-    /// It does not speak HTTP/2.
-    #[error("the pod does not speak HTTP/2")]
-    Preface(#[source] h2::Error),
-}
-
-impl DialError {
-    /// The kind that stands for it where it is shared.
-    #[must_use]
-    pub fn kind(&self) -> io::ErrorKind {
-        match self {
-            Self::Connect(error) => error.kind(),
-            Self::Timeout => io::ErrorKind::TimedOut,
-            Self::Preface(_) => io::ErrorKind::InvalidData,
-        }
-    }
-}
-
-impl From<io::Error> for DialError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::Timeout,
-            _ => Self::Connect(error),
-        }
-    }
-}
 
 /// Connects to `address` within `limit`.
 ///

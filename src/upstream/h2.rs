@@ -23,12 +23,13 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Ping, PingPong, client};
+use http::uri::Scheme;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Notify,
 };
 
-use super::h1::DialError;
+use super::dial::DialError;
 use crate::task;
 
 /// Bytes that a pod may send ahead on a stream, and on all streams of a connection.
@@ -54,6 +55,7 @@ const UNKNOWN: usize = usize::MAX - 1;
 /// A connection to a pod.
 #[derive(Debug)]
 pub struct Connection {
+    scheme: Scheme,
     sender: RefCell<client::SendRequest<Bytes>>,
     state: Rc<State>,
     active: Cell<usize>,
@@ -77,11 +79,16 @@ impl State {
     }
 }
 
-/// Starts HTTP/2 over `stream` and waits for the pod's SETTINGS, at most for `limit`.
+/// Starts HTTP/2 over `stream` and waits for the pod's SETTINGS, at most for `limit`. `scheme` is that
+/// of every request on it: https over TLS (RFC 9113 8.3.1).
 ///
 /// # Errors
 /// [`DialError::Preface`] when the pod does not speak HTTP/2, `Timeout` when it says nothing.
-pub async fn start<S>(stream: S, limit: Duration) -> Result<Rc<Connection>, DialError>
+pub async fn start<S>(
+    stream: S,
+    scheme: Scheme,
+    limit: Duration,
+) -> Result<Rc<Connection>, DialError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -121,6 +128,7 @@ where
     }
     let now = Instant::now();
     Ok(Rc::new(Connection {
+        scheme,
         sender: RefCell::new(sender),
         state,
         active: Cell::new(0),

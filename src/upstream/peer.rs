@@ -4,12 +4,19 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
-use crate::stats::{Counter, Gauge};
+use super::secure::Secure;
+use crate::{
+    stats::{Counter, Gauge},
+    tls::client::Policy,
+};
 
-/// What a pod is spoken to in.
+/// What a pod is spoken to in without TLS; over TLS it chooses by ALPN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -35,10 +42,13 @@ impl Protocol {
 pub struct PeerKey {
     /// Address and port.
     pub address: SocketAddr,
-    /// What it speaks.
+    /// What it speaks, where TLS does not tell.
     pub protocol: Protocol,
+    /// How TLS is spoken with it; plain when absent. Routes that trust other authorities never share
+    /// its connections.
+    pub tls: Option<Arc<Policy>>,
     /// Pod, so that a reused address is not taken for the old pod (F-11).
-    pub pod: std::sync::Arc<str>,
+    pub pod: Arc<str>,
 }
 
 /// One address that is dialled, with its health and load.
@@ -48,6 +58,8 @@ pub struct Peer {
     pub id: u64,
     /// Identity.
     pub key: PeerKey,
+    /// TLS with it, if its key has a policy.
+    pub tls: Option<Box<Secure>>,
     /// Requests and tunnels in flight, over all routes and workers.
     pub in_flight: Gauge,
     /// Failed checks, written by `probe` alone.
@@ -63,6 +75,7 @@ impl Peer {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             id: NEXT.fetch_add(1, Relaxed),
+            tls: key.tls.as_deref().map(|policy| Box::new(Secure::new(policy))),
             key,
             in_flight: Gauge::default(),
             check_failures: Counter::default(),

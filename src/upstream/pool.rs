@@ -6,6 +6,7 @@
 //! Always holds: at most [`Limits::total`] connections wait without a request, and none that is older
 //! than its limits or whose peer has departed is given out.
 
+mod chosen;
 mod dialling;
 
 use std::{
@@ -16,10 +17,13 @@ use std::{
 };
 
 use hashbrown::HashMap;
+use http::uri::Scheme;
 
+pub use self::chosen::Reached;
 use self::dialling::{Dialling, Outcome};
 use super::{
-    h1::{DialError, Sender},
+    dial::{self, DialError},
+    h1::Sender,
     h2::{self, Lease},
     peer::Peer,
 };
@@ -58,6 +62,12 @@ struct Shared {
     peer: Arc<Peer>,
     connections: Vec<Rc<h2::Connection>>,
     dialling: Option<Rc<Dialling>>,
+}
+
+impl Shared {
+    fn new(peer: &Arc<Peer>) -> Self {
+        Self { peer: Arc::clone(peer), connections: Vec::new(), dialling: None }
+    }
 }
 
 type ById<T> = RefCell<HashMap<u64, T, foldhash::fast::RandomState>>;
@@ -147,24 +157,20 @@ impl Pool {
         loop {
             match self.find(peer, Instant::now()) {
                 Found::Lease(lease) => return Ok(lease),
-                Found::Wait(dialling) => {
-                    let outcome = tokio::time::timeout_at(end, dialling.ended()).await;
-                    if let Outcome::Failed(kind) = outcome.map_err(|_late| DialError::Timeout)? {
-                        return Err(std::io::Error::from(kind).into());
-                    }
+                Found::Wait(dialling) => wait(&dialling, end).await?,
+                Found::Dial(dialling) => {
+                    let begun = dialling.guard();
+                    let lease = self.dial(peer, end).await;
+                    begun.end(&lease);
+                    return lease;
                 },
-                Found::Dial(dialling) => return self.dial(peer, &dialling, limit).await,
             }
         }
     }
 
     fn find(&self, peer: &Arc<Peer>, now: Instant) -> Found {
         let mut shared = self.shared.borrow_mut();
-        let shared = shared.entry(peer.id).or_insert_with(|| Shared {
-            peer: Arc::clone(peer),
-            connections: Vec::new(),
-            dialling: None,
-        });
+        let shared = shared.entry(peer.id).or_insert_with(|| Shared::new(peer));
         shared.connections.retain(|connection| self.serves(connection, now));
         if let Some(lease) = shared.connections.iter().find_map(h2::Connection::lease) {
             return Found::Lease(lease);
@@ -185,40 +191,27 @@ impl Pool {
                 .is_none_or(|since| now.saturating_duration_since(since) <= self.limits.idle)
     }
 
-    async fn dial(
+    async fn dial(&self, peer: &Arc<Peer>, end: tokio::time::Instant) -> Result<Lease, DialError> {
+        let stream = connect::tcp(peer.key.address, dial::left(end)).await?;
+        let connection = h2::start(stream, Scheme::HTTP, dial::left(end)).await?;
+        self.share(peer, connection)
+    }
+
+    /// The first stream of a new connection, which is kept for others if there is room.
+    fn share(
         &self,
         peer: &Arc<Peer>,
-        dialling: &Rc<Dialling>,
-        limit: Duration,
+        connection: Rc<h2::Connection>,
     ) -> Result<Lease, DialError> {
-        let abandoned = dialling.guard();
-        let start = async {
-            let stream = connect::tcp(peer.key.address, limit).await?;
-            h2::start(stream, limit).await
-        };
-        let connection = match start.await {
-            Ok(connection) => connection,
-            Err(error) => {
-                abandoned.failed(error.kind());
-                return Err(error);
-            },
-        };
+        // A limit of no stream at all is a refusal.
         let lease = connection.lease().ok_or_else(|| {
-            // A limit of no stream at all.
             DialError::Connect(std::io::ErrorKind::ConnectionRefused.into())
-        });
-        if lease.is_ok()
-            && !peer.is_departed()
-            && self.idle() < self.limits.total
-            && let Some(shared) = self.shared.borrow_mut().get_mut(&peer.id)
-        {
-            shared.connections.push(connection);
+        })?;
+        if !peer.is_departed() && self.idle() < self.limits.total {
+            let mut shared = self.shared.borrow_mut();
+            shared.entry(peer.id).or_insert_with(|| Shared::new(peer)).connections.push(connection);
         }
-        match &lease {
-            Ok(_) => abandoned.done(),
-            Err(error) => abandoned.failed(error.kind()),
-        }
-        lease
+        Ok(lease)
     }
 
     /// Closes what is too old, closed by its pod, or left by a departed peer. Called once a second and
@@ -263,6 +256,15 @@ impl Pool {
     #[must_use]
     pub fn shared(&self) -> usize {
         self.shared.borrow().values().map(|shared| shared.connections.len()).sum()
+    }
+}
+
+/// Waits for another request's connection, and shares its failure.
+async fn wait(dialling: &Dialling, end: tokio::time::Instant) -> Result<(), DialError> {
+    let outcome = tokio::time::timeout_at(end, dialling.ended()).await;
+    match outcome.map_err(|_late| DialError::Timeout)? {
+        Outcome::Failed(cause) => Err(DialError::Shared(cause)),
+        Outcome::Running | Outcome::Ended => Ok(()),
     }
 }
 

@@ -224,6 +224,24 @@ codes! {
          Effect: at start the router does not come up. While it runs, the last valid page keeps \
          being sent.\n\n\
          Mend the file at the line named. `curl -si` against a router prints its page in this form.";
+    /// The service CA of reencrypt routes.
+    BAD_SERVICE_CA = 1100, "the CA of pods' certificates cannot be used",
+        "Pods of `reencrypt` routes without a `destinationCACertificate` are verified against the \
+         file of `DEFAULT_DESTINATION_CA_PATH` or `--default-destination-ca`, or against the service \
+         account's `service-ca.crt`. That file cannot be read, or holds no PEM certificate.\n\n\
+         Effect: the certificates that it last held stay in force. If there were none, no pod of \
+         such a route passes, and its clients get 503 (`tls_verify_failed`).\n\n\
+         Put the PEM certificate of the authority there that has signed the pods' certificates. The \
+         file is read again when it changes.";
+    /// A destination CA that is not PEM.
+    BAD_DESTINATION_CA = 1101, "the destination CA of a route cannot be read",
+        "`spec.tls.destinationCACertificate` says whose certificates the pods of a `reencrypt` route \
+         may show. It holds no PEM certificate, or one that cannot be read.\n\n\
+         Effect: the route is not admitted. No earlier version stands in for it: what the field was \
+         to trust is not known.\n\n\
+         Put one or more PEM certificates there: the authority that has signed the pods' \
+         certificates, up to its root, or the pod's own certificate if that signs itself. Without \
+         the field the router's own CA counts.";
     /// A field that the API does not have.
     UNKNOWN_FIELD = 2001, "a field is unknown",
         "The API has no field of this name here, so it has no effect. Names are case-sensitive.\n\n\
@@ -284,6 +302,15 @@ codes! {
         "OpenShift's router knows the annotation or field, and so does wharf, but it has no effect \
          in this version. The route is served without it. docs/compatibility.md lists what is \
          built and what is planned.";
+    /// Reencrypt without a CA.
+    PODS_NOT_VERIFIED = 2100, "the pods of a reencrypt route are not verified",
+        "A `reencrypt` route speaks TLS with its pods, but names no `destinationCACertificate`, and \
+         the router has no CA of its own for pods. As in OpenShift, any certificate is accepted \
+         then.\n\n\
+         Effect: the route is served. Who can answer at a pod's address can read and change what is \
+         sent there.\n\n\
+         Set `spec.tls.destinationCACertificate`, or start the router with \
+         `--default-destination-ca PEM` or DEFAULT_DESTINATION_CA_PATH.";
 }
 
 #[cfg(test)]

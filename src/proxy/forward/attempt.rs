@@ -20,9 +20,15 @@ use crate::{
     snapshot::CompiledRoute,
     upstream::{
         body::{PodBody, Progress},
-        h1::{self, DialError, Sender},
-        h2::stream::{self, StreamError},
+        dial::{Cause, DialError},
+        h1::{self, Sender},
+        h2::{
+            Lease,
+            stream::{self, StreamError},
+        },
         peer::{Peer, Protocol},
+        pool::Reached,
+        secure::{Offer, Secure},
     },
 };
 
@@ -52,16 +58,23 @@ pub(super) async fn attempt(
 ) -> Result<Answer, Failure> {
     let peer = &route.backend.servers[index].peer;
     let limit = route.policy.server_timeout;
-    match peer.key.protocol {
-        Protocol::Http1 => over_http1(exchange, peer, limit, outgoing, fresh_only).await,
-        // Boxed, so that a request over HTTP/1 does not carry what this one needs.
-        Protocol::Http2 => Box::pin(over_http2(exchange, peer, limit, outgoing)).await,
+    // Boxed but for the first, so that a request over plain HTTP/1 does not carry what these need.
+    match (&peer.tls, peer.key.protocol) {
+        (None, Protocol::Http1) => over_http1(exchange, peer, limit, outgoing, fresh_only).await,
+        (None, Protocol::Http2) => Box::pin(over_http2(exchange, peer, limit, outgoing)).await,
+        (Some(secure), _) => {
+            Box::pin(over_tls(exchange, peer, secure, limit, outgoing, fresh_only)).await
+        },
     }
 }
 
 /// An idle connection is for requests that may be repeated, or that are not the first of their
 /// client connection (decisions 12); after a reused connection has failed this request, only a new
 /// one will do.
+fn may_reuse(exchange: &Exchange, outgoing: &Outgoing, fresh_only: bool) -> bool {
+    !fresh_only && (outgoing.replayable || exchange.connection.requests.get() > 1)
+}
+
 async fn over_http1(
     exchange: &mut Exchange,
     peer: &Arc<Peer>,
@@ -69,12 +82,11 @@ async fn over_http1(
     outgoing: &mut Outgoing,
     fresh_only: bool,
 ) -> Result<Answer, Failure> {
-    let replayable = outgoing.replayable;
-    let may_reuse = !fresh_only && (replayable || exchange.connection.requests.get() > 1);
+    let may_reuse = may_reuse(exchange, outgoing, fresh_only);
     let worker = &exchange.connection.worker;
     let idle = may_reuse.then(|| worker.pool.take(peer.id, clock::now().into_std())).flatten();
     let reused = idle.is_some();
-    let mut sender = match idle {
+    let sender = match idle {
         Some(sender) => {
             count_reuse(exchange);
             sender
@@ -92,7 +104,18 @@ async fn over_http1(
             }
         },
     };
-    let kept = reused && replayable;
+    exchange_http1(exchange, sender, reused, limit, outgoing).await
+}
+
+/// The request over a connection of HTTP/1.
+async fn exchange_http1(
+    exchange: &mut Exchange,
+    mut sender: Sender,
+    reused: bool,
+    limit: Duration,
+    outgoing: &mut Outgoing,
+) -> Result<Answer, Failure> {
+    let kept = reused && outgoing.replayable;
     let sent = exchange.elapsed();
     let outcome =
         within(limit, &exchange.progress, &mut exchange.alarm, sender.send(outgoing.lend(kept)))
@@ -118,6 +141,35 @@ async fn over_http1(
     }
 }
 
+/// Over TLS the pod says which of the two it is. HTTP/2 carries no upgrade of HTTP/1, so a request
+/// for one asks for a connection that does (spec/route.md 26.2).
+async fn over_tls(
+    exchange: &mut Exchange,
+    peer: &Arc<Peer>,
+    secure: &Secure,
+    limit: Duration,
+    outgoing: &mut Outgoing,
+    fresh_only: bool,
+) -> Result<Answer, Failure> {
+    let start = exchange.elapsed();
+    let may_reuse = may_reuse(exchange, outgoing, fresh_only);
+    let offer = if outgoing.upgrades { Offer::Http1 } else { Offer::All };
+    let worker = &exchange.connection.worker;
+    let connect = worker.settings.timeouts.connect;
+    match worker.pool.reach(peer, secure, offer, may_reuse, connect).await {
+        Ok(Reached::Http1 { sender, reused }) => {
+            if reused {
+                count_reuse(exchange);
+            } else {
+                count_connect(exchange, start);
+            }
+            exchange_http1(exchange, sender, reused, limit, outgoing).await
+        },
+        Ok(Reached::Http2(lease)) => exchange_http2(exchange, lease, start, limit, outgoing).await,
+        Err(error) => Err(not_reached(exchange, &error)),
+    }
+}
+
 /// A shared connection is for every request: a pod that closes one says which requests it has not
 /// looked at.
 async fn over_http2(
@@ -127,12 +179,21 @@ async fn over_http2(
     outgoing: &mut Outgoing,
 ) -> Result<Answer, Failure> {
     let start = exchange.elapsed();
-    let connection = std::rc::Rc::clone(&exchange.connection);
-    let worker = &connection.worker;
-    let lease = match worker.pool.lease(peer, worker.settings.timeouts.connect).await {
-        Ok(lease) => lease,
-        Err(error) => return Err(not_reached(exchange, &error)),
-    };
+    let worker = &exchange.connection.worker;
+    match worker.pool.lease(peer, worker.settings.timeouts.connect).await {
+        Ok(lease) => exchange_http2(exchange, lease, start, limit, outgoing).await,
+        Err(error) => Err(not_reached(exchange, &error)),
+    }
+}
+
+/// The request over a stream of HTTP/2, for which it has waited since `start`.
+async fn exchange_http2(
+    exchange: &mut Exchange,
+    lease: Lease,
+    start: u32,
+    limit: Duration,
+    outgoing: &mut Outgoing,
+) -> Result<Answer, Failure> {
     if lease.reused {
         count_reuse(exchange);
     } else {
@@ -195,14 +256,19 @@ fn count_response(exchange: &mut Exchange, sent: u32) {
 fn not_reached(exchange: &Exchange, error: &DialError) -> Failure {
     tracing::debug!(%error, source = std::error::Error::source(error), "pod not reached");
     exchange.count(|counters| counters.connection_errors.add(1));
-    let reason = match error {
-        DialError::Preface(_) => Reason::UpstreamInvalid,
-        DialError::Timeout => Reason::ConnectTimeout,
-        DialError::Connect(source) => match source.kind() {
-            io::ErrorKind::AddrNotAvailable => Reason::LocalPorts,
-            io::ErrorKind::InvalidData => Reason::UpstreamInvalid,
-            _ => Reason::ConnectFailed,
-        },
+    let worker = &exchange.connection.worker;
+    let counters = worker.stats.workers.cell(worker.index);
+    match error {
+        DialError::Certificate(_) => counters.pod_certificates_refused.add(1),
+        DialError::Handshake(_) => counters.pod_handshakes_failed.add(1),
+        _ => {},
+    }
+    let reason = match error.cause() {
+        Cause::Preface => Reason::UpstreamInvalid,
+        Cause::Timeout => Reason::ConnectTimeout,
+        Cause::Certificate => Reason::TlsVerifyFailed,
+        Cause::Connect(io::ErrorKind::AddrNotAvailable) => Reason::LocalPorts,
+        Cause::Connect(_) | Cause::Handshake => Reason::ConnectFailed,
     };
     Failure::Elsewhere(reason)
 }

@@ -28,6 +28,8 @@ pub(super) struct Outgoing {
     pub(super) body: RequestBody,
     /// May be sent a second time after it was lost (idempotent, no body, no upgrade).
     pub(super) replayable: bool,
+    /// Asks for another protocol.
+    pub(super) upgrades: bool,
 }
 
 impl Outgoing {
@@ -143,7 +145,7 @@ pub(super) fn prepare(
     *head.uri_mut() = checked.target;
     *head.headers_mut() = parts.headers;
     let kept = KeptFields { text: connection.worker.take_space() };
-    Outgoing { head, kept, lent: false, body, replayable }
+    Outgoing { head, kept, lent: false, body, replayable, upgrades: upgrade.is_some() }
 }
 
 /// RFC 9110 9.2.2.

@@ -68,6 +68,16 @@ pub const ENV: &[Row] = &[
         "the same for requests that match no route, which get the 503 page without it",
         Kind::Text(page_not_found),
     ),
+    row(
+        "DEFAULT_DESTINATION_CA_PATH",
+        "PEM file, the CA of pods of reencrypt routes that name none",
+        Kind::Text(destination_ca),
+    ),
+    row(
+        "WHARF_REENCRYPT_SNI",
+        "tells pods of reencrypt routes the name SERVICE.NAMESPACE.svc",
+        Kind::Bool(|settings, flag| settings.reencrypt_sni = flag),
+    ),
     row("ROUTER_SERVICE_NAME", "name in route status", Kind::Text(router_name)),
     row("ROUTER_SERVICE_NAMESPACE", "required with ROUTER_SERVICE_NAME", Kind::Text(accept)),
     row(
@@ -103,7 +113,7 @@ pub const ENV: &[Row] = &[
     ),
     row(
         "ROUTER_DISABLE_HTTP2",
-        "offers clients no HTTP/2",
+        "offers no HTTP/2, neither to clients nor to pods of reencrypt routes",
         Kind::Bool(|settings, flag| settings.disable_http2 = flag),
     ),
     row("ROUTER_MAX_CONNECTIONS", "connections at once", Kind::Text(max_connections)),
@@ -260,7 +270,6 @@ pub const NOT_YET: &[&str] = &[
     // 17.3
     "ROUTER_INSPECT_DELAY",
     "DEFAULT_CERTIFICATE",
-    "DEFAULT_DESTINATION_CA_PATH",
     "ROUTER_CIPHERS",
     "ROUTER_CIPHERSUITES",
     "ROUTER_CURVES",
@@ -414,6 +423,11 @@ fn page_unavailable(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 fn page_not_found(settings: &mut RouterSettings, value: &str) -> Outcome {
     settings.page_not_found = Some(PathBuf::from(value));
+    Outcome::Used
+}
+
+fn destination_ca(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.destination_ca = Some(PathBuf::from(value));
     Outcome::Used
 }
 

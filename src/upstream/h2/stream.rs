@@ -65,7 +65,7 @@ pub async fn send(
     request: Request<RequestBody>,
 ) -> Result<Response<Body>, StreamError> {
     let (mut parts, mut body) = request.into_parts();
-    to_http2(&mut parts);
+    to_http2(&mut parts, &lease.slot.0.scheme);
     let ended = body.is_end_stream();
     // A clone of its own: a handle takes no second request while its first one waits to be opened.
     let mut sender = lease.slot.0.sender.borrow().clone();
@@ -91,7 +91,7 @@ pub async fn send(
 }
 
 /// From a request of HTTP/1 to one of HTTP/2 (RFC 9113 8.2.2, 8.3.1).
-fn to_http2(parts: &mut http::request::Parts) {
+fn to_http2(parts: &mut http::request::Parts, scheme: &Scheme) {
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         parts.headers.remove(name);
     }
@@ -100,7 +100,7 @@ fn to_http2(parts: &mut http::request::Parts) {
     if let Some(authority) = authority {
         let path = parts.uri.path_and_query().cloned();
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(scheme.clone());
         uri.authority = Some(authority);
         uri.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
         if let Ok(uri) = Uri::from_parts(uri) {

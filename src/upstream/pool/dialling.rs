@@ -3,9 +3,11 @@
 //! Called by `pool`: the first request that finds no free stream dials, the others wait for what comes
 //! of it, so that a burst opens one connection and not one each.
 
-use std::{cell::Cell, io, rc::Rc};
+use std::{cell::Cell, rc::Rc};
 
 use tokio::sync::Notify;
+
+use crate::upstream::dial::{Cause, DialError};
 
 /// One attempt to connect.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub(super) enum Outcome {
     /// There is a connection; or nobody makes one any more, so that a waiter may.
     Ended,
     /// There is none, for this reason.
-    Failed(io::ErrorKind),
+    Failed(Cause),
 }
 
 impl Dialling {
@@ -60,14 +62,12 @@ impl Dialling {
 pub(super) struct Guard(Rc<Dialling>);
 
 impl Guard {
-    /// There is a connection.
-    pub(super) fn done(self) {
-        self.0.end(Outcome::Ended);
-    }
-
-    /// There is none.
-    pub(super) fn failed(self, kind: io::ErrorKind) {
-        self.0.end(Outcome::Failed(kind));
+    /// It ended so.
+    pub(super) fn end<T>(self, result: &Result<T, DialError>) {
+        self.0.end(match result {
+            Ok(_) => Outcome::Ended,
+            Err(error) => Outcome::Failed(error.cause()),
+        });
     }
 }
 

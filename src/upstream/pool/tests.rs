@@ -23,7 +23,7 @@ async fn connection() -> (Sender, DuplexStream) {
 
 fn peer(port: u16) -> Arc<Peer> {
     let address = ([10, 0, 0, 1], port).into();
-    Arc::new(Peer::new(PeerKey { address, protocol: Protocol::Http1, pod: "".into() }))
+    Arc::new(Peer::new(PeerKey { address, protocol: Protocol::Http1, tls: None, pod: "".into() }))
 }
 
 fn run(test: impl AsyncFnOnce()) {
