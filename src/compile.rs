@@ -30,6 +30,7 @@ use crate::{
     },
     routing::{
         admit::{self, Claim, Rules},
+        sni::{self, SniTable},
         table::{Entry, PlainRule, Ports, RouteTable},
     },
     settings::RouterSettings,
@@ -90,6 +91,7 @@ impl Compiler {
             built_at: UNIX_EPOCH,
             table: RouteTable::build(Vec::new()),
             certs: CertStore::default(),
+            passthrough: SniTable::default(),
             zone: Arc::default(),
             routes: Vec::new(),
             checked: Vec::new(),
@@ -134,9 +136,20 @@ impl Compiler {
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
         let certs = self.certificates.store(&routes, self.settings.disable_http2);
         let checked = self.backends.finish();
+        let passthrough = SniTable::build(entries.iter().filter_map(sni_entry).collect());
         let table = RouteTable::build(entries);
         let (generation, built_at) = (self.generation, now);
-        Snapshot { generation, built_at, table, certs, zone, routes, checked, findings }
+        Snapshot {
+            generation,
+            built_at,
+            table,
+            certs,
+            passthrough,
+            zone,
+            routes,
+            checked,
+            findings,
+        }
     }
 
     /// Every route with the spec that counts: a route whose inline certificate is broken keeps its
@@ -196,7 +209,7 @@ impl Compiler {
             path: spec.path.as_str().into(),
             termination,
             insecure: insecure(spec.tls.as_ref()),
-            policy: policy::compile(source, &self.settings),
+            policy: policy::compile(source, termination, &self.settings),
             backend,
         })
     }
@@ -260,10 +273,8 @@ fn judge(candidate: &Candidate, claimed: Admission, findings: &mut Vec<Finding>)
     if let Some(refused) = &candidate.refused {
         return refused.clone();
     }
-    let kind = termination(route.object.spec.tls.as_ref());
-    if matches!(kind, Termination::Reencrypt | Termination::Passthrough) {
-        let word = if kind == Termination::Reencrypt { "reencrypt" } else { "passthrough" };
-        let message = format!("termination {word} is not served by this version of wharf");
+    if termination(route.object.spec.tls.as_ref()) == Termination::Reencrypt {
+        let message = "termination reencrypt is not served by this version of wharf".to_owned();
         let fix = "use edge termination, or none";
         findings.push(finding(route, codes::NOT_ADMITTED, "spec.tls.termination", &message, fix));
         return Admission::Rejected { reason: RejectReason::RouteNotAdmitted, message };
@@ -306,6 +317,17 @@ fn entry(route: &Arc<CompiledRoute>, age_rank: u64) -> Entry<Arc<CompiledRoute>>
         age_rank,
         value: Arc::clone(route),
     }
+}
+
+/// What the TLS port's table of server names says of a route: nothing of one without TLS.
+fn sni_entry(entry: &Entry<Arc<CompiledRoute>>) -> Option<sni::Entry<'_, Arc<CompiledRoute>>> {
+    let value = match entry.value.termination {
+        Termination::None => return None,
+        Termination::Edge | Termination::Reencrypt => None,
+        Termination::Passthrough => Some(Arc::clone(&entry.value)),
+    };
+    let Entry { host, wildcard, age_rank, .. } = entry;
+    Some(sni::Entry { host, wildcard: *wildcard, age_rank: *age_rank, value })
 }
 
 /// The data of a TLS Secret as text.

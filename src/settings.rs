@@ -20,10 +20,10 @@ pub const NO_LIMIT: usize = u32::MAX as usize;
 pub struct RouterSettings {
     /// Manifest files and directories.
     pub manifests: Vec<PathBuf>,
-    /// Plain HTTP listener.
-    pub http: SocketAddr,
-    /// HTTPS listener.
-    pub https: SocketAddr,
+    /// Plain HTTP listeners, at least one [LSN-2].
+    pub http: Vec<SocketAddr>,
+    /// HTTPS listeners, at least one.
+    pub https: Vec<SocketAddr>,
     /// Admin listener: health, metrics, API.
     pub admin: SocketAddr,
     /// Networks that may read all of the admin port when it is not bound to loopback.
@@ -40,6 +40,11 @@ pub struct RouterSettings {
     pub cluster_domain: String,
     /// Name in route status.
     pub router_name: String,
+    /// Balancing of routes that choose none, in HAProxy's words; empty for the default [LB-1].
+    /// ROUTER_LOAD_BALANCE_ALGORITHM.
+    pub balance: String,
+    /// The same for passthrough routes, before `balance`. ROUTER_TCP_BALANCE_SCHEME.
+    pub tcp_balance: String,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -91,8 +96,8 @@ impl Default for RouterSettings {
         let wildcard = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Self {
             manifests: vec![PathBuf::from("routes")],
-            http: SocketAddr::new(wildcard, 80),
-            https: SocketAddr::new(wildcard, 443),
+            http: vec![SocketAddr::new(wildcard, 80)],
+            https: vec![SocketAddr::new(wildcard, 443)],
             admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1936),
             admin_allow: Vec::new(),
             dns: None,
@@ -101,6 +106,8 @@ impl Default for RouterSettings {
             proxy_protocol: false,
             cluster_domain: "cluster.local".to_owned(),
             router_name: "default".to_owned(),
+            balance: String::new(),
+            tcp_balance: String::new(),
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,

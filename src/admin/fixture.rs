@@ -12,7 +12,10 @@ use crate::{
         route::{InsecurePolicy, Route, RouteTarget, RouteTls, Termination},
         status::{Admission, RejectReason},
     },
-    routing::table::{Entry, PlainRule, Ports, RouteTable},
+    routing::{
+        sni::SniTable,
+        table::{Entry, PlainRule, Ports, RouteTable},
+    },
     snapshot::{
         Backend, CompiledRoute, ForwardedPolicy, RoutePolicy, RouteState, Server, Snapshot,
     },
@@ -98,6 +101,7 @@ pub(crate) fn snapshot() -> Snapshot {
         built_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_846_600),
         table: RouteTable::build(vec![entry]),
         certs: CertStore::default(),
+        passthrough: SniTable::default(),
         zone: Arc::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         routes: vec![
             RouteState { source, admission: Admission::Admitted, compiled: Some(compiled) },

@@ -88,7 +88,7 @@ async fn over_http1(
                     count_connect(exchange, start);
                     sender
                 },
-                Err(error) => return Err(not_reached(exchange, &error)),
+                Err(error) => return Err(Failure::Elsewhere(not_reached(exchange, &error))),
             }
         },
     };
@@ -131,7 +131,7 @@ async fn over_http2(
     let worker = &connection.worker;
     let lease = match worker.pool.lease(peer, worker.settings.timeouts.connect).await {
         Ok(lease) => lease,
-        Err(error) => return Err(not_reached(exchange, &error)),
+        Err(error) => return Err(Failure::Elsewhere(not_reached(exchange, &error))),
     };
     if lease.reused {
         count_reuse(exchange);
@@ -176,7 +176,7 @@ fn count_reuse(exchange: &mut Exchange) {
     exchange.record.times.connect = Some(0);
 }
 
-fn count_connect(exchange: &mut Exchange, start: u32) {
+pub(in crate::proxy) fn count_connect(exchange: &mut Exchange, start: u32) {
     let took = exchange.elapsed().saturating_sub(start);
     exchange.record.times.connect = Some(took);
     exchange.count(|counters| {
@@ -192,10 +192,10 @@ fn count_response(exchange: &mut Exchange, sent: u32) {
 }
 
 /// No connection came about, so nothing was sent.
-fn not_reached(exchange: &Exchange, error: &DialError) -> Failure {
+pub(in crate::proxy) fn not_reached(exchange: &Exchange, error: &DialError) -> Reason {
     tracing::debug!(%error, source = std::error::Error::source(error), "pod not reached");
     exchange.count(|counters| counters.connection_errors.add(1));
-    let reason = match error {
+    match error {
         DialError::Preface(_) => Reason::UpstreamInvalid,
         DialError::Timeout => Reason::ConnectTimeout,
         DialError::Connect(source) => match source.kind() {
@@ -203,8 +203,7 @@ fn not_reached(exchange: &Exchange, error: &DialError) -> Failure {
             io::ErrorKind::InvalidData => Reason::UpstreamInvalid,
             _ => Reason::ConnectFailed,
         },
-    };
-    Failure::Elsewhere(reason)
+    }
 }
 
 /// Why a request that was sent has no response.
