@@ -6,7 +6,7 @@
 //! of positive weight is left.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -102,6 +102,9 @@ pub struct Balancer {
     schedule: Box<[usize]>,
     /// Next slot of the cycle; shared by all workers and carried over between snapshots.
     position: Arc<AtomicUsize>,
+    /// A number for each server that stays with it, when [`Algorithm::Source`] is to move as few
+    /// clients as can be; empty otherwise.
+    identities: Box<[u64]>,
 }
 
 impl Balancer {
@@ -122,7 +125,18 @@ impl Balancer {
             sums: sums.collect(),
             schedule: schedule.into(),
             position,
+            identities: Box::default(),
         }
+    }
+
+    /// The same, but [`Algorithm::Source`] hashes consistently, as it does for passthrough: a server
+    /// that comes or goes moves no clients but its own [LB-2]. `identities` are as many as servers;
+    /// see [`identity`].
+    #[must_use]
+    pub fn consistent(mut self, identities: Box<[u64]>) -> Self {
+        debug_assert_eq!(identities.len(), self.weights.len());
+        self.identities = identities;
+        self
     }
 
     /// The algorithm in use.
@@ -163,7 +177,8 @@ impl Balancer {
             Algorithm::Leastconn => self.least_loaded(fit, load),
             Algorithm::Random => self.two_choices(draw, fit, load),
             Algorithm::RoundRobin => self.next_in_turn(fit),
-            Algorithm::Source => self.by_share(draw, fit),
+            Algorithm::Source if self.identities.is_empty() => self.by_share(draw, fit),
+            Algorithm::Source => self.by_rendezvous(draw, fit),
         }
     }
 
@@ -244,6 +259,29 @@ impl Balancer {
         }
         last
     }
+
+    /// The fit server that `point` rates highest. Each rates by itself and its weight alone (weighted
+    /// rendezvous hashing), so the others do not matter.
+    fn by_rendezvous(&self, point: u64, fit: impl Fn(usize) -> bool) -> Option<usize> {
+        let rating = |i: usize| {
+            // 53 bits, all that a float holds, strictly between 0 and 1.
+            let bits = mix(point ^ self.identities[i]) >> 11;
+            #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+            let share = (bits as f64 + 0.5) / (1_u64 << 53) as f64;
+            -f64::from(self.weights[i]) / share.ln()
+        };
+        (0..self.identities.len())
+            .filter(|&i| fit(i))
+            .map(|i| (i, rating(i)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(i, _)| i)
+    }
+}
+
+/// The number that stands for a server in [`Balancer::consistent`]: the same in every replica.
+#[must_use]
+pub fn identity(server: SocketAddr) -> u64 {
+    mix(source_hash(server.ip()) ^ u64::from(server.port()))
 }
 
 /// The number that stands for a client with [`Algorithm::Source`]: the same in every worker and

@@ -59,12 +59,12 @@ struct RouterArgs {
     /// Manifest file or folder, recursive; may be repeated [default: routes, and certs if it exists]
     #[arg(long, value_name = "PATH")]
     manifests: Vec<PathBuf>,
-    /// Plain HTTP listener [default: 0.0.0.0:80]
+    /// Plain HTTP listener; may be repeated [default: 0.0.0.0:80]
     #[arg(long, value_name = "ADDR")]
-    http: Option<SocketAddr>,
-    /// HTTPS listener [default: 0.0.0.0:443]
+    http: Vec<SocketAddr>,
+    /// HTTPS listener; may be repeated [default: 0.0.0.0:443]
     #[arg(long, value_name = "ADDR")]
-    https: Option<SocketAddr>,
+    https: Vec<SocketAddr>,
     /// Health, metrics and API [default: 127.0.0.1:1936]
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,

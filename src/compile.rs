@@ -38,6 +38,7 @@ use crate::{
     routing::{
         admit::{self, Claim, Rules},
         host::rewrite::{Named, Rewriter},
+        sni::{self, SniTable},
         table::{Entry, PlainRule, Ports, RouteTable},
     },
     settings::RouterSettings,
@@ -128,6 +129,7 @@ impl Compiler {
             built_at: UNIX_EPOCH,
             table: RouteTable::build(Vec::new()),
             certs: CertStore::default(),
+            passthrough: SniTable::default(),
             zone: Arc::default(),
             routes: Vec::new(),
             checked: Vec::new(),
@@ -178,10 +180,21 @@ impl Compiler {
         let certs = self.certificates.store(&routes, self.settings.disable_http2);
         let checked = self.backends.finish();
         self.policies.finish();
+        let passthrough = SniTable::build(entries.iter().filter_map(sni_entry).collect());
         let table = RouteTable::build(entries);
         let (generation, built_at) = (self.generation, now);
-        let pages = Arc::clone(&self.pages);
-        Snapshot { generation, built_at, table, certs, zone, routes, checked, pages, findings }
+        Snapshot {
+            generation,
+            built_at,
+            table,
+            certs,
+            passthrough,
+            zone,
+            routes,
+            checked,
+            pages: Arc::clone(&self.pages),
+            findings,
+        }
     }
 
     /// Every route with the spec that counts: a route whose inline certificate is broken keeps its
@@ -239,7 +252,7 @@ impl Compiler {
             path: spec.path.as_str().into(),
             termination,
             insecure: insecure(spec.tls.as_ref()),
-            policy: policy::compile(source, &self.settings),
+            policy: policy::compile(source, termination, &self.settings),
             backend,
         })
     }
@@ -321,14 +334,7 @@ fn judge(
     if let Some(refused) = &candidate.refused {
         return refused.clone();
     }
-    let kind = termination(route.object.spec.tls.as_ref());
-    if kind == Termination::Passthrough {
-        let message = "termination passthrough is not served by this version of wharf".to_owned();
-        let fix = "use edge termination, or none";
-        findings.push(finding(route, codes::NOT_ADMITTED, "spec.tls.termination", &message, fix));
-        return Admission::Rejected { reason: RejectReason::RouteNotAdmitted, message };
-    }
-    if kind == Termination::Reencrypt
+    if termination(route.object.spec.tls.as_ref()) == Termination::Reencrypt
         && let Some(refused) = distrusted(route, policies, findings)
     {
         return refused;
@@ -355,8 +361,10 @@ fn distrusted(
         },
         Err(error) => {
             let message = format!("destinationCACertificate: {error}");
-            let (field, fix) =
-                ("spec.tls.destinationCACertificate", "put PEM certificates there, or leave it out");
+            let (field, fix) = (
+                "spec.tls.destinationCACertificate",
+                "put PEM certificates there, or leave it out",
+            );
             findings.push(finding(route, codes::BAD_DESTINATION_CA, field, &message, fix));
             let reason = RejectReason::ExtendedValidationFailed;
             Some(Admission::Rejected { reason, message })
@@ -399,6 +407,17 @@ fn entry(route: &Arc<CompiledRoute>, age_rank: u64) -> Entry<Arc<CompiledRoute>>
         age_rank,
         value: Arc::clone(route),
     }
+}
+
+/// What the TLS port's table of server names says of a route: nothing of one without TLS.
+fn sni_entry(entry: &Entry<Arc<CompiledRoute>>) -> Option<sni::Entry<'_, Arc<CompiledRoute>>> {
+    let value = match entry.value.termination {
+        Termination::None => return None,
+        Termination::Edge | Termination::Reencrypt => None,
+        Termination::Passthrough => Some(Arc::clone(&entry.value)),
+    };
+    let Entry { host, wildcard, age_rank, .. } = entry;
+    Some(sni::Entry { host, wildcard: *wildcard, age_rank: *age_rank, value })
 }
 
 /// The data of a TLS Secret as text.

@@ -1,6 +1,7 @@
 //! L4: the request path, one file per step.
 //!
-//! `entry` (connection) → on the TLS port `secure` (with `handshake`) → `http1`, behind `gated`, or
+//! `entry` (connection) → on the TLS port `hello`, and then `passthrough`, which ends there, or `secure`
+//! (with `handshake`) → `http1`, behind `gated`, or
 //! `http2` (whose frames `metered` counts and whose requests `streams` runs) → `serve` (order of the
 //! steps) → `request` (checks) → `routing::table` → `select` → `upstream::pool` and a connection of
 //! `upstream` by `forward` → `response` or `upgrade`; `reply` makes the router's own answers; `record`
@@ -14,10 +15,12 @@ pub mod forward;
 pub mod framing;
 pub mod gated;
 pub mod handshake;
+mod hello;
 mod http1;
 mod http2;
 mod isolate;
 mod metered;
+mod passthrough;
 mod queue;
 pub mod record;
 pub mod reply;

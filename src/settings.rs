@@ -26,10 +26,10 @@ pub const SERVICE_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/serv
 pub struct RouterSettings {
     /// Manifest files and directories.
     pub manifests: Vec<PathBuf>,
-    /// Plain HTTP listener.
-    pub http: SocketAddr,
-    /// HTTPS listener.
-    pub https: SocketAddr,
+    /// Plain HTTP listeners, at least one [LSN-2].
+    pub http: Vec<SocketAddr>,
+    /// HTTPS listeners, at least one.
+    pub https: Vec<SocketAddr>,
     /// Admin listener: health, metrics, API.
     pub admin: SocketAddr,
     /// Networks that may read all of the admin port when it is not bound to loopback.
@@ -60,6 +60,11 @@ pub struct RouterSettings {
     /// What becomes of the condition `UnservableInFutureVersions` of admitted routes [STAT-4].
     /// UPGRADE_VALIDATION and DEBUG_UPGRADE_VALIDATION_FORCE_*_CONDITION.
     pub upgrade: UpgradeSettings,
+    /// Balancing of routes that choose none, in HAProxy's words; empty for the default [LB-1].
+    /// ROUTER_LOAD_BALANCE_ALGORITHM.
+    pub balance: String,
+    /// The same for passthrough routes, before `balance`. ROUTER_TCP_BALANCE_SCHEME.
+    pub tcp_balance: String,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -117,8 +122,8 @@ impl Default for RouterSettings {
         let wildcard = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Self {
             manifests: vec![PathBuf::from("routes")],
-            http: SocketAddr::new(wildcard, 80),
-            https: SocketAddr::new(wildcard, 443),
+            http: vec![SocketAddr::new(wildcard, 80)],
+            https: vec![SocketAddr::new(wildcard, 443)],
             admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1936),
             admin_allow: Vec::new(),
             dns: None,
@@ -133,6 +138,8 @@ impl Default for RouterSettings {
             admission: AdmissionSettings::default(),
             update_status: true,
             upgrade: UpgradeSettings::default(),
+            balance: String::new(),
+            tcp_balance: String::new(),
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,

@@ -15,7 +15,7 @@ use crate::{
         route::{InsecurePolicy, Route, Termination},
         status::{Admission, ingress::RouteStatus},
     },
-    routing::table::RouteTable,
+    routing::{sni::SniTable, table::RouteTable},
     stats::UpstreamStats,
     tls::store::CertStore,
     upstream::{gate::Gate, peer::Peer},
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub table: RouteTable<Arc<CompiledRoute>>,
     /// Certificates by SNI.
     pub certs: CertStore,
+    /// Passthrough routes by SNI.
+    pub passthrough: SniTable<Arc<CompiledRoute>>,
     /// The cluster DNS map.
     pub zone: Arc<Zone>,
     /// Every Route object, admitted or not, sorted by namespace and name.

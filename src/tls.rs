@@ -1,7 +1,9 @@
-//! L3: TLS: key material, certificates by SNI, server configurations, pods' certificates, minting.
+//! L3: TLS: names in hellos, key material, certificates by SNI, server configurations, pods'
+//! certificates, minting.
 
 pub mod anchors;
 pub mod client;
+pub mod hello;
 pub mod keys;
 pub mod mint;
 pub mod pem;

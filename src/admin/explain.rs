@@ -130,7 +130,13 @@ struct Target {
 /// Explains `url`, whose scheme is http when it has none.
 pub fn explain(snapshot: &Snapshot, url: &str) -> Result<Explanation, ExplainError> {
     let target = parse(url)?;
-    let found = snapshot.table.lookup(target.tls, target.host.as_bytes(), &target.path);
+    let passed = snapshot
+        .passthrough
+        .lookup(target.host.as_bytes())
+        .filter(|_| target.tls)
+        .map(Lookup::Serve);
+    let found = passed
+        .unwrap_or_else(|| snapshot.table.lookup(target.tls, target.host.as_bytes(), &target.path));
     let (outcome, winner) = match found {
         Lookup::Serve(route) => (Outcome::Serve, Some(route.as_ref())),
         Lookup::Redirect(route) => (Outcome::Redirect, Some(route.as_ref())),
@@ -201,6 +207,9 @@ fn why(outcome: Outcome, winner: Option<&CompiledRoute>, target: &Target) -> Str
     let host = if winner.wildcard { "wildcard covers the host" } else { "host is exact" };
     let path = if winner.path.is_empty() { "it takes every path" } else { "longest path prefix" };
     match outcome {
+        Outcome::Serve if target.tls && winner.termination == Termination::Passthrough => {
+            format!("{host}; termination is passthrough, so the pod gets the TLS stream as it is")
+        },
         Outcome::Redirect => {
             format!(
                 "{host}; {path}; insecureEdgeTerminationPolicy is Redirect, so clients go to https"

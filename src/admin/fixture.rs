@@ -17,7 +17,10 @@ use crate::{
             ingress::{self, Report, RouteStatus, Upgrade},
         },
     },
-    routing::table::{Entry, PlainRule, Ports, RouteTable},
+    routing::{
+        sni::SniTable,
+        table::{Entry, PlainRule, Ports, RouteTable},
+    },
     snapshot::{
         Backend, CompiledRoute, ForwardedPolicy, RoutePolicy, RouteState, Server, Snapshot,
     },
@@ -31,8 +34,12 @@ use crate::{
 const BUILT_AT: i64 = 1_785_846_600;
 
 fn server(address: &str, pod: &str, weight: u16) -> Server {
-    let key =
-        PeerKey { address: address.parse().unwrap(), protocol: Protocol::Http1, tls: None, pod: pod.into() };
+    let key = PeerKey {
+        address: address.parse().unwrap(),
+        protocol: Protocol::Http1,
+        tls: None,
+        pod: pod.into(),
+    };
     Server {
         peer: Arc::new(Peer::new(key)),
         weight,
@@ -109,6 +116,7 @@ pub(crate) fn snapshot() -> Snapshot {
         built_at: SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT_AT.unsigned_abs()),
         table: RouteTable::build(vec![entry]),
         certs: CertStore::default(),
+        passthrough: SniTable::default(),
         zone: Arc::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         routes: vec![
             state(source, Admission::Admitted, Some(compiled)),

@@ -14,10 +14,32 @@ pub fn tcp(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
     listen::tcp(address).map_err(|error| anyhow::anyhow!(listen::bind_help(address, &error)))
 }
 
+/// A TCP listener on each of `addresses` that no runtime knows yet, and where they are.
+///
+/// # Errors
+/// A port cannot be had.
+pub fn tcp_all(
+    addresses: &[SocketAddr],
+) -> anyhow::Result<(Vec<std::net::TcpListener>, Vec<SocketAddr>)> {
+    let mut bound = (Vec::new(), Vec::new());
+    for address in addresses {
+        let listener = tcp(*address)?;
+        bound.1.push(listener.local_addr()?);
+        bound.0.push(listener);
+    }
+    Ok(bound)
+}
+
 /// A TCP listener on `address` for the present runtime.
 ///
 /// # Errors
 /// The port cannot be had.
 pub fn tokio_tcp(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(TcpListener::from_std(tcp(address)?)?)
+}
+
+/// Addresses for people.
+#[must_use]
+pub fn shown(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -40,10 +40,10 @@ use crate::{
 /// A running router.
 #[derive(Debug)]
 pub struct Router {
-    /// Where plain HTTP is served.
-    pub http: SocketAddr,
+    /// Where plain HTTP is served, in the order of the settings.
+    pub http: Vec<SocketAddr>,
     /// Where HTTPS is served.
-    pub https: SocketAddr,
+    pub https: Vec<SocketAddr>,
     /// Where the admin port is.
     pub admin: SocketAddr,
     /// Where DNS is served, if it is.
@@ -69,10 +69,10 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     descriptors::fit(&mut settings);
     memory::fit(&mut settings);
     let settings = Arc::new(settings);
-    let (http, https) = (bind::tcp(settings.http)?, bind::tcp(settings.https)?);
+    let (http, http_at) = bind::tcp_all(&settings.http)?;
+    let (https, https_at) = bind::tcp_all(&settings.https)?;
     let admin = bind::tokio_tcp(settings.admin)?;
-    let (http_at, https_at, admin_at) =
-        (http.local_addr()?, https.local_addr()?, admin.local_addr()?);
+    let admin_at = admin.local_addr()?;
     let mut compiler = compiler(&settings)?;
     let pages = pages::PageFiles::new(&settings).map_err(|finding| anyhow::anyhow!("{finding}"))?;
     compiler.set_pages(pages.pages());
@@ -198,7 +198,8 @@ const KILL: Duration = Duration::from_secs(2);
 pub async fn run(settings: RouterSettings) -> anyhow::Result<std::process::ExitCode> {
     let mut signals = super::signal::Signals::new()?;
     let router = start(settings, Objects::default()).await?;
-    tracing::info!(http = %router.http, https = %router.https, admin = %router.admin, "listening");
+    let (http, https) = (bind::shown(&router.http), bind::shown(&router.https));
+    tracing::info!(%http, %https, admin = %router.admin, "listening");
     signals.stop().await;
     let stop = async {
         router.finish().await;

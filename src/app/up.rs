@@ -104,8 +104,8 @@ fn settings(options: &UpOptions, index: usize) -> RouterSettings {
     manifests.push(options.certs.clone());
     RouterSettings {
         manifests,
-        http: loopback(0),
-        https: loopback(0),
+        http: vec![loopback(0)],
+        https: vec![loopback(0)],
         admin: loopback(ADMIN[index]),
         dns: (index == 0).then(|| loopback(DNS)),
         default_cert: Some(options.certs.join("default.pem")),
@@ -122,6 +122,11 @@ fn settings(options: &UpOptions, index: usize) -> RouterSettings {
         },
         ..defaults
     }
+}
+
+/// The port of a router's only listener of a kind.
+fn port(listeners: &[SocketAddr]) -> u16 {
+    listeners.first().map_or(0, SocketAddr::port)
 }
 
 /// The configuration of the load balancer: what OpenShift sets up on AWS, on loopback.
@@ -142,8 +147,8 @@ fn load_balancer(a: &Router, b: &Router) -> String {
          \"true\"}}\nlisteners:\n  - {{address: \"127.0.0.1:{HTTP}\", protocol: TCP, \
          targetGroup: http}}\n  - {{address: \"127.0.0.1:{HTTPS}\", protocol: TCP, targetGroup: \
          https}}\ntargetGroups:\n{}{}",
-        group("http", [a.http.port(), b.http.port()]),
-        group("https", [a.https.port(), b.https.port()])
+        group("http", [port(&a.http), port(&b.http)]),
+        group("https", [port(&a.https), port(&b.https)])
     )
 }
 

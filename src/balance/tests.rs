@@ -115,6 +115,42 @@ fn random_takes_the_less_loaded_of_two() {
     assert!((150..350).contains(&first), "both draws fall on 0 in a quarter of all cases: {first}");
 }
 
+/// [LB-2]: for passthrough, a server that goes moves its own clients, one that comes takes its share
+/// from all, and the rest stay where they are; shares follow weights.
+#[test]
+fn lb_2_consistent_source_moves_no_more_clients_than_it_must() {
+    let address = |nth: usize| SocketAddr::from(([10, 0, 0, u8::try_from(nth).unwrap()], 8443));
+    let balancer = |servers: &[(usize, u16)]| {
+        let weights: Vec<u16> = servers.iter().map(|(_, weight)| *weight).collect();
+        let identities = servers.iter().map(|(nth, _)| identity(address(*nth))).collect();
+        Balancer::new(Algorithm::Source, &weights, Arc::default()).consistent(identities)
+    };
+    let clients: Vec<u64> =
+        (0..20_000_u32).map(|nth| source_hash(nth.to_be_bytes().into())).collect();
+    let of = |servers: &[(usize, u16)], down: Option<usize>| -> Vec<usize> {
+        let balancer = balancer(servers);
+        let up = |i: usize| Some(servers[i].0) != down;
+        clients.iter().map(|&it| servers[balancer.pick(it, up, |_| 0).unwrap()].0).collect()
+    };
+    let four = [(1, 100), (2, 100), (3, 200), (4, 0)];
+    let before = of(&four, None);
+    let share = |nth| before.iter().filter(|&&it| it == nth).count();
+    for (nth, expected) in [(1, 5000_usize), (2, 5000), (3, 10_000)] {
+        assert!(share(nth).abs_diff(expected) < 300, "{nth}: {}", share(nth));
+    }
+    assert_eq!(share(4), 0, "weight 0");
+    let without = [(3, 200), (1, 100)];
+    for after in [of(&without, None), of(&four, Some(2))] {
+        for (was, is) in before.iter().zip(after) {
+            assert!(*was == is || *was == 2, "{was} {is}");
+        }
+    }
+    let with = of(&[(5, 100), (1, 100), (2, 100), (3, 200)], None);
+    let moved = before.iter().zip(&with).filter(|(was, is)| was != is);
+    assert!(moved.clone().all(|(_, is)| *is == 5));
+    assert!(moved.count().abs_diff(4000) < 300);
+}
+
 #[test]
 fn source_sticks_and_mapped_addresses_count_as_v4() {
     let balancer = balancer(Algorithm::Source, &[1; 9]);

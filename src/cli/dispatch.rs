@@ -183,8 +183,8 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     } else if settings.manifests == RouterSettings::default().manifests {
         settings.manifests.extend(std::fs::exists("certs")?.then(|| PathBuf::from("certs")));
     }
-    set(&mut settings.http, http);
-    set(&mut settings.https, https);
+    set(&mut settings.http, Some(http).filter(|all| !all.is_empty()));
+    set(&mut settings.https, Some(https).filter(|all| !all.is_empty()));
     set(&mut settings.admin, admin);
     set(&mut settings.workers, workers.map(|workers| workers.max(1)));
     set(&mut settings.cluster_domain, args.cluster_domain);

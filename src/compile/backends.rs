@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{finding, policy::annotation, trust::Policies};
 use crate::{
-    balance::{Algorithm, Balancer, Defaults, endpoint_weights},
+    balance::{self, Algorithm, Balancer, Defaults, endpoint_weights},
     model::{
         finding::{Finding, codes},
         grammar,
@@ -23,7 +23,10 @@ use crate::{
     settings::RouterSettings,
     snapshot::{Backend, Server},
     stats::UpstreamStats,
-    tls::{anchors::Anchors, client::{Policy, Trust}},
+    tls::{
+        anchors::Anchors,
+        client::{Policy, Trust},
+    },
     upstream::{
         gate::Gate,
         peer::{self, Peer, PeerKey},
@@ -81,6 +84,7 @@ impl KeptServer {
 pub(super) struct Backends {
     workers: usize,
     allow_loopback: bool,
+    balance: Defaults,
     max_queue: usize,
     peers: HashMap<PeerKey, Arc<Peer>>,
     kept: HashMap<BackendKey, Kept>,
@@ -103,6 +107,10 @@ impl Backends {
         Self {
             workers: settings.workers,
             allow_loopback: settings.allow_loopback_endpoints,
+            balance: Defaults {
+                algorithm: Algorithm::parse(&settings.balance),
+                tcp: Algorithm::parse(&settings.tcp_balance),
+            },
             max_queue: settings.max_queue,
             peers: HashMap::new(),
             kept: HashMap::new(),
@@ -170,6 +178,10 @@ impl Backends {
         for ((service, _, found), weight) in services.into_iter().zip(weights) {
             let service: Arc<str> = service.into();
             check &= !found.iter().any(|found| found.idled);
+            if weight == 0 && termination == Termination::Passthrough {
+                // There are no cookies that could name them [W-5].
+                continue;
+            }
             for Found { address, protocol, tls, pod, .. } in found {
                 let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
                 let peer = self.peer(PeerKey { tls, ..key.clone() });
@@ -190,14 +202,38 @@ impl Backends {
         }
         kept.servers = kept_servers;
         let weights: Vec<u16> = servers.iter().map(|server| server.weight).collect();
-        let balancer =
-            Balancer::new(algorithm(route, &counts), &weights, Arc::clone(&kept.position));
+        let mut balancer = Balancer::new(
+            self.algorithm(route, termination, &counts),
+            &weights,
+            Arc::clone(&kept.position),
+        );
+        if termination == Termination::Passthrough {
+            let identity = |server: &Server| balance::identity(server.peer.key.address);
+            balancer = balancer.consistent(servers.iter().map(identity).collect());
+        }
         let name =
             format!("{}:{}:{}", termination.backend_prefix(), route.key.namespace, route.key.name);
         let stats = Arc::clone(&kept.stats);
         self.next_kept.insert(key, kept);
         let servers = servers.into();
         Arc::new(Backend { name: name.into(), servers, balancer, checked: check, stats })
+    }
+
+    /// [LB-1].
+    fn algorithm(
+        &self,
+        route: &Stored<Route>,
+        termination: Termination,
+        services: &[(u16, usize)],
+    ) -> Algorithm {
+        let weighted = services.iter().filter(|(weight, _)| *weight > 0).count();
+        let wanted = annotation(route, BALANCE).and_then(Algorithm::parse);
+        match termination {
+            Termination::Passthrough => self.balance.for_passthrough(wanted, weighted),
+            Termination::None | Termination::Edge | Termination::Reencrypt => {
+                self.balance.for_http(wanted, weighted)
+            },
+        }
     }
 
     /// What `pod-concurrent-connections` says; zero and less mean no limit [PODC-1].
@@ -324,13 +360,6 @@ fn targets(route: &Stored<Route>) -> impl Iterator<Item = (&str, i32)> {
 
 fn clamp(weight: i32) -> u16 {
     u16::try_from(weight.clamp(0, 256)).unwrap_or(0)
-}
-
-/// [LB-1].
-fn algorithm(route: &Stored<Route>, services: &[(u16, usize)]) -> Algorithm {
-    let weighted = services.iter().filter(|(weight, _)| *weight > 0).count();
-    let wanted = annotation(route, BALANCE).and_then(Algorithm::parse);
-    Defaults::default().for_http(wanted, weighted)
 }
 
 /// TCP, with a number, and the one that `spec.port.targetPort` names by number or name [LB-3, EP-2].

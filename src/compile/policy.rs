@@ -9,7 +9,11 @@ use ipnet::IpNet;
 
 use crate::{
     headers::ForwardedPolicy,
-    model::{grammar, objects::Stored, route::Route},
+    model::{
+        grammar,
+        objects::Stored,
+        route::{Route, Termination},
+    },
     settings::RouterSettings,
     snapshot::RoutePolicy,
 };
@@ -21,11 +25,19 @@ const ALLOW: [&str; 2] =
     ["haproxy.router.openshift.io/ip_allowlist", "haproxy.router.openshift.io/ip_whitelist"];
 
 /// The policy of `route`.
-pub(super) fn compile(route: &Stored<Route>, settings: &RouterSettings) -> RoutePolicy {
+pub(super) fn compile(
+    route: &Stored<Route>,
+    termination: Termination,
+    settings: &RouterSettings,
+) -> RoutePolicy {
     let duration = |name| annotation(route, name).and_then(grammar::parse_duration);
     RoutePolicy {
         server_timeout: duration(TIMEOUT).unwrap_or(settings.timeouts.server),
-        tunnel_timeout: duration(TIMEOUT_TUNNEL).unwrap_or(settings.timeouts.tunnel),
+        // Passthrough is a tunnel from the start, so there `timeout` can mean nothing else
+        // [ANN-TMO-1].
+        tunnel_timeout: duration(TIMEOUT_TUNNEL)
+            .or_else(|| duration(TIMEOUT).filter(|_| termination == Termination::Passthrough))
+            .unwrap_or(settings.timeouts.tunnel),
         forwarded: annotation(route, SET_FORWARDED)
             .and_then(ForwardedPolicy::parse)
             .unwrap_or(ForwardedPolicy::Append),

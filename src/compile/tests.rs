@@ -2,6 +2,7 @@
 //! why, and what outlives a snapshot. Objects are written as manifests.
 
 mod carried;
+mod passthrough;
 mod rules;
 
 use std::fmt::Write as _;
@@ -469,22 +470,19 @@ fn r_12_peers_and_counters_are_carried_over_by_identity() {
 }
 
 /// [CLAIM-12], [CLAIM-17] and decisions 5: the second namespace is refused with a finding and nothing
-/// is compiled for it; a route that cannot be served at all says so.
+/// is compiled for it.
 #[test]
 fn refused_routes_are_known_but_not_compiled() {
     let rival = route("rival", ", to: {name: a}")
         .replace("namespace: app", "namespace: other")
         .replace("rival.example.com", "r.example.com");
-    let tunnel = route("tunnel", ", to: {name: a}, tls: {termination: passthrough}");
     let wild = route("wild", ", to: {name: a}, wildcardPolicy: Subdomain");
-    let text =
-        [service("a", &["10.0.0.1"]), route("r", ", to: {name: a}"), rival, tunnel, wild].concat();
+    let text = [service("a", &["10.0.0.1"]), route("r", ", to: {name: a}"), rival, wild].concat();
     let snapshot = compile(&mut compiler(), &text);
     assert!(state(&snapshot, "r").admission.is_admitted());
     let (reason, message) = rejection(&snapshot, "rival");
     assert_eq!(reason, RejectReason::HostAlreadyClaimed);
     assert!(message.starts_with("a route in another namespace holds r.example.com"), "{message}");
-    assert_eq!(rejection(&snapshot, "tunnel").0, RejectReason::RouteNotAdmitted);
     let wild = rejection(&snapshot, "wild");
     assert_eq!(
         wild,

@@ -16,11 +16,12 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
 
 use super::{
     gated::GateCell,
-    http1, http2,
+    hello, http1, http2, passthrough,
     record::Frontend,
     secure,
     serve::Connection,
@@ -149,7 +150,7 @@ impl Drop for Open {
     }
 }
 
-/// A connection that is ready to be served.
+/// A connection that is ready to be served; what is passed through goes on in a task of its own.
 pub(super) type Serving = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What comes before HTTP: the PROXY header, and TLS or a look at the protocol. `None` when it ended
@@ -180,10 +181,30 @@ async fn connection(
     }
     let about = About { client, port: destination.port(), frontend, http2: false, open };
     if frontend == Frontend::PublicSsl {
-        secure::run(worker, stream, about).await
+        encrypted(worker, stream, about).await
     } else {
         plain(worker, stream, about).await
     }
+}
+
+/// The TLS port: a connection is passed through or its TLS ends here, by the server name and the
+/// snapshot that serves when its ClientHello is complete [LSN-5]. One limit is on the hello and the
+/// handshake together [LSN-4].
+async fn encrypted(worker: Rc<Worker>, stream: TcpStream, about: About) -> Option<Serving> {
+    let deadline = Instant::now() + worker.settings.timeouts.handshake;
+    match tokio::time::timeout_at(deadline, hello::read(&stream)).await {
+        Ok(Ok(hello)) => match hello::passthrough(&worker, &hello) {
+            Some(taken) => {
+                passthrough::run(worker, stream, hello, taken, about).await;
+                return None;
+            },
+            None => return secure::run(worker, stream, hello, deadline, about).await,
+        },
+        Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no ClientHello"),
+        Err(_elapsed) => {},
+    }
+    refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake);
+    None
 }
 
 /// Counts a connection that the router ends for what its client did.
@@ -202,13 +223,15 @@ struct Addresses {
 }
 
 /// Client and destination: the socket's own, or those of the PROXY header, which is then required
-/// [LSN-3].
+/// [LSN-3]. An IPv4 address mapped into IPv6 is written as itself, so that lists, logs and header
+/// fields see one spelling (S-60, F-45).
 async fn addresses(
     worker: &Worker,
     stream: &TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
 ) -> Result<Addresses, ReadError> {
+    let (peer, local) = (canonical(peer), canonical(local));
     if !worker.settings.proxy_protocol {
         return Ok(Addresses { client: peer, destination: local, source: Some(peer.ip()) });
     }
@@ -218,6 +241,11 @@ async fn addresses(
         destination: header.destination.unwrap_or(local),
         source: header.source.map(|source| source.ip()),
     })
+}
+
+/// `address` without a mapping of IPv4 into IPv6, and without a scope.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 async fn plain(worker: Rc<Worker>, mut stream: TcpStream, mut about: About) -> Option<Serving> {

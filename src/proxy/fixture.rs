@@ -19,7 +19,7 @@ use crate::{
         route::{InsecurePolicy, Termination},
     },
     net::timed::PhaseCell,
-    routing::table::RouteTable,
+    routing::{sni::SniTable, table::RouteTable},
     snapshot::{Backend, CompiledRoute, Live, RoutePolicy, Server, Snapshot},
     stats::UpstreamStats,
     tls::store::CertStore,
@@ -36,6 +36,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         built_at: UNIX_EPOCH,
         table: RouteTable::default(),
         certs: CertStore::default(),
+        passthrough: SniTable::default(),
         zone: Arc::default(),
         routes: Vec::new(),
         checked: Vec::new(),
@@ -61,8 +62,12 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
 
 /// A route with one server.
 pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
-    let key =
-        PeerKey { address: ([10, 0, 0, 1], 80).into(), protocol: Protocol::Http1, tls: None, pod: "".into() };
+    let key = PeerKey {
+        address: ([10, 0, 0, 1], 80).into(),
+        protocol: Protocol::Http1,
+        tls: None,
+        pod: "".into(),
+    };
     let server = Server {
         peer: Arc::new(Peer::new(key)),
         weight: 1,

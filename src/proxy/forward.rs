@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
+pub(super) use self::attempt::{count_connect, not_reached};
 use self::{
     attempt::{Answer, Failure, attempt},
     prepare::{Outgoing, prepare},
@@ -20,7 +21,7 @@ use super::{
     framing, queue, reply,
     request::Checked,
     response::{Exchange, ResponseBody},
-    select::{self, MAX_TRIES, Tried},
+    select::{self, Tries},
     upgrade,
 };
 use crate::{
@@ -93,33 +94,14 @@ async fn send_somewhere(
     route: &Arc<CompiledRoute>,
     outgoing: &mut Outgoing,
 ) -> Result<Answer, Reason> {
-    let mut tried = Tried::default();
-    let mut failed = None;
+    let mut tries = Tries::default();
     let mut fresh_only = false;
-    let mut tries = 0;
-    let mut last = None;
     loop {
-        let Some(index) = select::choose(&route.backend, &tried, draw(exchange, &route.backend))
-        else {
-            let reason = failed.unwrap_or_else(|| select::nothing(&route.backend));
-            if tried.is_empty() || tries >= MAX_TRIES {
-                return Err(reason);
-            }
-            let connect = exchange.connection.worker.settings.timeouts.connect;
-            Box::pin(tokio::time::sleep(PAUSE.min(connect))).await;
-            tried.clear();
-            continue;
-        };
-        let elsewhere = last.replace(index).is_some_and(|last| last != index);
-        let place = queue::place(exchange, route, index).await?;
-        exchange.dispatch(route, index);
-        exchange.hold(place);
-        exchange.count(|counters| counters.redispatches.add(u64::from(elsewhere)));
+        let index = dispatch(exchange, route, &mut tries).await?;
         let reason = match attempt(exchange, route, index, outgoing, fresh_only).await {
             Ok(answer) => return Ok(answer),
             Err(Failure::Elsewhere(reason)) => {
-                failed = Some(reason);
-                tried.push(index);
+                tries.exclude(index, reason);
                 reason
             },
             Err(Failure::Anew) => {
@@ -131,13 +113,54 @@ async fn send_somewhere(
                 return Err(reason);
             },
         };
-        tries += 1;
-        if tries >= MAX_TRIES {
-            return Err(reason);
-        }
-        exchange.record.retries = exchange.record.retries.saturating_add(1);
-        exchange.count(|counters| counters.retries.add(1));
+        again(exchange, &mut tries, reason)?;
     }
+}
+
+/// Gives what is to be sent to the next server: another one at once if there is one, else the same ones
+/// again after a pause (quirk 29).
+///
+/// # Errors
+/// When no server can be had.
+pub(super) async fn dispatch(
+    exchange: &mut Exchange,
+    route: &Arc<CompiledRoute>,
+    tries: &mut Tries,
+) -> Result<usize, Reason> {
+    loop {
+        let draw = draw(exchange, &route.backend);
+        if let Some(index) = select::choose(&route.backend, &tries.tried, draw) {
+            let elsewhere = tries.last.replace(index).is_some_and(|last| last != index);
+            let place = queue::place(exchange, route, index).await?;
+            exchange.dispatch(route, index);
+            exchange.hold(place);
+            exchange.count(|counters| counters.redispatches.add(u64::from(elsewhere)));
+            return Ok(index);
+        }
+        if tries.tried.is_empty() {
+            return Err(tries.failed.unwrap_or_else(|| select::nothing(&route.backend)));
+        }
+        let connect = exchange.connection.worker.settings.timeouts.connect;
+        Box::pin(tokio::time::sleep(PAUSE.min(connect))).await;
+        tries.tried.clear();
+    }
+}
+
+/// Counts one more try after one that ended with `reason`.
+///
+/// # Errors
+/// When there were as many as there may be.
+pub(super) fn again(
+    exchange: &mut Exchange,
+    tries: &mut Tries,
+    reason: Reason,
+) -> Result<(), Reason> {
+    if !tries.another() {
+        return Err(reason);
+    }
+    exchange.record.retries = exchange.record.retries.saturating_add(1);
+    exchange.count(|counters| counters.retries.add(1));
+    Ok(())
 }
 
 /// What the balancer chooses by: the client's address for `source`, else a fresh random number.

@@ -64,9 +64,11 @@ pub struct Times {
     pub total: u32,
 }
 
-/// One request.
+/// One request, or one connection that was passed through.
 #[derive(Debug)]
 pub struct AccessRecord {
+    /// It is a connection: there is no version, method, target and status, and `host` is its SNI.
+    pub passthrough: bool,
     /// When the head was complete.
     pub at: SystemTime,
     /// The client, from the PROXY header if there was one.
@@ -77,7 +79,7 @@ pub struct AccessRecord {
     pub version: Version,
     /// Method.
     pub method: Method,
-    /// Host as received.
+    /// Host as received; of a connection that is passed through, its server name.
     pub host: Option<HeaderValue>,
     /// Request target.
     pub target: Uri,
@@ -111,6 +113,7 @@ impl Default for AccessRecord {
     /// A record that says nothing yet.
     fn default() -> Self {
         Self {
+            passthrough: false,
             at: SystemTime::UNIX_EPOCH,
             client: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
             frontend: Frontend::Public,

@@ -171,18 +171,23 @@ impl Exchange {
             if self.record.status == 0 {
                 self.record.status = super::reply::status(Reason::Internal).as_u16();
             }
-        } else if self.record.status == 0 && self.record.reason.is_none() {
+        } else if self.record.status == 0
+            && self.record.reason.is_none()
+            && !self.record.passthrough
+        {
             self.answered(Reason::ClientClosed);
         }
         let worker = &self.connection.worker;
         worker.end_request();
         let (bytes_in, bytes_out) = (self.record.bytes_in, self.record.bytes_out);
+        // What was passed through had no requests and responses that could be seen.
+        let seen = u64::from(!self.record.passthrough);
         let class = response_class(self.record.status);
         let frontend = worker.stats.frontend(self.record.frontend, worker.index);
-        frontend.requests.add(1);
+        frontend.requests.add(seen);
         frontend.bytes_in.add(bytes_in);
         frontend.bytes_out.add(bytes_out);
-        frontend.responses[class].add(1);
+        frontend.responses[class].add(seen);
         if let Some(reason) = self.record.reason {
             worker.stats.count_reason(worker.index, reason);
         }
@@ -190,7 +195,7 @@ impl Exchange {
             counters.requests.add(1);
             counters.bytes_in.add(bytes_in);
             counters.bytes_out.add(bytes_out);
-            counters.responses[class].add(1);
+            counters.responses[class].add(seen);
         });
         self.connection.phase.end();
     }

@@ -1,30 +1,33 @@
-//! A connection to the TLS port: ClientHello, certificate, handshake, and then the HTTP engine.
+//! A connection to the TLS port whose TLS ends here: certificate, handshake, and then the HTTP engine.
 //!
-//! Called by `entry` behind the PROXY header. Always holds: the whole handshake has one limit, and what
+//! Called by `entry` with the ClientHello. Always holds: the whole handshake has one limit, and what
 //! it decides by is the snapshot that serves when its ClientHello is complete.
 
 use std::{io, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio::{net::TcpStream, time::Instant};
+use tokio_rustls::server::TlsStream;
 
 use super::{
     entry::{About, Serving, refused, reset_on_close, serve},
+    hello,
     record::Frontend,
     worker::Worker,
 };
 use crate::model::reason::Reason;
 
-/// The TLS handshake: the certificate is chosen by SNI from the snapshot that serves now, and stays
+/// The TLS handshake with a client that has `said` its ClientHello: the certificate is chosen by SNI from the snapshot that serves now, and stays
 /// with the connection [CERT-7].
 pub(super) async fn run(
     worker: Rc<Worker>,
     stream: TcpStream,
+    said: Bytes,
+    deadline: Instant,
     mut about: About,
 ) -> Option<Serving> {
     let handshake = async {
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let start = hello::accept(stream, said).await?;
         let (config, has_sni) = {
             let hello = start.client_hello();
             let sni = hello.server_name().map(str::to_ascii_lowercase);
@@ -38,8 +41,7 @@ pub(super) async fn run(
         // Boxed, since it is large and handed on several times.
         Ok::<_, io::Error>((Box::new(worker.handshakes.take(waited, answer).await?), has_sni))
     };
-    let limit = worker.settings.timeouts.handshake;
-    match tokio::time::timeout(limit, handshake).await {
+    match tokio::time::timeout_at(deadline, handshake).await {
         Ok(Ok((stream, has_sni))) => {
             worker.stats.workers.cell(worker.index).handshakes.add(1);
             about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };

@@ -41,6 +41,32 @@ impl Tried {
     }
 }
 
+/// The tries of one request, or of one connection that is passed through.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    /// The servers that failed in this round.
+    pub(super) tried: Tried,
+    /// Why the last of them did.
+    pub(super) failed: Option<Reason>,
+    /// The server that was tried last.
+    pub(super) last: Option<usize>,
+    count: usize,
+}
+
+impl Tries {
+    /// Server `index` took nothing: another one is to be tried.
+    pub(super) fn exclude(&mut self, index: usize, reason: Reason) {
+        self.failed = Some(reason);
+        self.tried.push(index);
+    }
+
+    /// True when there may be one more try after one that ended with nothing.
+    pub(super) const fn another(&mut self) -> bool {
+        self.count += 1;
+        self.count < MAX_TRIES
+    }
+}
+
 /// A server that is up, has weight, and was not tried in this round.
 #[must_use]
 pub fn choose(backend: &Backend, tried: &Tried, draw: u64) -> Option<usize> {

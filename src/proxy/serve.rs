@@ -154,7 +154,7 @@ async fn handle(
 pub struct Denied;
 
 /// [IPL-6]: the socket's peer or the PROXY header's source, never a request header.
-fn may_use(route: &CompiledRoute, connection: &Connection) -> bool {
+pub(super) fn may_use(route: &CompiledRoute, connection: &Connection) -> bool {
     let Some(allow) = &route.policy.allow else { return true };
     let client = connection.client.ip().to_canonical();
     allow.iter().any(|network| network.contains(&client))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderValue, Response};
 use hyper::upgrade::OnUpgrade;
 
-use self::raw::Raw;
+pub(super) use self::raw::Raw;
 use super::response::{Exchange, ResponseBody};
 use crate::{
     headers,
@@ -42,26 +42,35 @@ pub fn tunnel(
     if let Some(protocol) = protocol {
         parts.headers.insert(http::header::UPGRADE, protocol);
     }
-    let timeouts = &exchange.connection.worker.settings.timeouts;
-    let idle = Idle {
-        open: route.policy.tunnel_timeout,
-        a_closed: timeouts.client_fin,
-        b_closed: timeouts.server_fin,
-    };
+    let idle = limits(&exchange, route);
     exchange.connection.phase.enter(Phase::Tunnel);
     // Owned by the worker's runtime; ends by its own limits or with the process (`killed`).
-    task::spawn_local::<{ task::TUNNEL }, _>(relay(exchange, client, pod, idle));
+    task::spawn_local::<{ task::TUNNEL }, _>(hand_over(exchange, client, pod, idle));
     Response::from_parts(parts, ResponseBody::fixed(bytes::Bytes::new()))
 }
 
-async fn relay(mut exchange: Box<Exchange>, client: OnUpgrade, pod: OnUpgrade, idle: Idle) {
+/// How long a tunnel of `route` may go on in silence.
+pub(super) fn limits(exchange: &Exchange, route: &CompiledRoute) -> Idle {
+    let timeouts = &exchange.connection.worker.settings.timeouts;
+    Idle {
+        open: route.policy.tunnel_timeout,
+        a_closed: timeouts.client_fin,
+        b_closed: timeouts.server_fin,
+    }
+}
+
+async fn hand_over(mut exchange: Box<Exchange>, client: OnUpgrade, pod: OnUpgrade, idle: Idle) {
     let _busy = exchange.connection.worker.begin();
     let both = async { tokio::try_join!(client, pod) };
     let Ok(Ok((client, pod))) = tokio::time::timeout(HANDOVER, both).await else {
         exchange.record.termination = *b"CD";
         return;
     };
-    let (client, pod) = (Raw::from(client), Raw::from(pod));
+    relay(exchange, Raw::from(client), Raw::from(pod), idle).await;
+}
+
+/// Relays between both sides to the end, and notes in `exchange` how it was.
+pub(super) async fn relay(mut exchange: Box<Exchange>, client: Raw, pod: Raw, idle: Idle) {
     let killed = exchange.connection.worker.drain.killed.clone();
     let relayed = relay::relay_until(client, pod, idle, None, killed.cancelled_owned()).await;
     exchange.progress.bytes.set(relayed.a_to_b);

@@ -1,4 +1,4 @@
-//! The access log: one JSON object a line, one line a request.
+//! The access log: one JSON object a line, one line a request, or a connection that is passed through.
 //!
 //! Workers send batches of records through a bounded channel; one thread formats a batch into one
 //! buffer and writes it at once. Cookies and credentials are not in a record, so they cannot leak
@@ -116,16 +116,12 @@ impl Formatter {
         out.extend_from_slice(b",\"listener\":\"");
         out.extend_from_slice(record.frontend.name().as_bytes());
         out.extend_from_slice(b"\",\"proto\":\"");
-        out.extend_from_slice(protocol(record.version).as_bytes());
-        // A token has nothing to escape.
-        out.extend_from_slice(b"\",\"method\":\"");
-        out.extend_from_slice(record.method.as_str().as_bytes());
-        out.push(b'"');
-        optional(b",\"host\":\"", record.host.as_ref().map(HeaderValue::as_bytes), out);
-        optional(b",\"path\":\"", Some(record.target.path().as_bytes()), out);
-        optional(b",\"query\":\"", record.target.query().map(str::as_bytes), out);
-        out.extend_from_slice(b",\"status\":");
-        number(record.status, out);
+        if record.passthrough {
+            out.extend_from_slice(b"TCP\"");
+            optional(b",\"sni\":\"", record.host.as_ref().map(HeaderValue::as_bytes), out);
+        } else {
+            request(record, out);
+        }
         out.extend_from_slice(b",\"bytes_in\":");
         number(record.bytes_in, out);
         out.extend_from_slice(b",\"bytes_out\":");
@@ -185,6 +181,20 @@ impl Formatter {
         out.extend_from_slice(&three_digits(since.subsec_millis()));
         out.push(b'Z');
     }
+}
+
+/// What only a request has, from the protocol on.
+fn request(record: &AccessRecord, out: &mut Vec<u8>) {
+    out.extend_from_slice(protocol(record.version).as_bytes());
+    // A token has nothing to escape.
+    out.extend_from_slice(b"\",\"method\":\"");
+    out.extend_from_slice(record.method.as_str().as_bytes());
+    out.push(b'"');
+    optional(b",\"host\":\"", record.host.as_ref().map(HeaderValue::as_bytes), out);
+    optional(b",\"path\":\"", Some(record.target.path().as_bytes()), out);
+    optional(b",\"query\":\"", record.target.query().map(str::as_bytes), out);
+    out.extend_from_slice(b",\"status\":");
+    number(record.status, out);
 }
 
 const fn protocol(version: Version) -> &'static str {

@@ -33,11 +33,20 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// How often it looks again after everything was to be closed.
 const KILL_POLLS: u32 = 25;
 
-/// The two traffic listeners.
+/// The traffic listeners.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    pub(super) http: StdListener,
-    pub(super) https: StdListener,
+    pub(super) http: Vec<StdListener>,
+    pub(super) https: Vec<StdListener>,
+}
+
+impl Listeners {
+    /// A copy of each descriptor, with the frontend that it belongs to.
+    fn copies(&self) -> std::io::Result<Vec<(Frontend, StdListener)>> {
+        let plain = self.http.iter().map(|listener| (Frontend::Public, listener));
+        let secure = self.https.iter().map(|listener| (Frontend::PublicSsl, listener));
+        plain.chain(secure).map(|(kind, listener)| Ok((kind, listener.try_clone()?))).collect()
+    }
 }
 
 /// The running workers.
@@ -48,7 +57,7 @@ pub(super) struct DataPath {
 }
 
 impl DataPath {
-    /// Starts the workers. Each gets its own copy of both listening descriptors, and accepts from the
+    /// Starts the workers. Each gets its own copy of all listening descriptors, and accepts from the
     /// moment that `synced` is done: until then connections wait in the kernel's queue.
     pub(super) fn start(
         listeners: &Listeners,
@@ -62,7 +71,7 @@ impl DataPath {
         let slots = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
         let log = settings.access_log.then(|| start_log(alive.clone())).transpose()?;
         for index in 0..settings.workers {
-            let (http, https) = (listeners.http.try_clone()?, listeners.https.try_clone()?);
+            let listeners = listeners.copies()?;
             let (live, settings, stats) =
                 (Arc::clone(live), Arc::clone(settings), Arc::clone(stats));
             let (drain, slots, alive, log) =
@@ -73,7 +82,7 @@ impl DataPath {
                 .name(format!("worker-{index}"))
                 .spawn(move || {
                     let make = || Worker::new(index, live, settings, stats, drain, log, seed);
-                    if let Err(error) = serve(make, http, https, slots, synced) {
+                    if let Err(error) = serve(make, listeners, slots, synced) {
                         tracing::error!(index, %error, "a worker could not run");
                     }
                     drop(alive);
@@ -123,8 +132,7 @@ fn seed(index: usize) -> u64 {
 /// The life of one worker's thread.
 fn serve(
     make: impl FnOnce() -> Rc<Worker>,
-    http: StdListener,
-    https: StdListener,
+    listeners: Vec<(Frontend, StdListener)>,
     slots: Arc<Semaphore>,
     synced: CancellationToken,
 ) -> std::io::Result<()> {
@@ -139,20 +147,14 @@ fn serve(
             () = synced.cancelled() => {},
             () = worker.drain.stopped.cancelled() => return Ok(()),
         }
-        let http = TcpListener::from_std(http)?;
-        let https = TcpListener::from_std(https)?;
         // These tasks end with the runtime, below.
         tokio::task::spawn_local(Rc::clone(&worker).housekeeping());
         tokio::task::spawn_local(Rc::clone(&worker.stages).follow(worker.drain.clone()));
-        let plain = Rc::clone(&worker);
-        let plain_slots = Arc::clone(&slots);
-        tokio::task::spawn_local(async move {
-            entry::accept(plain, http, Frontend::Public, plain_slots).await;
-        });
-        let secure = Rc::clone(&worker);
-        tokio::task::spawn_local(async move {
-            entry::accept(secure, https, Frontend::PublicSsl, slots).await;
-        });
+        for (frontend, listener) in listeners {
+            let listener = TcpListener::from_std(listener)?;
+            let (worker, slots) = (Rc::clone(&worker), Arc::clone(&slots));
+            tokio::task::spawn_local(entry::accept(worker, listener, frontend, slots));
+        }
         worker.drain.stopped.cancelled().await;
         while worker.busy() > 0 && !worker.drain.killed.is_cancelled() {
             tokio::time::sleep(DRAIN_POLL).await;

@@ -100,7 +100,7 @@ async fn over_http1(
                     count_connect(exchange, start);
                     sender
                 },
-                Err(error) => return Err(not_reached(exchange, &error)),
+                Err(error) => return Err(Failure::Elsewhere(not_reached(exchange, &error))),
             }
         },
     };
@@ -166,7 +166,7 @@ async fn over_tls(
             exchange_http1(exchange, sender, reused, limit, outgoing).await
         },
         Ok(Reached::Http2(lease)) => exchange_http2(exchange, lease, start, limit, outgoing).await,
-        Err(error) => Err(not_reached(exchange, &error)),
+        Err(error) => Err(Failure::Elsewhere(not_reached(exchange, &error))),
     }
 }
 
@@ -182,7 +182,7 @@ async fn over_http2(
     let worker = &exchange.connection.worker;
     match worker.pool.lease(peer, worker.settings.timeouts.connect).await {
         Ok(lease) => exchange_http2(exchange, lease, start, limit, outgoing).await,
-        Err(error) => Err(not_reached(exchange, &error)),
+        Err(error) => Err(Failure::Elsewhere(not_reached(exchange, &error))),
     }
 }
 
@@ -237,7 +237,7 @@ fn count_reuse(exchange: &mut Exchange) {
     exchange.record.times.connect = Some(0);
 }
 
-fn count_connect(exchange: &mut Exchange, start: u32) {
+pub(in crate::proxy) fn count_connect(exchange: &mut Exchange, start: u32) {
     let took = exchange.elapsed().saturating_sub(start);
     exchange.record.times.connect = Some(took);
     exchange.count(|counters| {
@@ -253,7 +253,7 @@ fn count_response(exchange: &mut Exchange, sent: u32) {
 }
 
 /// No connection came about, so nothing was sent.
-fn not_reached(exchange: &Exchange, error: &DialError) -> Failure {
+pub(in crate::proxy) fn not_reached(exchange: &Exchange, error: &DialError) -> Reason {
     tracing::debug!(%error, source = std::error::Error::source(error), "pod not reached");
     exchange.count(|counters| counters.connection_errors.add(1));
     let worker = &exchange.connection.worker;
@@ -263,14 +263,13 @@ fn not_reached(exchange: &Exchange, error: &DialError) -> Failure {
         DialError::Handshake(_) => counters.pod_handshakes_failed.add(1),
         _ => {},
     }
-    let reason = match error.cause() {
+    match error.cause() {
         Cause::Preface => Reason::UpstreamInvalid,
         Cause::Timeout => Reason::ConnectTimeout,
         Cause::Certificate => Reason::TlsVerifyFailed,
         Cause::Connect(io::ErrorKind::AddrNotAvailable) => Reason::LocalPorts,
         Cause::Connect(_) | Cause::Handshake => Reason::ConnectFailed,
-    };
-    Failure::Elsewhere(reason)
+    }
 }
 
 /// Why a request that was sent has no response.

@@ -1,6 +1,6 @@
 //! One side of a tunnel, as bare as it can be had.
 //!
-//! Made by `upgrade` of what hyper gives away. A plain connection is unwrapped down to its socket, so
+//! Made by `upgrade` of what hyper gives away, and by `passthrough`. A plain connection is unwrapped down to its socket, so
 //! that the relay can splice; whatever else there is (TLS) stays as it is. In a tunnel the layers in
 //! between have nothing to do any more: the relay has limits of its own.
 
@@ -62,7 +62,7 @@ impl<S: IntoTcp> IntoTcp for GatedIo<S> {
 
 /// One side of a tunnel.
 #[derive(Debug)]
-pub(super) enum Raw {
+pub(in crate::proxy) enum Raw {
     /// A socket, and what was read of it before.
     Tcp { stream: TcpStream, unread: Bytes },
     /// Anything else.
@@ -117,6 +117,10 @@ impl AsyncRead for Raw {
                 let count = unread.len().min(buf.remaining());
                 buf.put_slice(&unread[..count]);
                 unread.advance(count);
+                if unread.is_empty() {
+                    // A view of nothing would keep the whole buffer.
+                    *unread = Bytes::new();
+                }
                 Poll::Ready(Ok(()))
             },
             Self::Other(other) => Pin::new(other).poll_read(cx, buf),

@@ -37,8 +37,8 @@ pub const ENV: &[Row] = &[
         "manifest files and folders, separated by colons",
         Kind::Text(manifests),
     ),
-    row("WHARF_HTTP", "address of plain HTTP", Kind::Text(http)),
-    row("WHARF_HTTPS", "address of HTTPS", Kind::Text(https)),
+    row("WHARF_HTTP", "addresses of plain HTTP, separated by commas", Kind::Text(http)),
+    row("WHARF_HTTPS", "addresses of HTTPS, separated by commas", Kind::Text(https)),
     row("WHARF_ADMIN", "address of the admin listener", Kind::Text(admin)),
     row("WHARF_DNS", "address of the DNS listener", Kind::Text(dns)),
     row("ROUTER_THREADS", "worker threads", Kind::Text(workers)),
@@ -116,6 +116,12 @@ pub const ENV: &[Row] = &[
         "offers no HTTP/2, neither to clients nor to pods of reencrypt routes",
         Kind::Bool(|settings, flag| settings.disable_http2 = flag),
     ),
+    row(
+        "ROUTER_LOAD_BALANCE_ALGORITHM",
+        "balancing of routes that choose none: roundrobin, leastconn, source, random",
+        Kind::Text(balance),
+    ),
+    row("ROUTER_TCP_BALANCE_SCHEME", "the same for passthrough routes", Kind::Text(tcp_balance)),
     row("ROUTER_MAX_CONNECTIONS", "connections at once", Kind::Text(max_connections)),
     row(
         "WHARF_MAX_CONNECTIONS_PER_SOURCE",
@@ -282,8 +288,6 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_MUTUAL_TLS_AUTH_FILTER",
     "ROUTER_MUTUAL_TLS_HEADER_FILTER",
     // 17.4
-    "ROUTER_LOAD_BALANCE_ALGORITHM",
-    "ROUTER_TCP_BALANCE_SCHEME",
     "ROUTER_BACKEND_PROCESS_ENDPOINTS",
     "ROUTER_COOKIE_NAME",
     "ROUTER_SET_FORWARDED_HEADERS",
@@ -330,14 +334,17 @@ fn accept(_: &mut RouterSettings, _: &str) -> Outcome {
 /// [LSN-2]: an unknown value means `v4`. IPv6 sockets never accept IPv4 (`net::listen`).
 fn ip_mode(settings: &mut RouterSettings, value: &str) -> Outcome {
     let v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let (ip, outcome) = match value {
-        "v4" => (v4, Outcome::Used),
-        "v6" => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), Outcome::Used),
-        "v4v6" => (v4, Outcome::Noted("is not honoured yet for v4v6: only IPv4 is opened")),
-        _ => (v4, Outcome::Noted("is none of v4, v4v6 and v6; v4 is used")),
+    let v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let (families, outcome): (&[IpAddr], _) = match value {
+        "v4" => (&[v4], Outcome::Used),
+        "v6" => (&[v6], Outcome::Used),
+        "v4v6" => (&[v4, v6], Outcome::Used),
+        _ => (&[v4], Outcome::Noted("is none of v4, v4v6 and v6; v4 is used")),
     };
-    settings.http.set_ip(ip);
-    settings.https.set_ip(ip);
+    for listeners in [&mut settings.http, &mut settings.https] {
+        let port = listeners.first().map_or(0, SocketAddr::port);
+        *listeners = families.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+    }
     outcome
 }
 
@@ -349,14 +356,14 @@ fn port(value: &str) -> Option<u16> {
 
 fn http_port(settings: &mut RouterSettings, value: &str) -> Outcome {
     port(value).map_or(NOT_A_PORT, |port| {
-        settings.http.set_port(port);
+        settings.http.iter_mut().for_each(|address| address.set_port(port));
         Outcome::Used
     })
 }
 
 fn https_port(settings: &mut RouterSettings, value: &str) -> Outcome {
     port(value).map_or(NOT_A_PORT, |port| {
-        settings.https.set_port(port);
+        settings.https.iter_mut().for_each(|address| address.set_port(port));
         Outcome::Used
     })
 }
@@ -379,11 +386,11 @@ fn manifests(settings: &mut RouterSettings, value: &str) -> Outcome {
 }
 
 fn http(settings: &mut RouterSettings, value: &str) -> Outcome {
-    address(value, |address| settings.http = address)
+    addresses(value, &mut settings.http)
 }
 
 fn https(settings: &mut RouterSettings, value: &str) -> Outcome {
-    address(value, |address| settings.https = address)
+    addresses(value, &mut settings.https)
 }
 
 fn admin(settings: &mut RouterSettings, value: &str) -> Outcome {
@@ -399,6 +406,38 @@ fn address(value: &str, set: impl FnOnce(SocketAddr)) -> Outcome {
         set(address);
         Outcome::Used
     })
+}
+
+/// One address or several, separated by commas.
+fn addresses(value: &str, listeners: &mut Vec<SocketAddr>) -> Outcome {
+    let all: Option<Vec<_>> = value.split(',').map(str::trim).map(parse::listen_address).collect();
+    match all {
+        Some(all) => {
+            *listeners = all;
+            Outcome::Used
+        },
+        None => Outcome::Refused("expected ADDRESS:PORT, or several separated by commas"),
+    }
+}
+
+fn balance(settings: &mut RouterSettings, value: &str) -> Outcome {
+    algorithm(value, &mut settings.balance)
+}
+
+fn tcp_balance(settings: &mut RouterSettings, value: &str) -> Outcome {
+    algorithm(value, &mut settings.tcp_balance)
+}
+
+fn algorithm(value: &str, place: &mut String) -> Outcome {
+    match value {
+        "roundrobin" | "leastconn" | "source" | "random" => {
+            value.clone_into(place);
+            Outcome::Used
+        },
+        _ => {
+            Outcome::Noted("is none of roundrobin, leastconn, source, random; the default is used")
+        },
+    }
 }
 
 fn workers(settings: &mut RouterSettings, value: &str) -> Outcome {

@@ -1,6 +1,6 @@
 //! Every row of the table of variables, and what a bad value does.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::*;
 
@@ -29,10 +29,14 @@ fn quiet(vars: &[(&'static str, &'static str)]) -> RouterSettings {
     settings
 }
 
+fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
 #[test]
 fn an_empty_environment_leaves_the_defaults() {
     let settings = quiet(&[]);
-    assert_eq!(settings.http, "0.0.0.0:80".parse().unwrap());
+    assert_eq!(settings.http, addresses(&["0.0.0.0:80"]));
     assert_eq!(settings.admin, "127.0.0.1:1936".parse().unwrap());
     assert_eq!(settings.router_name, "default");
     assert_eq!(settings.max_connections, 50_000);
@@ -134,17 +138,34 @@ fn ports_and_addresses_lsn_2() {
         ("ROUTER_SERVICE_HTTPS_PORT", "+8443"),
         ("STATS_PORT", "1937"),
     ]);
-    assert_eq!(settings.http, "[::]:8080".parse().unwrap());
-    assert_eq!(settings.https, "[::]:8443".parse().unwrap());
+    assert_eq!(settings.http, addresses(&["[::]:8080"]));
+    assert_eq!(settings.https, addresses(&["[::]:8443"]));
     assert_eq!(settings.admin, "0.0.0.0:1937".parse().unwrap());
     let (settings, notes) = read(&[("ROUTER_SERVICE_HTTP_PORT", "0")]).unwrap();
-    assert_eq!(settings.http.port(), 80);
+    assert_eq!(settings.http, addresses(&["0.0.0.0:80"]));
     assert_eq!(notes.len(), 1);
-    for mode in ["v4v6", "v5"] {
-        let (settings, notes) = read(&[("ROUTER_IP_V4_V6_MODE", mode)]).unwrap();
-        assert!(settings.http.is_ipv4());
-        assert_eq!(notes.len(), 1, "{mode}");
-    }
+    let (settings, notes) = read(&[("ROUTER_IP_V4_V6_MODE", "v5")]).unwrap();
+    assert_eq!(settings.http, addresses(&["0.0.0.0:80"]));
+    assert_eq!(notes.len(), 1);
+    let both = quiet(&[("ROUTER_IP_V4_V6_MODE", "v4v6"), ("ROUTER_SERVICE_HTTP_PORT", "8080")]);
+    assert_eq!(both.http, addresses(&["0.0.0.0:8080", "[::]:8080"]));
+    assert_eq!(both.https, addresses(&["0.0.0.0:443", "[::]:443"]));
+    let several = quiet(&[("WHARF_HTTP", "127.0.0.1:80, [::1]:81"), ("WHARF_HTTPS", "[::]:443")]);
+    assert_eq!(several.http, addresses(&["127.0.0.1:80", "[::1]:81"]));
+    assert_eq!(several.https, addresses(&["[::]:443"]));
+    assert!(read(&[("WHARF_HTTP", "127.0.0.1:80,")]).is_err());
+}
+
+/// [LB-1]
+#[test]
+fn lb_1_the_words_of_balancing() {
+    let settings = quiet(&[
+        ("ROUTER_LOAD_BALANCE_ALGORITHM", "leastconn"),
+        ("ROUTER_TCP_BALANCE_SCHEME", "roundrobin"),
+    ]);
+    assert_eq!((&*settings.balance, &*settings.tcp_balance), ("leastconn", "roundrobin"));
+    let (settings, notes) = read(&[("ROUTER_TCP_BALANCE_SCHEME", "Source")]).unwrap();
+    assert_eq!((&*settings.tcp_balance, notes.len()), ("", 1));
 }
 
 #[test]
@@ -163,8 +184,8 @@ fn the_more_particular_variable_wins() {
         ("WHARF_MANIFESTS", "routes:certs"),
     ]);
     assert_eq!(settings.admin, "127.0.0.2:1938".parse().unwrap());
-    assert_eq!(settings.http, "127.0.0.1:8080".parse().unwrap());
-    assert_eq!(settings.https, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!(settings.http, addresses(&["127.0.0.1:8080"]));
+    assert_eq!(settings.https, addresses(&["0.0.0.0:8443"]));
     assert_eq!(settings.dns, "127.0.0.1:8053".parse().ok());
     assert_eq!(settings.workers, 2);
     assert_eq!(settings.default_cert, Some(PathBuf::from("/a.pem")), "[DCERT-1]");

@@ -17,6 +17,7 @@ use crate::{
 
 fn record() -> AccessRecord {
     AccessRecord {
+        passthrough: false,
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_785_846_600_250),
         client: "203.0.113.9:4711".parse().unwrap(),
         frontend: Frontend::FeSni,

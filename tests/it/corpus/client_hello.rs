@@ -1,24 +1,26 @@
-//! What a client sends first on the TLS port, by the calls that `proxy::entry` makes: rustls reads
-//! the ClientHello, SNI chooses the certificate, the handshake goes on with what is left.
+//! What a client sends first on the TLS port, by the calls that `proxy::hello` and `proxy::secure`
+//! make: the scanner waits for a whole ClientHello and finds its name, rustls reads the same bytes, SNI
+//! chooses the certificate, the handshake goes on with what is left.
 
 use std::sync::{Arc, LazyLock};
 
 use rustls::{ServerConnection, server::Acceptor};
 use wharf::tls::{
+    hello::{Scan, Scanner, server_name},
     keys, mint,
     server::Profile,
     store::{CertStore, Served},
 };
 
-/// How a connection began.
+/// How a connection began for the library.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// More bytes are needed.
     Waits,
     /// No ClientHello.
     Refused(String),
-    /// The certificate of this owner was chosen.
-    Chosen(String),
+    /// The certificate of this owner was chosen, by this name.
+    Chosen { source: String, name: Option<String> },
 }
 
 static STORE: LazyLock<CertStore> = LazyLock::new(|| {
@@ -36,8 +38,22 @@ static STORE: LazyLock<CertStore> = LazyLock::new(|| {
     store
 });
 
-/// Checks that the outcome does not depend on how `data` was cut into reads.
+/// Checks that the outcome does not depend on how `data` was cut into reads, and that scanner and
+/// library read the same.
 pub(super) fn check(data: &[u8]) {
+    let (scan, taken) = scan(data, data.len());
+    for size in [1, 7] {
+        assert_eq!(self::scan(data, size).0, scan, "by {size}");
+    }
+    let name = (scan == Scan::Complete).then(|| server_name(&data[..taken])).flatten();
+    let name = name.map(|name| String::from_utf8_lossy(&name).to_ascii_lowercase());
+    if let Outcome::Chosen { name: of_library, .. } = begin(data, data.len()) {
+        match scan {
+            Scan::Complete => assert_eq!(name, of_library),
+            Scan::TooLong => assert!(data.len() > 4096),
+            Scan::More | Scan::NotTls => panic!("{scan:?}, and the library has a hello"),
+        }
+    }
     let whole = begin(data, data.len());
     for size in [1, 7] {
         // A refusal may name what it saw first, so only its being one is compared.
@@ -45,6 +61,19 @@ pub(super) fn check(data: &[u8]) {
         let both_refused = matches!((&whole, &cut), (Outcome::Refused(_), Outcome::Refused(_)));
         assert!(both_refused || cut == whole, "by {size}: {cut:?}, at once: {whole:?}");
     }
+}
+
+/// Scans the data as it grows by `size` bytes; how much there was when it was over.
+fn scan(data: &[u8], size: usize) -> (Scan, usize) {
+    let mut scanner = Scanner::default();
+    let ends = (1..).map(|nth| nth * size).take_while(|end| *end < data.len());
+    for end in ends.chain([data.len()]) {
+        match scanner.scan(&data[..end]) {
+            Scan::More => {},
+            over => return (over, end),
+        }
+    }
+    (Scan::More, data.len())
 }
 
 /// Shows the data in pieces of `size` bytes.
@@ -67,7 +96,7 @@ fn begin(data: &[u8], size: usize) -> Outcome {
                 if let Ok(connection) = accepted.into_connection(Arc::clone(&served.config)) {
                     go_on(connection, rest);
                 }
-                return Outcome::Chosen(served.source.to_string());
+                return Outcome::Chosen { source: served.source.to_string(), name: sni };
             },
             Err((error, _alert)) => return Outcome::Refused(error.to_string()),
         }

@@ -37,8 +37,8 @@ pub struct Edge {
 pub fn settings() -> RouterSettings {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut settings = RouterSettings {
-        http: any,
-        https: any,
+        http: vec![any],
+        https: vec![any],
         admin: any,
         workers: 2,
         allow_loopback_endpoints: true,
@@ -66,7 +66,7 @@ impl Edge {
         change(&mut settings);
         let router = router::start(settings, Objects::default()).await.expect("the router starts");
         router.ready(LIMIT).await.expect("the router becomes ready");
-        let (http, https, admin) = (router.http, router.https, router.admin);
+        let (http, https, admin) = (router.http[0], router.https[0], router.admin);
         Self { http, https, admin, router, folder }
     }
 
