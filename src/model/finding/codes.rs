@@ -215,15 +215,6 @@ codes! {
          compared with the endpoint's port, which is the Service's targetPort and not its port; a \
          name with the name of the Service's port.\n\n\
          Effect: the route has no endpoints, and requests get the 503 page.";
-    /// A file of ROUTER_ERRORFILE_503 or ROUTER_ERRORFILE_404.
-    BAD_PAGE = 1120, "an error page is not a whole HTTP response",
-        "ROUTER_ERRORFILE_503 and ROUTER_ERRORFILE_404 name files with a whole HTTP/1 response: a \
-         status line such as `HTTP/1.0 503 Service Unavailable`, header fields, an empty line, and \
-         the body; 64 KiB at most, without a transfer coding, and with a Content-Length only if it \
-         is that of the body.\n\n\
-         Effect: at start the router does not come up. While it runs, the last valid page keeps \
-         being sent.\n\n\
-         Mend the file at the line named. `curl -si` against a router prints its page in this form.";
     /// The service CA of reencrypt routes.
     BAD_SERVICE_CA = 1100, "the CA of pods' certificates cannot be used",
         "Pods of `reencrypt` routes without a `destinationCACertificate` are verified against the \
@@ -242,6 +233,15 @@ codes! {
          Put one or more PEM certificates there: the authority that has signed the pods' \
          certificates, up to its root, or the pod's own certificate if that signs itself. Without \
          the field the router's own CA counts.";
+    /// A file of ROUTER_ERRORFILE_503 or ROUTER_ERRORFILE_404.
+    BAD_PAGE = 1120, "an error page is not a whole HTTP response",
+        "ROUTER_ERRORFILE_503 and ROUTER_ERRORFILE_404 name files with a whole HTTP/1 response: a \
+         status line such as `HTTP/1.0 503 Service Unavailable`, header fields, an empty line, and \
+         the body; 64 KiB at most, without a transfer coding, and with a Content-Length only if it \
+         is that of the body.\n\n\
+         Effect: at start the router does not come up. While it runs, the last valid page keeps \
+         being sent.\n\n\
+         Mend the file at the line named. `curl -si` against a router prints its page in this form.";
     /// A field that the API does not have.
     UNKNOWN_FIELD = 2001, "a field is unknown",
         "The API has no field of this name here, so it has no effect. Names are case-sensitive.\n\n\
