@@ -176,14 +176,13 @@ fn ing_3_names_are_distinct() {
         // Some of them twice.
         text.push_str(&rule("a.test", &format!("/{}", index / 2), "Prefix"));
     }
-    let objects = objects(&text);
+    let mut objects = objects(&text);
     let made = convert(&objects);
     let names: HashSet<_> = made.routes.iter().map(|route| &route.key.name).collect();
     assert_eq!((made.routes.len(), names.len()), (300, 300));
     assert!(names.iter().all(|name| name.len() == 63 && name.starts_with(&"x".repeat(57))));
-    let mut taken = objects.clone();
-    taken.routes.push(Arc::clone(&made.routes[0]));
-    let other = convert(&taken);
+    objects.routes.push(Arc::clone(&made.routes[0]));
+    let other = convert(&objects);
     assert!(other.routes.iter().all(|route| route.key != made.routes[0].key));
     assert_eq!(other.routes.len(), 300);
 }
@@ -260,7 +259,7 @@ fn ing_6_7_when_and_how_tls_is_set() {
         (ends("reencrypt"), named.clone(), Some(("reencrypt", "Redirect", "CERT", "")), vec![]),
         (ends("passthrough"), named.clone(), Some(("passthrough", "Redirect", "", "")), vec![]),
         (ends("Edge"), plain.clone(), None, vec![2122]),
-        (ends("Edge"), named.clone(), Some(("edge", "Redirect", "CERT", "")), vec![2122]),
+        (ends("Edge"), named, Some(("edge", "Redirect", "CERT", "")), vec![2122]),
         (ca("opaque"), plain.clone(), Some(("reencrypt", "Redirect", "", "CA")), vec![]),
         (ca("pair"), plain.clone(), Some(("reencrypt", "Redirect", "", "CERT")), vec![]),
         (ca("none"), plain.clone(), Some(("reencrypt", "Redirect", "", "")), vec![2122]),
