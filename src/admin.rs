@@ -7,6 +7,8 @@
 pub mod explain;
 pub mod model;
 pub mod readiness;
+pub mod redact;
+pub mod routes;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -52,8 +54,6 @@ pub struct AdminState {
     pub ready: Arc<Readiness>,
     /// Networks beside loopback that may read everything.
     pub allow: Vec<IpNet>,
-    /// `routerName` in status.
-    pub router_name: String,
     /// Figures for the metrics that change with each compile.
     pub extra: ExtraCell,
 }
@@ -155,7 +155,16 @@ fn page(state: &AdminState, path: &str, query: Option<&str>) -> Answer {
             let body = metrics::encode(&snapshot, &state.stats, state.extra.load());
             respond(StatusCode::OK, metrics::CONTENT_TYPE, body)
         },
-        "/api/v1/routes" => json(&model::routes(&snapshot, &state.router_name)),
+        "/api/v1/routes" => json(&routes::list(&snapshot)),
+        "/api/v1/details" => {
+            let wanted = |name| parameter(query, name);
+            match (wanted("namespace"), wanted("name")) {
+                (Ok(namespace), Ok(name)) => {
+                    json(&routes::details(&snapshot, namespace.as_deref(), name.as_deref()))
+                },
+                _ => text(StatusCode::BAD_REQUEST, NOT_ENCODED.to_owned()),
+            }
+        },
         "/api/v1/services" => json(&model::services(&snapshot)),
         "/api/v1/endpoints" => json(&model::endpoints(&snapshot)),
         "/api/v1/certs" => json(&model::certs(&snapshot)),
@@ -166,8 +175,7 @@ fn page(state: &AdminState, path: &str, query: Option<&str>) -> Answer {
 }
 
 fn explained(snapshot: &Snapshot, query: Option<&str>) -> Answer {
-    let url = query.unwrap_or("").split('&').find_map(|pair| pair.strip_prefix("url="));
-    let Some(url) = url.and_then(percent_decode) else {
+    let Ok(Some(url)) = parameter(query, "url") else {
         return text(StatusCode::BAD_REQUEST, "expected ?url=, percent-encoded\n".to_owned());
     };
     match explain::explain(snapshot, &url) {
@@ -175,6 +183,18 @@ fn explained(snapshot: &Snapshot, query: Option<&str>) -> Answer {
         Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     }
 }
+
+/// The value of a parameter of the query.
+fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, BadEncoding> {
+    let pairs = query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('='));
+    let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next();
+    value.map(|value| percent_decode(value).ok_or(BadEncoding)).transpose()
+}
+
+/// A value in the query is not percent-encoded UTF-8.
+struct BadEncoding;
+
+const NOT_ENCODED: &str = "the query is not percent-encoded UTF-8\n";
 
 /// Text without `%XX`; `None` when that is not UTF-8 or an escape is cut.
 fn percent_decode(text: &str) -> Option<String> {
@@ -223,13 +243,6 @@ impl AdminState {
     /// A state that shows `live`, trusts loopback alone and has no figures yet.
     #[must_use]
     pub fn new(live: Arc<Live>, stats: Arc<RouterStats>, ready: Arc<Readiness>) -> Self {
-        Self {
-            live,
-            stats,
-            ready,
-            allow: Vec::new(),
-            router_name: "default".to_owned(),
-            extra: ExtraCell::new(Extra::default()),
-        }
+        Self { live, stats, ready, allow: Vec::new(), extra: ExtraCell::new(Extra::default()) }
     }
 }

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    app::get::{Kind, Output},
+    app::{get::Resource, output::Output},
+    model::selector::LabelSelector,
     telemetry::logs,
 };
 
@@ -46,6 +47,8 @@ enum Command {
     Explain(ExplainArgs),
     /// Shows routes, services, endpoints, targets or certs.
     Get(GetArgs),
+    /// Shows all about routes, services or endpoints.
+    Describe(DescribeArgs),
     /// Mints a development CA and certificates.
     Cert(CertArgs),
     /// Asks a health endpoint; exit code 0 when it is well.
@@ -211,9 +214,6 @@ struct Place {
     /// Looks at manifests instead of a running router; may be repeated
     #[arg(long, value_name = "PATH")]
     manifests: Vec<PathBuf>,
-    /// Output
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -223,16 +223,59 @@ struct ExplainArgs {
     what: String,
     #[command(flatten)]
     place: Place,
+    /// Output: text or json
+    #[arg(short, long, value_enum, default_value_t = Explained::Text)]
+    output: Explained,
+}
+
+/// How an explanation is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Explained {
+    /// For people.
+    #[value(alias = "table")]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Which objects are meant.
+#[derive(Debug, Args)]
+struct Which {
+    /// routes, services, endpoints, certs or targets; with one name also as routes/NAME
+    #[arg(value_name = "KIND")]
+    resource: Resource,
+    /// Only these
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Only this namespace
+    #[arg(short, long, value_name = "NS", conflicts_with = "all_namespaces")]
+    namespace: Option<String>,
+    /// All namespaces, as without -n
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only routes with these labels, such as app=shop,tier in (a,b)
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<LabelSelector>,
 }
 
 #[derive(Debug, Args)]
 struct GetArgs {
-    /// What to show
-    #[arg(value_enum)]
-    kind: Kind,
-    /// Only this namespace
-    #[arg(short, long, value_name = "NS")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    place: Place,
+    /// Output: table, wide, json, yaml, name or jsonpath=TEMPLATE
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+    /// Prints no column names
+    #[arg(long)]
+    no_headers: bool,
+}
+
+#[derive(Debug, Args)]
+struct DescribeArgs {
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     place: Place,
 }

@@ -4,12 +4,13 @@
 //! [`RouteTable::lookup`](crate::routing::table::RouteTable::lookup) gives; only the reasons of the
 //! losers are worked out here.
 
-use std::time::Duration;
-
 use http::Uri;
 use serde::{Deserialize, Serialize};
 
-use super::model::{CertView, certs, rejection};
+use super::{
+    model::{CertView, rejection},
+    routes::{self, EndpointLine, PolicyView},
+};
 use crate::{
     model::route::{InsecurePolicy, Termination},
     routing::table::Lookup,
@@ -84,12 +85,9 @@ pub struct Candidate {
     pub path: String,
     /// Termination.
     pub termination: String,
-    /// Server timeout.
-    pub timeout: String,
-    /// Tunnel timeout.
-    pub tunnel_timeout: String,
-    /// Policy for the forwarding headers.
-    pub forwarded: String,
+    /// Settings in force.
+    #[serde(flatten)]
+    pub policy: PolicyView,
 }
 
 /// A loser.
@@ -103,21 +101,6 @@ pub struct Loser {
     pub path: String,
     /// Why it lost.
     pub why: String,
-}
-
-/// An endpoint of the winner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointLine {
-    /// Service.
-    pub service: String,
-    /// Address and port.
-    pub address: String,
-    /// Pod.
-    pub pod: String,
-    /// Weight, 0 to 256.
-    pub weight: u16,
-    /// Outcome of health checks.
-    pub up: bool,
 }
 
 /// What a request is matched by.
@@ -155,7 +138,7 @@ pub fn explain(snapshot: &Snapshot, url: &str) -> Result<Explanation, ExplainErr
         why: why(outcome, winner, &target),
         certificate: certificate(snapshot, winner, &target),
         winner: winner.map(candidate),
-        endpoints: winner.map(endpoints).unwrap_or_default(),
+        endpoints: winner.map(routes::endpoints).unwrap_or_default(),
         outcome,
         losers,
         tls: target.tls,
@@ -278,25 +261,8 @@ fn candidate(route: &CompiledRoute) -> Candidate {
         host: route.host.to_string(),
         path: route.path.to_string(),
         termination: termination.to_owned(),
-        timeout: duration_text(route.policy.server_timeout),
-        tunnel_timeout: duration_text(route.policy.tunnel_timeout),
-        forwarded: format!("{:?}", route.policy.forwarded).to_lowercase(),
+        policy: routes::policy(route),
     }
-}
-
-fn duration_text(duration: Duration) -> String {
-    format!("{duration:?}")
-}
-
-fn endpoints(route: &CompiledRoute) -> Vec<EndpointLine> {
-    let line = |server: &crate::snapshot::Server| EndpointLine {
-        service: server.service.to_string(),
-        address: server.label.to_string(),
-        pod: server.pod.to_string(),
-        weight: server.weight,
-        up: server.peer.is_up(),
-    };
-    route.backend.servers.iter().map(line).collect()
 }
 
 /// The certificate by the host alone [CERT-2], else the default.
@@ -309,11 +275,5 @@ fn certificate(
     if !target.tls || !ends_here {
         return None;
     }
-    let all = certs(snapshot);
-    let exact = all.iter().find(|cert| cert.host.eq_ignore_ascii_case(&target.host));
-    let of_winner = || {
-        let source = format!("Route {}", winner?.key);
-        all.iter().find(|cert| cert.source == source)
-    };
-    exact.or_else(of_winner).or_else(|| all.iter().find(|cert| cert.source == "default")).cloned()
+    routes::certificate(snapshot, &target.host)
 }

@@ -57,6 +57,8 @@ fn route(name: &str, path: &str, alternate: Option<(&str, i32)>) -> Arc<Stored<R
     object.spec.path = path.to_owned();
     object.metadata.name = Some(name.to_owned());
     object.metadata.namespace = Some("shop".to_owned());
+    let labels = [("app", "shop"), ("tier", "a")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    object.metadata.labels = (name == "web").then(|| labels.into());
     object.spec.wildcard_policy = "None".to_owned();
     object.spec.to = RouteTarget { name: "web".to_owned(), weight: Some(90), ..Default::default() };
     object.spec.alternate_backends = alternate

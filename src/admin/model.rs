@@ -1,95 +1,17 @@
 //! What the API and `wharf get` show: plain JSON structs, built from a snapshot.
 //!
-//! No field may hold key material (S-92): a route is shown by what this file copies, never whole.
+//! No field may hold key material (S-92). Routes, which do, are in `admin::routes`.
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{finding::Finding, status::Admission},
-    snapshot::{RouteState, Snapshot},
+    snapshot::Snapshot,
     telemetry::time,
     zone::Port,
 };
-
-/// A Route and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RouteView {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Host as written.
-    pub host: String,
-    /// Path as written.
-    pub path: String,
-    /// Services with their weights, `to` first.
-    pub services: Vec<Share>,
-    /// `spec.port.targetPort`.
-    pub port: Option<String>,
-    /// `edge`, `reencrypt`, `passthrough`, or empty.
-    pub termination: String,
-    /// `insecureEdgeTerminationPolicy`.
-    pub insecure: String,
-    /// `None` or `Subdomain`.
-    pub wildcard_policy: String,
-    /// Where it was read.
-    pub place: String,
-    /// The status that OpenShift would show [STAT-1].
-    pub status: RouteStatus,
-}
-
-/// A service and its weight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// Name of the Service.
-    pub name: String,
-    /// `weight`, 100 when absent.
-    pub weight: i32,
-}
-
-/// `status` of a Route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteStatus {
-    /// One entry, this router's.
-    pub ingress: Vec<Ingress>,
-}
-
-/// `status.ingress[]` of a Route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Ingress {
-    /// Host.
-    pub host: String,
-    /// Name of the router.
-    pub router_name: String,
-    /// The `Admitted` condition.
-    pub conditions: Vec<Condition>,
-    /// `None` or `Subdomain`.
-    pub wildcard_policy: String,
-}
-
-/// `status.ingress[].conditions[]` of a Route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Condition {
-    /// `Admitted`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// `True` or `False`.
-    pub status: String,
-    /// Empty when admitted [STAT-3].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// Empty when admitted [STAT-3].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    /// When the snapshot was compiled; changes are not followed further back.
-    pub last_transition_time: String,
-}
 
 /// A Service of the DNS map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,68 +99,6 @@ pub fn rejection(admission: &Admission) -> Option<(String, &str)> {
     match admission {
         Admission::Admitted | Admission::AdmittedUpdated { .. } => None,
         Admission::Rejected { reason, message } => Some((reason.word().to_owned(), message)),
-    }
-}
-
-/// All routes.
-#[must_use]
-pub fn routes(snapshot: &Snapshot, router_name: &str) -> Vec<RouteView> {
-    let at = time::seconds(
-        snapshot
-            .built_at
-            .duration_since(std::time::SystemTime::UNIX_EPOCH)
-            .ok()
-            .and_then(|since| i64::try_from(since.as_secs()).ok())
-            .unwrap_or(0),
-    );
-    snapshot.routes.iter().map(|route| route_view(route, router_name, &at)).collect()
-}
-
-fn route_view(route: &RouteState, router_name: &str, at: &str) -> RouteView {
-    let spec = &route.source.object.spec;
-    let wildcard_policy = match spec.wildcard_policy.as_str() {
-        "" => "None".to_owned(),
-        policy => policy.to_owned(),
-    };
-    let (reason, message) = rejection(&route.admission)
-        .map_or_else(Default::default, |(reason, message)| (reason, message.to_owned()));
-    let admitted = if route.admission.is_admitted() { "True" } else { "False" };
-    let condition = Condition {
-        kind: "Admitted".to_owned(),
-        status: admitted.to_owned(),
-        reason,
-        message,
-        last_transition_time: at.to_owned(),
-    };
-    RouteView {
-        namespace: route.source.key.namespace.to_string(),
-        name: route.source.key.name.to_string(),
-        host: spec.host.clone(),
-        path: spec.path.clone(),
-        services: std::iter::once(&spec.to)
-            .chain(&spec.alternate_backends)
-            .map(|to| Share { name: to.name.clone(), weight: to.weight.unwrap_or(100) })
-            .collect(),
-        port: spec.port.as_ref().map(|port| match &port.target_port {
-            IntOrString::Int(number) => number.to_string(),
-            IntOrString::String(name) => name.clone(),
-        }),
-        termination: spec.tls.as_ref().map(|tls| tls.termination.clone()).unwrap_or_default(),
-        insecure: spec
-            .tls
-            .as_ref()
-            .map(|tls| tls.insecure_edge_termination_policy.clone())
-            .unwrap_or_default(),
-        place: route.source.place.to_string(),
-        status: RouteStatus {
-            ingress: vec![Ingress {
-                host: spec.host.clone(),
-                router_name: router_name.to_owned(),
-                conditions: vec![condition],
-                wildcard_policy: wildcard_policy.clone(),
-            }],
-        },
-        wildcard_policy,
     }
 }
 

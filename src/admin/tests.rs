@@ -58,7 +58,7 @@ async fn readiness_names_what_is_missing_admin_3() {
 #[tokio::test]
 async fn pages_are_json_without_secrets_s_92() {
     let admin = start().await;
-    for page in ["routes", "services", "endpoints", "certs", "snapshot"] {
+    for page in ["routes", "details", "services", "endpoints", "certs", "snapshot"] {
         let (status, body) = ask(&admin, "GET", &format!("/api/v1/{page}")).await;
         assert_eq!(status, 200, "{page}");
         serde_json::from_str::<serde_json::Value>(&body).unwrap();
@@ -67,7 +67,7 @@ async fn pages_are_json_without_secrets_s_92() {
     let (_, body) = ask(&admin, "GET", "/api/v1/routes").await;
     let routes: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(
-        routes[0]["status"]["ingress"][0],
+        routes["items"][0]["status"]["ingress"][0],
         serde_json::json!({
             "host": "shop.example.com",
             "routerName": "default",
@@ -80,7 +80,7 @@ async fn pages_are_json_without_secrets_s_92() {
         }),
         "[STAT-1] [STAT-3]"
     );
-    let condition = &routes[1]["status"]["ingress"][0]["conditions"][0];
+    let condition = &routes["items"][1]["status"]["ingress"][0]["conditions"][0];
     assert_eq!(condition["status"], "False");
     assert_eq!(condition["reason"], "HostAlreadyClaimed");
     assert_eq!(condition["message"], "route web already exposes shop.example.com");

@@ -98,6 +98,23 @@ pub fn base(server: &str) -> String {
     if server.contains("://") { server.to_owned() } else { format!("http://{server}") }
 }
 
+/// `text` as a value of a query.
+#[must_use]
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                out.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -134,6 +151,11 @@ mod tests {
         drop(listener);
         let closed = get(&url, Duration::from_secs(10));
         assert!(matches!(closed, Err(ClientError::Connect { .. })), "{closed:?}");
+    }
+
+    #[test]
+    fn a_url_survives_its_encoding() {
+        assert_eq!(percent_encode("https://a/b?c=ü"), "https%3a%2f%2fa%2fb%3fc%3d%c3%bc");
     }
 
     #[test]

@@ -3,11 +3,16 @@
 use std::{fmt::Write as _, io::Write};
 
 use super::{
+    client,
     get::{self, GetError},
+    output,
     table::clean,
 };
 use crate::{
-    admin::explain::{self, EndpointLine, ExplainError, Explanation, Outcome},
+    admin::{
+        explain::{self, ExplainError, Explanation, Outcome},
+        routes::EndpointLine,
+    },
     snapshot::Snapshot,
 };
 
@@ -67,28 +72,14 @@ pub fn offline(
 
 /// Explains `url` as the router at `server` sees it now.
 pub fn live(url: &str, server: Option<&str>, json: bool, out: &mut dyn Write) -> Result<(), Error> {
-    let path = format!("/api/v1/explain?url={}", percent_encode(url));
+    let path = format!("/api/v1/explain?url={}", client::percent_encode(url));
     let value = get::fetch(server.unwrap_or(get::ROUTER), &path)?;
     print(&serde_json::from_value(value)?, json, out)
 }
 
-fn percent_encode(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                out.extend(char::from_digit(digit.into(), 16));
-            }
-        }
-    }
-    out
-}
-
 fn print(explained: &Explanation, json: bool, out: &mut dyn Write) -> Result<(), Error> {
-    let text = if json { get::json(explained)? } else { render(explained) };
+    let text =
+        if json { output::json(&serde_json::to_value(explained)?)? } else { render(explained) };
     Ok(out.write_all(text.as_bytes())?)
 }
 
@@ -128,7 +119,7 @@ fn render(explained: &Explanation) -> String {
             "policy",
             &format!(
                 "timeout {} · tunnel {} · forwarded headers {}",
-                winner.timeout, winner.tunnel_timeout, winner.forwarded
+                winner.policy.timeout, winner.policy.tunnel_timeout, winner.policy.forwarded
             ),
         );
         if explained.outcome == Outcome::Serve {

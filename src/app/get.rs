@@ -1,19 +1,27 @@
-//! `wharf get`: routes, services, endpoints, certificates and NLB targets as tables, JSON or YAML.
+//! `wharf get`: routes, services, endpoints, certificates and NLB targets as tables, JSON, YAML,
+//! names, or what a template picks.
 //!
 //! Asks a running admin port ([`live`]) or shows a snapshot compiled here ([`offline`]); both go
-//! through the same JSON.
+//! through the same JSON. Routes are printed as `oc get route` prints them.
 
-use std::{io::Write, time::Duration};
+mod routes;
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use std::{collections::BTreeMap, io::Write, time::Duration};
+
+use serde::{Deserialize as _, de::DeserializeOwned};
+use serde_json::{Value, json};
 
 use super::{
     client::{self, ClientError},
+    output::{self, Output},
     table,
 };
 use crate::{
-    admin::model::{self, CertView, EndpointView, RouteView, ServiceView, Share},
+    admin::{
+        model::{self, CertView, EndpointView, ServiceView},
+        routes as routes_api,
+    },
+    model::{route::Route, selector::LabelSelector},
     snapshot::Snapshot,
 };
 
@@ -28,24 +36,28 @@ pub const ROUTER: &str = "127.0.0.1:1936";
 pub const NLB: &str = "127.0.0.1:9090";
 
 /// What is listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Routes.
-    #[value(alias = "route")]
     Routes,
     /// Services of the DNS map.
-    #[value(aliases = ["service", "svc"])]
     Services,
     /// Endpoints of the DNS map.
-    #[value(aliases = ["endpoint", "ep"])]
     Endpoints,
     /// Certificates.
-    #[value(aliases = ["cert", "certificates"])]
     Certs,
     /// Targets of the NLB.
-    #[value(alias = "target")]
     Targets,
 }
+
+/// Each kind with the words that mean it, the usual one first.
+const KINDS: [(Kind, &[&str]); 5] = [
+    (Kind::Routes, &["routes", "route", "routes.route.openshift.io", "route.route.openshift.io"]),
+    (Kind::Services, &["services", "service", "svc"]),
+    (Kind::Endpoints, &["endpoints", "endpoint", "ep"]),
+    (Kind::Certs, &["certs", "cert", "certificates", "certificate"]),
+    (Kind::Targets, &["targets", "target"]),
+];
 
 impl Kind {
     const fn path(self) -> &'static str {
@@ -57,31 +69,100 @@ impl Kind {
             Self::Targets => "/api/v1/targets",
         }
     }
+
+    /// What `oc` calls the resource where one is not found.
+    const fn resource(self) -> &'static str {
+        match self {
+            Self::Routes => "routes.route.openshift.io",
+            Self::Services => "services",
+            Self::Endpoints => "endpoints",
+            Self::Certs => "certificates",
+            Self::Targets => "targets",
+        }
+    }
+
+    /// In front of a name under `-o name`.
+    const fn singular(self) -> &'static str {
+        match self {
+            Self::Routes => "route.route.openshift.io",
+            Self::Services => "service",
+            Self::Endpoints => "endpoints",
+            Self::Certs => "certificate",
+            Self::Targets => "target",
+        }
+    }
+
+    /// Where an item has its namespace and its name.
+    const fn pointers(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Routes => ("/metadata/namespace", "/metadata/name"),
+            Self::Services => ("/namespace", "/name"),
+            Self::Endpoints => ("/namespace", "/service"),
+            Self::Certs => ("/namespace", "/host"),
+            Self::Targets => ("/namespace", "/id"),
+        }
+    }
 }
 
-/// How it is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// A table.
-    #[default]
-    Table,
-    /// A table with more columns.
-    Wide,
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
+/// What is asked for: a kind, and perhaps names. Both `route web` and `route/web` are understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Kind.
+    pub kind: Kind,
+    /// The name behind a slash.
+    pub name: Option<String>,
+}
+
+impl std::str::FromStr for Resource {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        let (word, name) = match text.split_once('/') {
+            Some((word, name)) => (word, Some(name.to_owned())),
+            None => (text, None),
+        };
+        let word = word.to_ascii_lowercase();
+        let known = KINDS.iter().find(|(_, words)| words.contains(&&*word));
+        known.map(|(kind, _)| Self { kind: *kind, name }).ok_or(UnknownKind)
+    }
+}
+
+/// A word that is no kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected routes, services, endpoints, certs or targets")]
+pub struct UnknownKind;
+
+/// Which objects are meant.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// Kind.
+    pub kind: Kind,
+    /// Only these; all of them when empty.
+    pub names: Vec<String>,
+    /// One namespace; all of them when absent.
+    pub namespace: Option<String>,
+    /// Only what has these labels.
+    pub labels: Option<LabelSelector>,
 }
 
 /// What to list and how.
 #[derive(Clone, Debug)]
 pub struct Get {
-    /// Kind.
-    pub kind: Kind,
-    /// One namespace; all of them when absent.
-    pub namespace: Option<String>,
+    /// What.
+    pub selected: Selected,
     /// Format.
     pub output: Output,
+    /// Prints the names of the columns.
+    pub headers: bool,
+}
+
+/// Where data and talk go.
+#[expect(missing_debug_implementations, reason = "writers have none")]
+pub struct Streams<'a> {
+    /// Data.
+    pub out: &'a mut dyn Write,
+    /// Everything else.
+    pub talk: &'a mut dyn Write,
 }
 
 /// Why nothing could be listed.
@@ -112,6 +193,12 @@ pub enum GetError {
     /// The list cannot be written as YAML.
     #[error("cannot write YAML")]
     Yaml(#[from] serde_saphyr::SerializeError),
+    /// Labels are known of routes only.
+    #[error("only routes can be selected by label")]
+    NoLabels,
+    /// Some of the names do not exist; the others have been printed.
+    #[error("{}", missing(.0, .1))]
+    NotFound(Kind, Vec<String>),
     /// Targets belong to the NLB, not to manifests.
     #[error("targets are listed by a running NLB only")]
     NoTargets,
@@ -121,10 +208,11 @@ pub enum GetError {
 }
 
 /// Lists what the process at `server` has.
-pub fn live(get: &Get, server: Option<&str>, out: &mut dyn Write) -> Result<(), GetError> {
-    let standard = if get.kind == Kind::Targets { NLB } else { ROUTER };
-    let value = fetch(server.unwrap_or(standard), get.kind.path())?;
-    print(get, value, out)
+pub fn live(get: &Get, server: Option<&str>, streams: &mut Streams<'_>) -> Result<(), GetError> {
+    let kind = get.selected.kind;
+    let standard = if kind == Kind::Targets { NLB } else { ROUTER };
+    let value = fetch(server.unwrap_or(standard), kind.path())?;
+    print(get, value, streams)
 }
 
 /// The JSON at `path` of `server`.
@@ -140,91 +228,146 @@ pub fn fetch(server: &str, path: &str) -> Result<Value, GetError> {
 }
 
 /// Lists what `snapshot` has.
-pub fn offline(
-    get: &Get,
-    snapshot: &Snapshot,
-    router_name: &str,
-    out: &mut dyn Write,
-) -> Result<(), GetError> {
-    let value = match get.kind {
-        Kind::Routes => serde_json::to_value(model::routes(snapshot, router_name))?,
+pub fn offline(get: &Get, snapshot: &Snapshot, streams: &mut Streams<'_>) -> Result<(), GetError> {
+    let value = match get.selected.kind {
+        Kind::Routes => routes_api::list(snapshot),
         Kind::Services => serde_json::to_value(model::services(snapshot))?,
         Kind::Endpoints => serde_json::to_value(model::endpoints(snapshot))?,
         Kind::Certs => serde_json::to_value(model::certs(snapshot))?,
         Kind::Targets => return Err(GetError::NoTargets),
     };
-    print(get, value, out)
+    print(get, value, streams)
 }
 
-fn print(get: &Get, mut value: Value, out: &mut dyn Write) -> Result<(), GetError> {
-    if let (Some(namespace), Value::Array(items)) = (&get.namespace, &mut value) {
-        items.retain(|item| {
-            item.get("namespace").is_none_or(|have| have.as_str() == Some(namespace.as_str()))
-        });
-    }
-    let text = match get.output {
-        Output::Json => json(&value)?,
-        Output::Yaml => yaml(&value)?,
-        Output::Table | Output::Wide => tabulate(get, value)?,
+fn print(get: &Get, value: Value, streams: &mut Streams<'_>) -> Result<(), GetError> {
+    let mut items = match value {
+        Value::Array(items) => items,
+        mut list => serde_json::from_value(list["items"].take())?,
     };
-    Ok(out.write_all(text.as_bytes())?)
+    let kind = get.selected.kind;
+    let missing = get.selected.choose("", &mut items)?;
+    let text = match &get.output {
+        Output::Json => output::json(&document(get, items))?,
+        Output::Yaml => output::yaml(&document(get, items))?,
+        Output::JsonPath(template) => match document(get, items) {
+            Value::Array(items) => output::picked(template, &json!({ "items": items })),
+            document => output::picked(template, &document),
+        },
+        Output::Name => names(kind, &items),
+        Output::Table | Output::Wide => {
+            if items.is_empty() && missing.is_empty() {
+                nothing(get, streams.talk)?;
+            }
+            tabulate(get, items)?
+        },
+    };
+    streams.out.write_all(text.as_bytes())?;
+    if missing.is_empty() { Ok(()) } else { Err(GetError::NotFound(kind, missing)) }
 }
 
-/// Pretty JSON. The control characters that JSON may hold raw stand only inside strings, where an
-/// escape means the same.
-pub(super) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string_pretty(value)?;
-    let mut out = String::with_capacity(text.len() + 1);
-    for character in text.chars() {
-        match character {
-            '\u{7f}'..='\u{9f}' => {
-                out.push_str("\\u00");
-                out.push_str(if character < '\u{80}' {
-                    "7"
-                } else if character < '\u{90}' {
-                    "8"
-                } else {
-                    "9"
-                });
-                out.extend(char::from_digit(u32::from(character) & 15, 16));
-            },
-            _ => out.push(character),
+impl Selected {
+    /// Keeps what was asked for, named ones in the order of the names; returns the names that are not
+    /// there. `inside` is where an item has the object.
+    ///
+    /// # Errors
+    /// When labels are asked for that nobody knows.
+    pub fn choose(&self, inside: &str, items: &mut Vec<Value>) -> Result<Vec<String>, GetError> {
+        let (namespace, name) = self.kind.pointers();
+        let at = |pointer: &str| format!("{inside}{pointer}");
+        let (namespace, name, labels) = (at(namespace), at(name), at("/metadata/labels"));
+        if let Some(wanted) = &self.namespace {
+            let is_there = |have: &Value| have.as_str() == Some(wanted.as_str());
+            items.retain(|item| item.pointer(&namespace).is_none_or(is_there));
+        }
+        if let Some(selector) = &self.labels {
+            if self.kind != Kind::Routes {
+                return Err(GetError::NoLabels);
+            }
+            let labels = |item: &Value| {
+                item.pointer(&labels).and_then(|all| BTreeMap::deserialize(all).ok())
+            };
+            items.retain(|item| selector.matches(labels(item).as_ref()));
+        }
+        if self.names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut kept, mut missing) = (Vec::new(), Vec::new());
+        for wanted in &self.names {
+            let before = kept.len();
+            let is_wanted =
+                |item: &&Value| item.pointer(&name).and_then(Value::as_str) == Some(wanted);
+            kept.extend(items.iter().filter(is_wanted).cloned());
+            if kept.len() == before {
+                missing.push(wanted.clone());
+            }
+        }
+        *items = kept;
+        Ok(missing)
+    }
+}
+
+/// What JSON, YAML and templates see: of Routes what `oc` would have, one alone or a List.
+fn document(get: &Get, mut items: Vec<Value>) -> Value {
+    if get.selected.kind != Kind::Routes {
+        return Value::Array(items);
+    }
+    for item in &mut items {
+        if let Value::Object(members) = item {
+            members.remove(routes_api::BEYOND);
         }
     }
-    out.push('\n');
-    Ok(out)
+    if get.selected.names.len() == 1 && items.len() == 1 {
+        return items.remove(0);
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "List",
+        "metadata": {"resourceVersion": ""},
+        "items": items,
+    })
 }
 
-fn yaml(value: &Value) -> Result<String, serde_saphyr::SerializeError> {
-    let text = serde_saphyr::to_string(value)?;
-    Ok(text.chars().filter(|character| *character == '\n' || !character.is_control()).collect())
+/// `kind/name`, each once.
+fn names(kind: Kind, items: &[Value]) -> String {
+    let (_, pointer) = kind.pointers();
+    let mut lines: Vec<String> = items
+        .iter()
+        .filter_map(|item| item.pointer(pointer)?.as_str())
+        .map(|name| format!("{}/{}\n", kind.singular(), table::clean(name)))
+        .collect();
+    lines.dedup();
+    lines.concat()
 }
 
-fn tabulate(get: &Get, value: Value) -> Result<String, GetError> {
+/// The sentence of `oc` about an empty list.
+fn nothing(get: &Get, talk: &mut dyn Write) -> Result<(), GetError> {
+    match &get.selected.namespace {
+        Some(namespace) => {
+            writeln!(talk, "No resources found in {} namespace.", table::clean(namespace))?;
+        },
+        None => writeln!(talk, "No resources found")?,
+    }
+    Ok(())
+}
+
+/// A line for each name that is not there.
+fn missing(kind: &Kind, names: &[String]) -> String {
+    let line = |name: &String| format!("{} \"{}\" not found", kind.resource(), table::clean(name));
+    names.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+fn tabulate(get: &Get, items: Vec<Value>) -> Result<String, GetError> {
     let wide = get.output == Output::Wide;
-    let table = match get.kind {
-        Kind::Routes => rows(value, ROUTE_COLUMNS, |route| route_row(route, wide))?,
-        Kind::Services => rows(value, SERVICE_COLUMNS, service_row)?,
-        Kind::Endpoints => rows(value, ENDPOINT_COLUMNS, endpoint_row)?,
-        Kind::Certs => rows(value, CERT_COLUMNS, cert_row)?,
-        Kind::Targets => rows(value, TARGET_COLUMNS, target_row)?,
+    let table = match get.selected.kind {
+        Kind::Routes => rows(items, routes::COLUMNS, |route: Route| routes::row(&route))?,
+        Kind::Services => rows(items, SERVICE_COLUMNS, service_row)?,
+        Kind::Endpoints => rows(items, ENDPOINT_COLUMNS, endpoint_row)?,
+        Kind::Certs => rows(items, CERT_COLUMNS, cert_row)?,
+        Kind::Targets => rows(items, TARGET_COLUMNS, target_row)?,
     };
-    Ok(table.render(get.namespace.is_none(), wide))
+    Ok(table.render(get.selected.namespace.is_none(), wide, get.headers))
 }
 
-const ROUTE_COLUMNS: &[&str] = &[
-    "NAMESPACE",
-    "NAME",
-    "HOST/PORT",
-    "PATH",
-    "SERVICES",
-    "PORT",
-    "TERMINATION",
-    "WILDCARD",
-    "|",
-    "PLACE",
-    "MESSAGE",
-];
 const SERVICE_COLUMNS: &[&str] =
     &["NAMESPACE", "NAME", "CLUSTER-IP", "EXTERNAL-NAME", "PORT(S)", "ENDPOINTS", "|", "FQDN"];
 const ENDPOINT_COLUMNS: &[&str] =
@@ -240,7 +383,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn render(self, with_namespace: bool, wide: bool) -> String {
+    fn render(self, with_namespace: bool, wide: bool, headers: bool) -> String {
         let hide_namespace = !with_namespace && self.columns[0] == "NAMESPACE";
         let skip = usize::from(hide_namespace);
         let narrow = self.columns.iter().position(|column| *column == "|");
@@ -248,70 +391,25 @@ impl Rows {
         let names: Vec<&str> = self.columns.iter().copied().filter(|name| *name != "|").collect();
         let end = if wide { names.len() } else { narrow };
         if self.rows.is_empty() {
-            return "No resources found.\n".to_owned();
+            return String::new();
         }
         let rows: Vec<Vec<String>> = self
             .rows
             .into_iter()
             .map(|row| row.into_iter().take(end).skip(skip).collect())
             .collect();
-        table::render(&names[skip..end], &rows)
+        table::render(headers.then_some(&names[skip..end]), &rows)
     }
 }
 
 fn rows<T: DeserializeOwned>(
-    value: Value,
+    items: Vec<Value>,
     columns: &'static [&'static str],
     row: impl Fn(T) -> Vec<String>,
 ) -> Result<Rows, GetError> {
-    let items: Vec<T> = serde_json::from_value(value)?;
-    Ok(Rows { columns, rows: items.into_iter().map(row).collect() })
-}
-
-/// As `oc get route` prints it: the host column is the reason of a route that is not admitted.
-fn route_row(route: RouteView, wide: bool) -> Vec<String> {
-    let condition = route.status.ingress.first().and_then(|ingress| ingress.conditions.first());
-    let (host, message) = match condition {
-        Some(condition) if condition.status != "True" => {
-            let host = if wide {
-                format!("{} {}", route.host, condition.reason)
-            } else {
-                condition.reason.clone()
-            };
-            (host, condition.message.clone())
-        },
-        Some(_) => (route.host, String::new()),
-        None => ("Pending".to_owned(), String::new()),
-    };
-    let termination = match (route.termination.as_str(), route.insecure.as_str()) {
-        (termination, "") => termination.to_owned(),
-        (termination, insecure) => format!("{termination}/{insecure}"),
-    };
-    vec![
-        route.namespace,
-        route.name,
-        host,
-        route.path,
-        services(&route.services),
-        route.port.unwrap_or_else(|| "<all>".to_owned()),
-        termination,
-        route.wildcard_policy,
-        route.place,
-        message,
-    ]
-}
-
-/// `a(90%),b(10%)`; a single service stands alone.
-fn services(shares: &[Share]) -> String {
-    if let [only] = shares {
-        return only.name.clone();
-    }
-    let total: i64 = shares.iter().map(|share| i64::from(share.weight)).sum();
-    let share = |share: &Share| {
-        let percent = (i64::from(share.weight) * 100).checked_div(total).unwrap_or(0);
-        format!("{}({percent}%)", share.name)
-    };
-    shares.iter().map(share).collect::<Vec<_>>().join(",")
+    let read = |item| Ok(row(serde_json::from_value::<T>(item)?));
+    let rows: Result<Vec<_>, serde_json::Error> = items.into_iter().map(read).collect();
+    Ok(Rows { columns, rows: rows? })
 }
 
 fn service_row(service: ServiceView) -> Vec<String> {

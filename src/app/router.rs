@@ -95,7 +95,6 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         stats: Arc::clone(&stats),
         ready: Arc::clone(&readiness),
         allow: settings.admin_allow.clone(),
-        router_name: settings.router_name.clone(),
         extra: ExtraCell::new(Extra {
             max_connections: settings.max_connections as u64,
             ..Extra::default()

@@ -5,15 +5,15 @@ use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 
 use super::{
-    BackendArgs, CertArgs, CheckArgs, Command, DnsArgs, ExplainArgs, GetArgs, NlbArgs, RouterArgs,
-    UpArgs,
+    BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, DnsArgs, ExplainArgs, Explained,
+    GetArgs, NlbArgs, RouterArgs, UpArgs, Which,
 };
 use crate::{
     app::{
         self,
         backend::{BackendOptions, TlsFiles},
         dns::DnsOptions,
-        get::{Get, Output},
+        get::{Get, Selected, Streams},
         nlb::NlbOptions,
         offline,
         up::UpOptions,
@@ -32,6 +32,7 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => return check(&args, &mut out),
         Command::Explain(args) => explain(&args, &mut out)?,
         Command::Get(args) => get(args, &mut out)?,
+        Command::Describe(args) => describe(args, &mut out)?,
         Command::Cert(args) => cert(&args, &mut out)?,
         Command::Healthcheck(args) => match args.dns {
             Some(server) => app::healthcheck::dns(server, &args.cluster_domain, HEALTH)?,
@@ -59,6 +60,7 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
         // The others are `client`'s.
         Command::Cert(_)
         | Command::Check(_)
+        | Command::Describe(_)
         | Command::Explain(_)
         | Command::Get(_)
         | Command::Healthcheck(_)
@@ -103,7 +105,7 @@ fn explain(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
             .with_context(|| format!("there is no finding code {}", args.what))?;
         return Ok(write!(out, "{page}")?);
     }
-    let json = args.place.output == Output::Json;
+    let json = args.output == Explained::Json;
     if args.place.manifests.is_empty() {
         let server = args.place.server.map(|server| server.to_string());
         app::explain::live(&args.what, server.as_deref(), json, out)?;
@@ -115,15 +117,46 @@ fn explain(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn get(args: GetArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let get = Get { kind: args.kind, namespace: args.namespace, output: args.place.output };
+    let (output, headers) = (args.output, !args.no_headers);
+    let get = Get { selected: selected(args.which)?, output, headers };
+    let mut streams = Streams { out, talk: &mut std::io::stderr() };
     if args.place.manifests.is_empty() {
         let server = args.place.server.map(|server| server.to_string());
-        app::get::live(&get, server.as_deref(), out)?;
+        app::get::live(&get, server.as_deref(), &mut streams)?;
     } else {
         let snapshot = offline::snapshot(&args.place.manifests)?;
-        app::get::offline(&get, &snapshot, &RouterSettings::default().router_name, out)?;
+        app::get::offline(&get, &snapshot, &mut streams)?;
     }
     Ok(())
+}
+
+fn describe(args: DescribeArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let selected = selected(args.which)?;
+    if args.place.manifests.is_empty() {
+        let server = args.place.server.map(|server| server.to_string());
+        app::describe::live(&selected, server.as_deref(), out)?;
+    } else {
+        let snapshot = offline::snapshot(&args.place.manifests)?;
+        app::describe::offline(&selected, &snapshot, out)?;
+    }
+    Ok(())
+}
+
+fn selected(which: Which) -> anyhow::Result<Selected> {
+    let mut names = which.names;
+    if let Some(name) = which.resource.name {
+        anyhow::ensure!(
+            names.is_empty(),
+            "there is one name behind the slash and another behind it"
+        );
+        names.push(name);
+    }
+    Ok(Selected {
+        kind: which.resource.kind,
+        names,
+        namespace: which.namespace,
+        labels: which.selector,
+    })
 }
 
 fn cert(args: &CertArgs, out: &mut impl Write) -> anyhow::Result<()> {

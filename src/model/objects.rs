@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 use k8s_openapi::api::{
     core::v1::{Endpoints, Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
 };
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,10 @@ pub struct Objects {
     pub secrets: Vec<Arc<Stored<Secret>>>,
     /// v1 Namespace.
     pub namespaces: Vec<Arc<Stored<Namespace>>>,
+    /// networking.k8s.io/v1 Ingress. `routes` has the Routes that were made of them.
+    pub ingresses: Vec<Arc<Stored<Ingress>>>,
+    /// networking.k8s.io/v1 IngressClass.
+    pub ingress_classes: Vec<Arc<Stored<IngressClass>>>,
 }
 
 impl Objects {
@@ -112,6 +117,8 @@ impl Objects {
         self.slices.extend_from_slice(&other.slices);
         self.secrets.extend_from_slice(&other.secrets);
         self.namespaces.extend_from_slice(&other.namespaces);
+        self.ingresses.extend_from_slice(&other.ingresses);
+        self.ingress_classes.extend_from_slice(&other.ingress_classes);
     }
 
     /// Number of objects of all kinds.
@@ -123,6 +130,8 @@ impl Objects {
             + self.slices.len()
             + self.secrets.len()
             + self.namespaces.len()
+            + self.ingresses.len()
+            + self.ingress_classes.len()
     }
 
     /// True when there is no object at all.

@@ -15,6 +15,7 @@ use std::{
 use self::files::{Identity, Listing, ReadError};
 use super::{
     document::{self, Content, Outcome},
+    ingress,
     object::{AnyObject, ObjectId},
 };
 use crate::model::{
@@ -57,6 +58,8 @@ pub struct Directory {
     objects: Objects,
     findings: Vec<Finding>,
     duplicates: Vec<Finding>,
+    /// What was left out of Ingresses.
+    converted: Vec<Finding>,
 }
 
 #[derive(Debug)]
@@ -102,6 +105,7 @@ impl Directory {
             objects: Objects::default(),
             findings: Vec::new(),
             duplicates: Vec::new(),
+            converted: Vec::new(),
         }
     }
 
@@ -306,9 +310,12 @@ impl Directory {
                     object.add_to(&mut objects);
                 }
             }
+            let ingress::Converted { mut routes, findings } = ingress::convert(&objects);
+            objects.routes.append(&mut routes);
             self.objects = objects;
+            self.converted = findings;
         }
-        findings.extend(self.duplicates.iter().cloned());
+        findings.extend(self.duplicates.iter().chain(&self.converted).cloned());
         let changed = findings != self.findings;
         self.findings = findings;
         changed

@@ -12,6 +12,7 @@ use k8s_openapi::{
     api::{
         core::v1::{Endpoints, Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
+        networking::v1::{Ingress, IngressClass},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -317,6 +318,16 @@ fn build(
                 made.metadata.clone()
             })?;
             (AnyObject::Namespace(Arc::clone(&stored)), validate::validate_name(&stored, kind))
+        },
+        Kind::Ingress => namespaced(node, origin, |made: &mut Ingress| &mut made.metadata)
+            .map(|stored| (validate::validate_ingress(&stored), stored))
+            .map(|(findings, stored)| (AnyObject::Ingress(stored), findings))?,
+        Kind::IngressClass => {
+            let stored = stored::<IngressClass>(node, origin, |made| {
+                made.metadata.namespace = None;
+                made.metadata.clone()
+            })?;
+            (AnyObject::IngressClass(Arc::clone(&stored)), validate::validate_name(&stored, kind))
         },
     })
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::{
     core::v1::{Endpoints, Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
 };
 
 use crate::model::{
@@ -25,16 +26,20 @@ pub enum Kind {
     EndpointSlice,
     Secret,
     Namespace,
+    Ingress,
+    IngressClass,
 }
 
 /// Kind, its word and its apiVersion.
-pub(super) const KINDS: [(Kind, &str, &str); 6] = [
+pub(super) const KINDS: [(Kind, &str, &str); 8] = [
     (Kind::Route, "Route", "route.openshift.io/v1"),
     (Kind::Service, "Service", "v1"),
     (Kind::Endpoints, "Endpoints", "v1"),
     (Kind::EndpointSlice, "EndpointSlice", "discovery.k8s.io/v1"),
     (Kind::Secret, "Secret", "v1"),
     (Kind::Namespace, "Namespace", "v1"),
+    (Kind::Ingress, "Ingress", "networking.k8s.io/v1"),
+    (Kind::IngressClass, "IngressClass", "networking.k8s.io/v1"),
 ];
 
 impl Kind {
@@ -42,6 +47,12 @@ impl Kind {
     #[must_use]
     pub const fn word(self) -> &'static str {
         KINDS[self as usize].1
+    }
+
+    /// False for kinds of the whole cluster.
+    #[must_use]
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace | Self::IngressClass)
     }
 }
 
@@ -73,6 +84,8 @@ pub enum AnyObject {
     EndpointSlice(Arc<Stored<EndpointSlice>>),
     Secret(Arc<Stored<Secret>>),
     Namespace(Arc<Stored<Namespace>>),
+    Ingress(Arc<Stored<Ingress>>),
+    IngressClass(Arc<Stored<IngressClass>>),
 }
 
 /// Applies one expression to the `Arc<Stored<_>>` inside, whatever its kind.
@@ -85,6 +98,8 @@ macro_rules! each_kind {
             AnyObject::EndpointSlice($stored) => $body,
             AnyObject::Secret($stored) => $body,
             AnyObject::Namespace($stored) => $body,
+            AnyObject::Ingress($stored) => $body,
+            AnyObject::IngressClass($stored) => $body,
         }
     };
 }
@@ -100,6 +115,8 @@ impl AnyObject {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
             Self::Namespace(_) => Kind::Namespace,
+            Self::Ingress(_) => Kind::Ingress,
+            Self::IngressClass(_) => Kind::IngressClass,
         };
         ObjectId { kind, key: each_kind!(self, stored => stored.key.clone()) }
     }
@@ -145,6 +162,8 @@ impl AnyObject {
             Self::EndpointSlice(stored) => objects.slices.push(Arc::clone(stored)),
             Self::Secret(stored) => objects.secrets.push(Arc::clone(stored)),
             Self::Namespace(stored) => objects.namespaces.push(Arc::clone(stored)),
+            Self::Ingress(stored) => objects.ingresses.push(Arc::clone(stored)),
+            Self::IngressClass(stored) => objects.ingress_classes.push(Arc::clone(stored)),
         }
     }
 }

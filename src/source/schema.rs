@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use k8s_openapi::api::{
     core::v1::{Endpoints, Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::{Ingress, IngressClass},
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value as Json;
@@ -65,7 +66,7 @@ pub fn check(node: &Node, kind: Kind) -> Vec<Issue> {
 }
 
 fn schema(kind: Kind) -> &'static Json {
-    static SCHEMAS: LazyLock<[Json; 6]> = LazyLock::new(|| {
+    static SCHEMAS: LazyLock<[Json; 8]> = LazyLock::new(|| {
         [
             with_type_meta(generate::<Route>()),
             generate::<Service>(),
@@ -73,6 +74,8 @@ fn schema(kind: Kind) -> &'static Json {
             generate::<EndpointSlice>(),
             generate::<Secret>(),
             generate::<Namespace>(),
+            generate::<Ingress>(),
+            generate::<IngressClass>(),
         ]
     });
     &SCHEMAS[kind as usize]

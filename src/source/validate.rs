@@ -6,13 +6,17 @@
 
 mod annotations;
 mod cross;
+mod ingress;
 
 use std::sync::Arc;
 
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
 use serde_json::Value as Json;
 
-pub use self::cross::cross_check;
+pub use self::{
+    cross::cross_check,
+    ingress::{CLASS_ANNOTATION, validate_ingress},
+};
 use super::object::Kind;
 use crate::model::{
     finding::{Code, Finding, codes},
@@ -74,7 +78,7 @@ struct Report<'a, T> {
 impl<'a, T> Report<'a, T> {
     fn new(stored: &'a Stored<T>, kind: Kind) -> Self {
         let object = match kind {
-            Kind::Namespace => format!("{} {}", kind.word(), stored.key.name),
+            _ if !kind.is_namespaced() => format!("{} {}", kind.word(), stored.key.name),
             _ => format!("{} {}", kind.word(), stored.key),
         };
         Self { stored, object, kind, findings: Vec::new() }
@@ -105,7 +109,7 @@ impl<'a, T> Report<'a, T> {
             let text = format!("the name \"{}\" is not valid", key.name);
             self.add(codes::BAD_NAME, "metadata.name", text);
         }
-        if self.kind != Kind::Namespace && !grammar::is_dns_label(&key.namespace) {
+        if self.kind.is_namespaced() && !grammar::is_dns_label(&key.namespace) {
             let text = format!("the namespace \"{}\" is not valid", key.namespace);
             self.add(codes::BAD_NAME, "metadata.namespace", text);
         }

@@ -14,6 +14,7 @@ mod h2c;
 pub mod harness;
 mod http2_abuse;
 mod http2_flow;
+mod ingress;
 mod limits;
 mod live;
 mod matching;

@@ -4,7 +4,15 @@
 mod oracle;
 mod property;
 
+use std::{net::SocketAddr, sync::Arc};
+
 use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wharf::{
+    backend::{self, Identity},
+    tls::mint::Pair,
+};
 
 use crate::harness::{
     client::Client,
@@ -12,7 +20,7 @@ use crate::harness::{
     manifest::{With as _, edge, route, service},
     pod::{Pod, ok},
     router::Edge,
-    tls::{self, hello},
+    tls::{self, Hello, certificates, chain, hello},
 };
 
 const POLICY: &str = "/spec/tls/insecureEdgeTerminationPolicy";
@@ -56,6 +64,57 @@ async fn match_13_14_15_reachability_of_each_kind_on_each_port() {
         let stream = tls::connect(edge.https, hello("x.example.com")).await.unwrap();
         let response = Client::over(stream).get(host, path).await;
         assert_eq!(response.status(), secure, "{host}{path} TLS");
+    }
+}
+
+/// A pod that speaks TLS with `pair`, until the token is dropped.
+async fn tls_pod(pair: &Pair) -> (SocketAddr, DropGuard) {
+    let config = backend::server_config(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let cancel = CancellationToken::new();
+    let identity = Identity::new("secure", "app");
+    let config = Some(Arc::new(config.expect("a configuration")));
+    tokio::spawn(backend::serve(listener, identity, config, cancel.clone()));
+    (address, cancel.drop_guard())
+}
+
+/// The rows of spec/route.md 10.4 for routes whose pods speak TLS. Whether the client meets the pod's
+/// certificate tells passthrough from termination.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn match_13_reachability_of_reencrypt_and_passthrough() {
+    let pair = tls::pair("pods.example.com");
+    let (address, _pod) = tls_pod(&pair).await;
+    let mut objects = service("a", &[address]);
+    let kind = |name: &str, host: &str, termination: &str, policy: &str| {
+        let route = edge(name, host, None)
+            .with("/spec/to/name", "a")
+            .with("/spec/tls/termination", termination);
+        let route = match termination {
+            "reencrypt" => route.with("/spec/tls/destinationCACertificate", pair.cert_pem.as_str()),
+            _ => route,
+        };
+        if policy.is_empty() { route } else { route.with(POLICY, policy) }
+    };
+    let rows = [
+        ("r-unset.example.com", "reencrypt", "", 503, false),
+        ("r-none.example.com", "reencrypt", "None", 503, false),
+        ("r-allow.example.com", "reencrypt", "Allow", 200, false),
+        ("r-redirect.example.com", "reencrypt", "Redirect", 302, false),
+        ("p-unset.example.com", "passthrough", "", 503, true),
+        ("p-none.example.com", "passthrough", "None", 503, true),
+        ("p-redirect.example.com", "passthrough", "Redirect", 302, true),
+    ];
+    for (host, termination, policy, ..) in rows {
+        objects.push(kind(host, host, termination, policy));
+    }
+    let router = Edge::start(&objects).await;
+    for (host, _, _, plain, passed) in rows {
+        assert_eq!(router.get(host, "/").await.status(), plain, "{host} plain");
+        let wanted = Hello { alpn: &["http/1.1"], ..hello(host) };
+        let stream = tls::connect(router.https, wanted).await.unwrap();
+        assert_eq!(chain(&stream) == certificates(&pair.cert_pem), passed, "{host}");
+        assert_eq!(Client::over(stream).get(host, "/").await.status(), 200, "{host} TLS");
     }
 }
 

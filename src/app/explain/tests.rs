@@ -80,8 +80,3 @@ fn a_code_prints_its_page() {
         assert!(matches!(code(unknown, find, &mut out), Err(Error::Code { .. })), "{unknown}");
     }
 }
-
-#[test]
-fn a_url_survives_its_encoding() {
-    assert_eq!(percent_encode("https://a/b?c=ü"), "https%3a%2f%2fa%2fb%3fc%3d%c3%bc");
-}

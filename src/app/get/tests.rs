@@ -1,21 +1,46 @@
-//! Tables, JSON and YAML of `wharf get`, with hostile text in them.
+//! Tables, JSON, YAML, names and templates of `wharf get`, with hostile text in them.
 
 use super::*;
 use crate::admin::fixture;
 
-fn printed(kind: Kind, output: Output, namespace: Option<&str>) -> String {
-    let get = Get { kind, namespace: namespace.map(str::to_owned), output };
-    let mut out = Vec::new();
-    offline(&get, &fixture::snapshot(), "default", &mut out).unwrap();
-    String::from_utf8(out).unwrap()
+fn asked(kind: Kind, output: &str) -> Get {
+    let selected = Selected { kind, names: Vec::new(), namespace: None, labels: None };
+    Get { selected, output: output.parse().unwrap(), headers: true }
+}
+
+/// What goes to both streams, and the outcome.
+fn run(get: &Get) -> (String, String, Result<(), GetError>) {
+    let (mut out, mut talk) = (Vec::new(), Vec::new());
+    let mut streams = Streams { out: &mut out, talk: &mut talk };
+    let outcome = offline(get, &fixture::snapshot(), &mut streams);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(out), text(talk), outcome)
+}
+
+fn printed(get: &Get) -> String {
+    let (out, talk, outcome) = run(get);
+    outcome.unwrap();
+    assert_eq!(talk, "");
+    out
 }
 
 #[test]
 fn routes_look_like_those_of_oc() {
-    assert_eq!(
-        printed(Kind::Routes, Output::Table, Some("shop")),
-        "\
+    let mut get = asked(Kind::Routes, "table");
+    get.selected.namespace = Some("shop".to_owned());
+    let table = "\
 NAME       HOST/PORT            PATH    SERVICES               PORT    TERMINATION     WILDCARD
+web        shop.example.com     /cart   web(90%),web-v3(10%)   <all>   edge/Redirect   None
+web-late   HostAlreadyClaimed   /cart   web                    <all>   edge/Redirect   None
+";
+    assert_eq!(printed(&get), table);
+    get.output = Output::Wide;
+    assert_eq!(printed(&get), table, "oc has no further columns");
+    get.headers = false;
+    // Without its head a column may be narrower.
+    assert_eq!(
+        printed(&get),
+        "\
 web        shop.example.com     /cart   web(90%),web-v3(10%)   <all>   edge/Redirect   None
 web-late   HostAlreadyClaimed   /cart   web                    <all>   edge/Redirect   None
 "
@@ -24,13 +49,66 @@ web-late   HostAlreadyClaimed   /cart   web                    <all>   edge/Redi
 
 #[test]
 fn without_a_namespace_all_are_shown_with_theirs() {
-    let text = printed(Kind::Routes, Output::Wide, None);
-    let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("NAMESPACE   NAME       HOST/PORT"), "{text}");
-    assert!(lines[0].ends_with("PLACE              MESSAGE"), "{text}");
-    assert!(lines[2].contains("shop.example.com HostAlreadyClaimed"), "{text}");
-    assert!(lines[2].ends_with("route web already exposes shop.example.com"), "{text}");
-    assert_eq!(printed(Kind::Routes, Output::Table, Some("x")), "No resources found.\n");
+    let text = printed(&asked(Kind::Routes, "table"));
+    assert!(text.starts_with("NAMESPACE   NAME       HOST/PORT"), "{text}");
+    assert!(text.lines().nth(1).unwrap().starts_with("shop        web "), "{text}");
+}
+
+#[test]
+fn an_empty_list_is_talk_and_no_data() {
+    let mut get = asked(Kind::Routes, "table");
+    get.selected.namespace = Some("x\u{1b}".to_owned());
+    let (out, talk, outcome) = run(&get);
+    outcome.unwrap();
+    assert_eq!((&*out, &*talk), ("", "No resources found in x namespace.\n"));
+    let (out, talk, _) = run(&asked(Kind::Services, "table"));
+    assert_eq!((&*out, &*talk), ("", "No resources found\n"));
+}
+
+#[test]
+fn names_choose_and_what_is_missing_is_said() {
+    let named = |names: &[&str], output| {
+        let mut get = asked(Kind::Routes, output);
+        get.selected.names = names.iter().map(|name| (*name).to_owned()).collect();
+        get
+    };
+    assert_eq!(
+        printed(&named(&["web-late", "web"], "name")),
+        "route.route.openshift.io/web-late\nroute.route.openshift.io/web\n"
+    );
+    let (out, talk, outcome) = run(&named(&["web", "no", "nor"], "name"));
+    assert_eq!((&*out, &*talk), ("route.route.openshift.io/web\n", ""));
+    assert_eq!(
+        outcome.unwrap_err().to_string(),
+        "routes.route.openshift.io \"no\" not found; routes.route.openshift.io \"nor\" not found"
+    );
+    let one: Value = serde_json::from_str(&printed(&named(&["web"], "json"))).unwrap();
+    assert_eq!((&one["kind"], &one["metadata"]["name"]), (&json!("Route"), &json!("web")));
+    let reason = "jsonpath={.status.ingress[0].conditions[?(@.type==\"Admitted\")].reason}";
+    assert_eq!(printed(&named(&["web-late"], reason)), "HostAlreadyClaimed");
+}
+
+#[test]
+fn labels_choose_routes_only() {
+    let with = |kind, selector: &str| {
+        let mut get = asked(kind, "name");
+        get.selected.labels = Some(selector.parse().unwrap());
+        run(&get)
+    };
+    assert_eq!(with(Kind::Routes, "app=shop,tier in (a,b)").0, "route.route.openshift.io/web\n");
+    assert_eq!(with(Kind::Routes, "!app").0, "route.route.openshift.io/web-late\n");
+    let refused = with(Kind::Services, "app").2.unwrap_err();
+    assert!(matches!(refused, GetError::NoLabels), "{refused}");
+}
+
+#[test]
+fn kinds_are_the_words_of_oc() {
+    let kind = |text: &str| text.parse::<Resource>();
+    assert_eq!(kind("svc").unwrap().kind, Kind::Services);
+    let web = Resource { kind: Kind::Routes, name: Some("web".to_owned()) };
+    assert_eq!(kind("route.route.openshift.io/web"), Ok(web.clone()));
+    assert_eq!(kind("Route/web"), Ok(web));
+    assert_eq!(kind("pods"), Err(UnknownKind));
 }
 
 #[test]
@@ -39,9 +117,9 @@ fn certificates_have_an_end() {
         "host": "shop.example.com", "source": "Route shop/web", "names": ["shop.example.com"],
         "notAfter": "2026-08-04T12:30:00Z", "notAfterUnix": 1_785_846_600,
     }]);
-    let get = Get { kind: Kind::Certs, namespace: None, output: Output::Wide };
+    let Value::Array(certs) = certs else { unreachable!() };
     assert_eq!(
-        tabulate(&get, certs).unwrap(),
+        tabulate(&asked(Kind::Certs, "wide"), certs).unwrap(),
         "\
 HOST               SOURCE           NOT-AFTER              NAMES
 shop.example.com   Route shop/web   2026-08-04T12:30:00Z   shop.example.com
@@ -51,15 +129,14 @@ shop.example.com   Route shop/web   2026-08-04T12:30:00Z   shop.example.com
 
 #[test]
 fn targets_are_taken_as_the_nlb_gives_them() {
-    let targets = serde_json::json!([
-        {"targetGroup": "https", "id": "127.0.0.1", "port": 8443, "availabilityZone": "a",
-         "state": "healthy", "activeFlows": 3},
-        {"targetGroup": "https", "id": "\u{1b}[31m", "port": 1, "state": "unhealthy",
-         "reason": "Target.Timeout", "activeFlows": 0},
-    ]);
-    let get = Get { kind: Kind::Targets, namespace: None, output: Output::Wide };
+    let targets = vec![
+        serde_json::json!({"targetGroup": "https", "id": "127.0.0.1", "port": 8443,
+         "availabilityZone": "a", "state": "healthy", "activeFlows": 3}),
+        serde_json::json!({"targetGroup": "https", "id": "\u{1b}[31m", "port": 1,
+         "state": "unhealthy", "reason": "Target.Timeout", "activeFlows": 0}),
+    ];
     assert_eq!(
-        tabulate(&get, targets).unwrap(),
+        tabulate(&asked(Kind::Targets, "wide"), targets).unwrap(),
         "\
 GROUP   TARGET      PORT   ZONE     STATE       REASON           FLOWS
 https   127.0.0.1   8443   a        healthy     <none>           3
@@ -68,33 +145,32 @@ https   [31m        1      <none>   unhealthy   Target.Timeout   0
     );
 }
 
+/// S-92: what is printed is what `oc` would have, in both forms, and never a key.
 #[test]
-fn json_and_yaml_hold_the_same() {
-    let json: Value = serde_json::from_str(&printed(Kind::Routes, Output::Json, None)).unwrap();
-    let yaml: Value = serde_saphyr::from_str(&printed(Kind::Routes, Output::Yaml, None)).unwrap();
-    assert_eq!(json, yaml);
-    assert_eq!(json[1]["status"]["ingress"][0]["conditions"][0]["reason"], "HostAlreadyClaimed");
+fn json_and_yaml_hold_the_same_list() {
+    let text = printed(&asked(Kind::Routes, "json"));
+    assert!(!text.contains("CANARY"), "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let yaml = printed(&asked(Kind::Routes, "yaml"));
+    assert_eq!(json, serde_saphyr::from_str::<Value>(&yaml).unwrap());
+    assert_eq!((&json["kind"], &json["apiVersion"]), (&json!("List"), &json!("v1")));
+    let late = &json["items"][1];
+    assert_eq!(late["status"]["ingress"][0]["conditions"][0]["reason"], "HostAlreadyClaimed");
+    let members: Vec<_> = late.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["apiVersion", "kind", "metadata", "spec", "status"]);
 }
 
 #[test]
-fn json_escapes_what_a_terminal_would_obey_s_94() {
-    let value = serde_json::json!("a\u{1b}b\u{7f}\u{9b}c");
-    let text = json(&value).unwrap();
-    assert_eq!(text, "\"a\\u001bb\\u007f\\u009bc\"\n");
-    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
-}
-
-#[test]
-fn shares_are_percentages() {
-    let share = |name: &str, weight| Share { name: name.to_owned(), weight };
-    assert_eq!(services(&[share("a", 0)]), "a");
-    assert_eq!(services(&[share("a", 0), share("b", 0)]), "a(0%),b(0%)");
-    assert_eq!(services(&[share("a", 1), share("b", 2)]), "a(33%),b(66%)");
+fn templates_see_items_of_every_kind() {
+    let path = "jsonpath={range .items[*]}{.metadata.name}={.spec.to.weight}{\"\\n\"}{end}";
+    assert_eq!(printed(&asked(Kind::Routes, path)), "web=90\nweb-late=90\n");
+    assert_eq!(printed(&asked(Kind::Certs, "jsonpath={.items[*].host}")), "");
 }
 
 #[test]
 fn a_server_that_is_not_there_is_named() {
-    let get = Get { kind: Kind::Routes, namespace: None, output: Output::Table };
-    let error = live(&get, Some("127.0.0.1:0"), &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("127.0.0.1:0"), "{error}");
+    let mut streams = Streams { out: &mut Vec::new(), talk: &mut Vec::new() };
+    let error = live(&asked(Kind::Routes, "table"), Some("127.0.0.1:0"), &mut streams);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:0"), "{error}");
 }

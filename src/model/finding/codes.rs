@@ -27,7 +27,7 @@ pub fn find(text: &str) -> Option<&'static Code> {
 /// valid version keeps serving (decisions 4). Other findings leave the object in force.
 #[must_use]
 pub const fn invalidates(code: &Code) -> bool {
-    matches!(code.number, 1001..=1004 | 1010 | 1011 | 1020..=1039)
+    matches!(code.number, 1001..=1004 | 1010 | 1011 | 1020..=1039 | 1121)
 }
 
 codes! {
@@ -242,6 +242,27 @@ codes! {
          Effect: at start the router does not come up. While it runs, the last valid page keeps \
          being sent.\n\n\
          Mend the file at the line named. `curl -si` against a router prints its page in this form.";
+    /// A field of an Ingress.
+    BAD_INGRESS = 1121, "a field of an Ingress is not valid",
+        "The API server would refuse the Ingress for this field: a host, a path, its type, a \
+         backend or a class.\n\n\
+         Effect: while wharf runs, the last valid version of the Ingress keeps serving.\n\n\
+         Mend the field. Paths of type Prefix and Exact start with `/`; a backend has a service with \
+         a port name or a port number.";
+    /// A Route that the Route API would refuse.
+    INGRESS_NOT_CONVERTED = 1122, "no Route can be made of a part of an Ingress",
+        "An Ingress is served by making a Route of each of its paths. This one would not be a valid \
+         Route, for example because passthrough goes with no path, or for a `#` in the path. In a \
+         cluster this is the event FailedIngressToRouteConversion.\n\n\
+         Effect: the path is not served; the others of the Ingress are.\n\n\
+         Mend what the text says, or write a Route.";
+    /// A Service, port or Secret that is not there.
+    INGRESS_INCOMPLETE = 1123, "a part of an Ingress waits for another object",
+        "The Service, its port, or the Secret that the Ingress names for this host is missing, or \
+         the Secret is not a kubernetes.io/tls Secret with `tls.crt` and `tls.key`. In a cluster \
+         this is the event IncompleteIngressToRouteRules.\n\n\
+         Effect: no Route is made for it until the object is there; then it is made at once.\n\n\
+         Add or mend the object named.";
     /// A field that the API does not have.
     UNKNOWN_FIELD = 2001, "a field is unknown",
         "The API has no field of this name here, so it has no effect. Names are case-sensitive.\n\n\
@@ -251,7 +272,8 @@ codes! {
         "The document's kind or apiVersion is close to one that wharf reads, but not the same, so \
          the document is ignored.\n\n\
          wharf reads: Route (route.openshift.io/v1), Service, Endpoints, Secret, Namespace, List \
-         (v1) and EndpointSlice (discovery.k8s.io/v1). Other kinds are ignored in silence.";
+         (v1), EndpointSlice (discovery.k8s.io/v1), Ingress and IngressClass (networking.k8s.io/v1). \
+         Other kinds are ignored in silence.";
     /// An annotation of OpenShift's prefixes that does not exist.
     UNKNOWN_ANNOTATION = 2003, "an annotation is unknown",
         "The prefixes haproxy.router.openshift.io/ and router.openshift.io/ belong to the router, \
@@ -311,6 +333,25 @@ codes! {
          sent there.\n\n\
          Set `spec.tls.destinationCACertificate`, or start the router with \
          `--default-destination-ca PEM` or DEFAULT_DESTINATION_CA_PATH.";
+    /// The class of an Ingress.
+    INGRESS_NOT_MANAGED = 2120, "an Ingress names a class that does not exist",
+        "An Ingress with a class is served only if there is an IngressClass of that name whose \
+         `spec.controller` is `openshift.io/ingress-to-route`. One without any class is served.\n\n\
+         Effect: nothing of the Ingress is served.\n\n\
+         Remove `spec.ingressClassName` (or the annotation `kubernetes.io/ingress.class`), or add \
+         the IngressClass. An Ingress whose class belongs to another controller is left alone, and \
+         nothing is said about it.";
+    /// A rule, path or backend of an Ingress that has no Route.
+    INGRESS_SKIPPED = 2121, "a part of an Ingress is not served",
+        "Routes have a host, go to Services and match by prefix. What an Ingress says beyond that \
+         is left out, as OpenShift does: rules without host, default backends, resource backends, \
+         and paths of type Exact.\n\n\
+         Effect: this part is not served; the others are.";
+    /// An annotation about the conversion.
+    INGRESS_ANNOTATION = 2122, "an annotation of an Ingress is not understood",
+        "The value of an annotation that directs the conversion to Routes cannot be used, so it is \
+         as if it were not there. In a cluster this is the event InvalidAnnotationValue. The page of \
+         WH2004 is about annotations of Routes, which an Ingress may have as well: they are copied.";
 }
 
 #[cfg(test)]

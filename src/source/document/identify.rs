@@ -17,7 +17,7 @@ pub(super) fn identity(node: &Node, kind: Kind) -> Option<ObjectId> {
     let metadata = node.get("metadata")?;
     let name = metadata.get("name").and_then(Node::as_str)?;
     let namespace = match kind {
-        Kind::Namespace => "",
+        _ if !kind.is_namespaced() => "",
         _ => metadata
             .get("namespace")
             .and_then(Node::as_str)
@@ -81,8 +81,8 @@ pub(super) fn guess(chunk: &str) -> Guess {
         (None, _) if kind == "List" => Guess::Unknown,
         (None, _) => Guess::OtherKind,
         (Some(_), None) => Guess::Unknown,
-        (Some((Kind::Namespace, _, _)), Some(name)) => {
-            Guess::Object(ObjectId { kind: Kind::Namespace, key: ObjectKey::new("", name) })
+        (Some((kind, _, _)), Some(name)) if !kind.is_namespaced() => {
+            Guess::Object(ObjectId { kind: *kind, key: ObjectKey::new("", name) })
         },
         (Some((kind, _, _)), Some(name)) => {
             let namespace = namespace.unwrap_or(defaults::DEFAULT_NAMESPACE);

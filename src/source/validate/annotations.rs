@@ -62,6 +62,8 @@ const TABLE: &[(&str, &str, Applies, Grammar)] = &[
     (H, "h1-adjust-case", Http, Grammar::Bool),
     (R, "haproxy.health.check.interval", All, Grammar::Duration),
     (R, "pool-size", All, Grammar::Integer),
+    // Of Ingresses, and copied from there [ING-3].
+    (R, "reconcile-labels", All, Grammar::Bool),
 ];
 
 /// Those of the table that this version obeys.
@@ -71,6 +73,7 @@ const HONOURED: &[&str] = &[
     "ip_allowlist",
     "ip_whitelist",
     "pod-concurrent-connections",
+    "reconcile-labels",
     "set-forwarded-headers",
     "timeout",
     "timeout-tunnel",
