@@ -18,6 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::stream::Stream;
 use crate::{
     net::{flat::FlatStream, relay::MaybeTcp, timed::TimedIo},
     proxy::gated::GatedIo,
@@ -65,6 +66,8 @@ impl<S: IntoTcp> IntoTcp for GatedIo<S> {
 pub(super) enum Raw {
     /// A socket, and what was read of it before.
     Tcp { stream: TcpStream, unread: Bytes },
+    /// A stream of HTTP/2.
+    Stream(Stream),
     /// Anything else.
     Other(TokioIo<Upgraded>),
 }
@@ -98,7 +101,7 @@ impl MaybeTcp for Raw {
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp { stream, unread } if unread.is_empty() => Some(stream),
-            Self::Tcp { .. } | Self::Other(_) => None,
+            Self::Tcp { .. } | Self::Stream(_) | Self::Other(_) => None,
         }
     }
 }
@@ -119,6 +122,7 @@ impl AsyncRead for Raw {
                 unread.advance(count);
                 Poll::Ready(Ok(()))
             },
+            Self::Stream(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Other(other) => Pin::new(other).poll_read(cx, buf),
         }
     }
@@ -132,6 +136,7 @@ impl AsyncWrite for Raw {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp { stream, .. } => Pin::new(stream).poll_write(cx, buf),
+            Self::Stream(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Other(other) => Pin::new(other).poll_write(cx, buf),
         }
     }
@@ -139,6 +144,7 @@ impl AsyncWrite for Raw {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp { stream, .. } => Pin::new(stream).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_flush(cx),
             Self::Other(other) => Pin::new(other).poll_flush(cx),
         }
     }
@@ -146,6 +152,7 @@ impl AsyncWrite for Raw {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp { stream, .. } => Pin::new(stream).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Other(other) => Pin::new(other).poll_shutdown(cx),
         }
     }
