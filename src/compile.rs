@@ -355,8 +355,10 @@ fn distrusted(
         },
         Err(error) => {
             let message = format!("destinationCACertificate: {error}");
-            let (field, fix) =
-                ("spec.tls.destinationCACertificate", "put PEM certificates there, or leave it out");
+            let (field, fix) = (
+                "spec.tls.destinationCACertificate",
+                "put PEM certificates there, or leave it out",
+            );
             findings.push(finding(route, codes::BAD_DESTINATION_CA, field, &message, fix));
             let reason = RejectReason::ExtendedValidationFailed;
             Some(Admission::Rejected { reason, message })

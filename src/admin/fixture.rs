@@ -31,8 +31,12 @@ use crate::{
 const BUILT_AT: i64 = 1_785_846_600;
 
 fn server(address: &str, pod: &str, weight: u16) -> Server {
-    let key =
-        PeerKey { address: address.parse().unwrap(), protocol: Protocol::Http1, tls: None, pod: pod.into() };
+    let key = PeerKey {
+        address: address.parse().unwrap(),
+        protocol: Protocol::Http1,
+        tls: None,
+        pod: pod.into(),
+    };
     Server {
         peer: Arc::new(Peer::new(key)),
         weight,

@@ -23,7 +23,10 @@ use crate::{
     settings::RouterSettings,
     snapshot::{Backend, Server},
     stats::UpstreamStats,
-    tls::{anchors::Anchors, client::{Policy, Trust}},
+    tls::{
+        anchors::Anchors,
+        client::{Policy, Trust},
+    },
     upstream::{
         gate::Gate,
         peer::{self, Peer, PeerKey},

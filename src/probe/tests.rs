@@ -83,7 +83,12 @@ async fn refusal_and_silence_are_told_apart() {
 }
 
 fn peer(address: SocketAddr) -> Arc<Peer> {
-    Arc::new(Peer::new(PeerKey { address, protocol: Protocol::Http1, tls: None, pod: "pod".into() }))
+    Arc::new(Peer::new(PeerKey {
+        address,
+        protocol: Protocol::Http1,
+        tls: None,
+        pod: "pod".into(),
+    }))
 }
 
 /// Lets timers and sockets run until the checks have brought the condition about.

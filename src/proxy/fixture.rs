@@ -61,8 +61,12 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
 
 /// A route with one server.
 pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
-    let key =
-        PeerKey { address: ([10, 0, 0, 1], 80).into(), protocol: Protocol::Http1, tls: None, pod: "".into() };
+    let key = PeerKey {
+        address: ([10, 0, 0, 1], 80).into(),
+        protocol: Protocol::Http1,
+        tls: None,
+        pod: "".into(),
+    };
     let server = Server {
         peer: Arc::new(Peer::new(key)),
         weight: 1,

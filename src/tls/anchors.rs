@@ -91,12 +91,10 @@ impl Anchors {
         }
         if is_authority(&certificate) {
             let validity = certificate.validity();
-            let (from, until) =
-                (validity.not_before.timestamp(), validity.not_after.timestamp());
+            let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
             let mut store = RootCertStore::empty();
             store.add(der.clone()).ok()?;
-            self.roots
-                .extend(store.roots.into_iter().map(|anchor| Root { anchor, from, until }));
+            self.roots.extend(store.roots.into_iter().map(|anchor| Root { anchor, from, until }));
         }
         drop(certificate);
         self.own.push(der);

@@ -198,15 +198,11 @@ impl Pool {
     }
 
     /// The first stream of a new connection, which is kept for others if there is room.
-    fn share(
-        &self,
-        peer: &Arc<Peer>,
-        connection: Rc<h2::Connection>,
-    ) -> Result<Lease, DialError> {
+    fn share(&self, peer: &Arc<Peer>, connection: Rc<h2::Connection>) -> Result<Lease, DialError> {
         // A limit of no stream at all is a refusal.
-        let lease = connection.lease().ok_or_else(|| {
-            DialError::Connect(std::io::ErrorKind::ConnectionRefused.into())
-        })?;
+        let lease = connection
+            .lease()
+            .ok_or_else(|| DialError::Connect(std::io::ErrorKind::ConnectionRefused.into()))?;
         if !peer.is_departed() && self.idle() < self.limits.total {
             let mut shared = self.shared.borrow_mut();
             shared.entry(peer.id).or_insert_with(|| Shared::new(peer)).connections.push(connection);

@@ -35,8 +35,10 @@ fn a_pod_that_says_nothing_or_something_else_is_not_spoken_to() {
         assert_eq!(begin.elapsed(), LIMIT);
         let (near, mut far) = duplex(4096);
         let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-        let (started, _) =
-            tokio::join!(start(near, Scheme::HTTP, LIMIT), tokio::io::AsyncWriteExt::write_all(&mut far, answer));
+        let (started, _) = tokio::join!(
+            start(near, Scheme::HTTP, LIMIT),
+            tokio::io::AsyncWriteExt::write_all(&mut far, answer)
+        );
         assert!(matches!(started, Err(DialError::Preface(_))), "{started:?}");
         let (near, far) = duplex(4096);
         drop(far);
