@@ -47,6 +47,8 @@ pub enum Fault {
     Expectation,
     /// CONNECT (S-17).
     Connect,
+    /// Extended CONNECT to anything but a WebSocket (RFC 9220 3). Never said by a [`Scanner`]: HTTP/1 has none.
+    Protocol,
     /// The head was not complete in time. Never said by a [`Scanner`], which knows no time.
     Timeout,
 }

@@ -6,6 +6,7 @@
 
 mod forwarded;
 mod hop;
+pub mod websocket;
 
 pub use forwarded::{ForwardedPolicy, Forwarding, Said, forward};
 pub use hop::{

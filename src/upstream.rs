@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod body;
 pub mod dial;
+pub mod expect;
 pub mod gate;
 pub mod h1;
 pub mod h2;

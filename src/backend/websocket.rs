@@ -8,7 +8,6 @@ mod frame;
 
 use std::{io, time::Duration};
 
-use aws_lc_rs::digest;
 use bytes::BytesMut;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
@@ -30,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::frame::{Close, Decoder, Event, encode};
 use super::{body::PodBody, connection::Link};
+use crate::headers::websocket;
 
 /// Between two pieces from the client.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -37,13 +37,10 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// From the 101 to the upgraded stream.
 const SWITCH: Duration = Duration::from_secs(10);
 
-/// What RFC 6455 1.3 appends to the key.
-const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
 /// Accepts or refuses the handshake; an accepted client is served by a task of its own.
 pub(super) fn upgrade(mut request: Request<Incoming>, link: &Link) -> Response<PodBody> {
     let accept = match check(&request) {
-        Ok(key) => accept_value(key.as_bytes()),
+        Ok(key) => websocket::accept(key.as_bytes()),
         Err(refusal) => return refusal.response(),
     };
     let on_upgrade = hyper::upgrade::on(&mut request);
@@ -115,30 +112,6 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
-fn accept_value(key: &[u8]) -> HeaderValue {
-    let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
-    context.update(key);
-    context.update(ACCEPT_SUFFIX.as_bytes());
-    let text = base64(context.finish().as_ref());
-    HeaderValue::try_from(text).expect("base64 is visible ASCII")
-}
-
-/// Base64 with padding (RFC 4648 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(three.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let is_padding = digit > three.len();
-            let index = (bits >> (18 - 6 * digit)) & 63;
-            text.push(if is_padding { '=' } else { char::from(ALPHABET[index as usize]) });
-        }
-    }
-    text
-}
-
 async fn run(on_upgrade: OnUpgrade, drain: CancellationToken) -> io::Result<()> {
     let upgraded = timeout(SWITCH, on_upgrade).await?.map_err(io::Error::other)?;
     let mut stream = TokioIo::new(upgraded);
@@ -180,24 +153,5 @@ async fn echo(stream: &mut TokioIo<Upgraded>) -> io::Result<Option<Close>> {
             return Ok(None);
         }
         decoder.push(&piece[..read]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_accept_value_is_that_of_rfc_6455_1_3() {
-        assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
-
-    #[test]
-    fn base64_pads_as_rfc_4648_10_shows() {
-        let cases =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (plain, coded) in cases {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
     }
 }

@@ -9,7 +9,7 @@ mod prepare;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::body::Incoming;
 
 pub(super) use self::attempt::{count_connect, not_reached};
@@ -22,14 +22,13 @@ use super::{
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, Tries},
-    upgrade,
+    upgrade::{self, Wanted},
 };
 use crate::{
     balance::{Algorithm, source_hash},
     headers,
     model::reason::Reason,
     snapshot::{Backend, CompiledRoute},
-    upstream::body::PodBody,
 };
 
 /// Longest pause before the same endpoint is tried again [RETRY-1].
@@ -44,19 +43,20 @@ pub async fn forward(
 ) -> Response<ResponseBody> {
     exchange.record.route = Some(Arc::clone(&route));
     let version = request.version();
-    let wanted = headers::upgrade_of(request.headers(), version);
-    let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
-    let mut outgoing = prepare(&exchange, &route, checked, request, wanted.as_ref());
+    let wanted = Wanted::of(&mut request, &exchange.connection.worker);
+    let protocol = wanted.as_ref().map(|wanted| &wanted.protocol);
+    let mut outgoing = prepare(&exchange, &route, checked, request, protocol);
     let outcome = send_somewhere(&mut exchange, &route, &mut outgoing).await;
     exchange.connection.worker.return_space(outgoing.into_space());
     match outcome {
         Ok(Answer { response, sender }) => {
-            exchange.record.status = response.status().as_u16();
-            let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            let agreed = switching && is_agreed(&response, wanted.as_ref());
-            match client.filter(|_| agreed) {
-                Some(client) => upgrade::tunnel(exchange, &route, client, response),
-                None if switching || !framing::is_sound(response.headers()) => {
+            let status = response.status();
+            exchange.record.status = status.as_u16();
+            let switching = status == StatusCode::SWITCHING_PROTOCOLS;
+            let faked = switching || wanted.as_ref().is_some_and(|it| it.is_faked_by(status));
+            match wanted.filter(|wanted| switching && wanted.is_met_by(&response)) {
+                Some(wanted) => upgrade::tunnel(exchange, &route, *wanted, response),
+                None if faked || !framing::is_sound(response.headers()) => {
                     exchange.count(|counters| counters.response_errors.add(1));
                     refuse(exchange, Reason::UpstreamInvalid, version)
                 },
@@ -64,6 +64,10 @@ pub async fn forward(
                     let (mut parts, body) = response.into_parts();
                     parts.version = Version::HTTP_11;
                     headers::strip_response_hop_by_hop(&mut parts.headers);
+                    if exchange.progress.leaves_unwanted(status) && version != Version::HTTP_2 {
+                        // What follows on the connection could be the body after all.
+                        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
                     let limit = route.policy.server_timeout;
                     Response::from_parts(parts, ResponseBody::pod(body, sender, limit, exchange))
                 },
@@ -71,13 +75,6 @@ pub async fn forward(
         },
         Err(reason) => refuse(exchange, reason, version),
     }
-}
-
-/// True when a 101 switches to the protocol that was asked for (S-15).
-fn is_agreed(response: &Response<PodBody>, wanted: Option<&HeaderValue>) -> bool {
-    let got = headers::upgrade_of(response.headers(), Version::HTTP_11);
-    got.zip(wanted)
-        .is_some_and(|(got, wanted)| got.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// An answer of the router's own, for a request that had a route.

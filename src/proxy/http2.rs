@@ -82,6 +82,7 @@ fn builder(
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
+        .enable_connect_protocol()
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_header_list)
         .max_frame_size(settings.max_frame_size)

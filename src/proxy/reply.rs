@@ -100,6 +100,8 @@ pub const fn fault(fault: Fault) -> (Reason, StatusCode) {
         Fault::Coding => Reason::BadCoding,
         Fault::Connect => Reason::MethodNotAllowed,
         Fault::Expectation => return (Reason::BadRequest, StatusCode::EXPECTATION_FAILED),
+        // RFC 9220 3, the only word there is on an unknown `:protocol`.
+        Fault::Protocol => return (Reason::MethodNotAllowed, StatusCode::NOT_IMPLEMENTED),
         Fault::Timeout => return (Reason::ClientTimeout, StatusCode::REQUEST_TIMEOUT),
     };
     (reason, status(reason))
@@ -209,6 +211,9 @@ const fn text(status: StatusCode) -> &'static str {
         },
         431 => {
             "<html><body><h1>431 Request Header Fields Too Large</h1>\nThe request head is over a limit.\n</body></html>\n"
+        },
+        501 => {
+            "<html><body><h1>501 Not Implemented</h1>\nThe server does not support the functionality required to fulfill the request.\n</body></html>\n"
         },
         502 => {
             "<html><body><h1>502 Bad Gateway</h1>\nThe server returned an invalid or incomplete response.\n</body></html>\n"

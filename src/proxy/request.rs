@@ -10,6 +10,7 @@ use http::{
     uri::PathAndQuery,
 };
 
+use super::upgrade;
 use crate::gate::{Fault, MAX_FIELDS, MAX_HEAD};
 
 /// A request that may be routed.
@@ -55,7 +56,11 @@ pub fn check<B>(request: &Request<B>) -> Result<Checked, Fault> {
 /// compares the length with the data; it looks at the first length only (S-28).
 fn check_http2<B>(request: &Request<B>) -> Result<(), Fault> {
     if request.method() == Method::CONNECT {
-        return Err(Fault::Connect);
+        match upgrade::protocol_of(request) {
+            None => return Err(Fault::Connect),
+            Some(protocol) if upgrade::is_websocket(protocol) => {},
+            Some(_) => return Err(Fault::Protocol),
+        }
     }
     let headers = request.headers();
     if is_oversized(request) {

@@ -159,6 +159,7 @@ impl Exchange {
 
     fn finish(&mut self) {
         self.release();
+        self.progress.finish();
         let alarm = std::mem::take(&mut self.alarm);
         match self.record.version {
             Version::HTTP_2 => self.connection.worker.alarms.give_back(alarm),

@@ -16,7 +16,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::metered::Wire;
 use crate::{
@@ -37,6 +37,8 @@ pub(super) struct Streams {
     limit: Duration,
     /// The request that hyper has been given last, until its stream comes to be run.
     next: RefCell<Option<Rc<Progress>>>,
+    /// The task that hyper has been given last to write into a tunnel.
+    writer: RefCell<Option<JoinHandle<()>>>,
     running: Cell<usize>,
     stalled: Cell<u64>,
 }
@@ -48,6 +50,7 @@ impl Streams {
             wire,
             limit,
             next: RefCell::default(),
+            writer: RefCell::default(),
             running: Cell::default(),
             stalled: Cell::default(),
         })
@@ -82,8 +85,13 @@ where
     fn execute(&self, future: F) {
         let next = self.0.next.borrow_mut().take();
         let watch = next.map(|progress| Watch::new(Rc::clone(&self.0), progress));
+        let writes = watch.is_none();
         // Owned by the connection: its end wakes its streams, which end then.
-        task::spawn_local::<{ task::STREAM }, _>(Watched { future, watch });
+        let task = task::spawn_local::<{ task::STREAM }, _>(Watched { future, watch });
+        if writes {
+            // Not a request: a stream becomes a tunnel, and its own future, which is being run, ends.
+            *self.0.writer.borrow_mut() = Some(task);
+        }
     }
 }
 
@@ -103,6 +111,11 @@ impl<F: Future> Future for Watched<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if this.future.poll(cx).is_ready() {
+            if let Some(watch) = this.watch
+                && let Some(writer) = watch.streams.writer.borrow_mut().take()
+            {
+                *watch.progress.writer.borrow_mut() = Some(writer);
+            }
             return Poll::Ready(());
         }
         match this.watch {

@@ -5,7 +5,7 @@
 //! that of its connection ([`crate::net::timed`]); streams of HTTP/2 have theirs here.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
@@ -15,12 +15,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, Sleep},
+};
 
-use super::h2::stream;
+use super::{expect::Expectation, h2::stream};
 use crate::{
     headers,
     net::{clock, timed::PhaseCell},
@@ -52,6 +55,10 @@ pub struct Progress {
     pub moved: Cell<Option<Instant>>,
     /// The response has begun: the body need not be kept any longer.
     pub answered: Cell<bool>,
+    /// The task that writes into the client's stream, once that is a tunnel over HTTP/2.
+    pub writer: RefCell<Option<JoinHandle<()>>>,
+    /// What the body waits for before it is asked of the client.
+    expectation: OnceCell<Arc<Expectation>>,
     /// What a connection gave back that has not looked at it.
     returned: RefCell<Option<Returned>>,
 }
@@ -60,6 +67,32 @@ impl Progress {
     /// Notes that something went by.
     pub fn note(&self) {
         self.moved.set(Some(clock::now()));
+    }
+
+    /// The client sends its body only when the pod wants it.
+    pub fn expect(&self) {
+        self.expectation.get_or_init(Arc::default);
+    }
+
+    /// The pod has answered with `status`. True when that leaves the body unwanted: the client has not
+    /// been asked for it, and never will be.
+    #[must_use]
+    pub fn leaves_unwanted(&self, status: StatusCode) -> bool {
+        let Some(expectation) = self.expectation.get() else { return false };
+        if status.is_success() {
+            // It takes the request, and so the body, if the client sends it after all.
+            expectation.meet();
+        } else {
+            expectation.decline();
+        }
+        !expectation.is_met()
+    }
+
+    /// The request is over: whoever still waits to be asked for its body may go.
+    pub fn finish(&self) {
+        if let Some(expectation) = self.expectation.get() {
+            expectation.close();
+        }
     }
 
     /// The body that a connection gave back whole, if it is still here.
@@ -84,6 +117,9 @@ impl Progress {
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
+    /// The request was over before the pod wanted it.
+    #[error("the pod does not want the body")]
+    Unwanted,
     /// The client's connection or stream failed.
     #[error("the client's body was cut")]
     Client(#[source] hyper::Error),
@@ -183,6 +219,12 @@ impl RequestBody {
         }
     }
 
+    /// What to tell of the pod's wish for the body, where the client waits for it.
+    #[must_use]
+    pub fn expectation(&self) -> Option<&Arc<Expectation>> {
+        self.progress.expectation.get()
+    }
+
     fn end(&self) {
         if !self.progress.ended.replace(true)
             && let Some(source) = &self.source
@@ -246,6 +288,11 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         if let Some(frame) = self.repeat() {
             return Poll::Ready(Some(Ok(frame)));
+        }
+        if let Some(expectation) = self.progress.expectation.get()
+            && !ready!(expectation.poll(cx))
+        {
+            return Poll::Ready(Some(Err(UploadError::Unwanted)));
         }
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         let Poll::Ready(mut frame) = Pin::new(&mut source.inner).poll_frame(cx) else {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
@@ -54,8 +54,15 @@ impl Sender {
     /// What hyper says, with the request if it was not sent.
     pub fn send(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+        if let Some(expectation) = request.body().expectation().cloned() {
+            hyper::ext::on_informational(&mut request, move |interim| {
+                if interim.status() == StatusCode::CONTINUE {
+                    expectation.meet();
+                }
+            });
+        }
         self.send.try_send_request(request)
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod frames;
+pub mod h2client;
 pub mod h2pod;
 pub mod http2;
 pub mod manifest;

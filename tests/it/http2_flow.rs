@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -13,7 +12,6 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
     sync::Semaphore,
 };
 
@@ -24,7 +22,7 @@ use crate::harness::{
         get, post, window,
     },
     manifest::{app, route},
-    pod::{Act, Pod, ok},
+    pod::{Act, Pod, bare, ok},
     router::Edge,
 };
 
@@ -140,24 +138,6 @@ async fn s_40_a_stalled_stream_ends_alone() {
     edge.has_reasons(&[("client_timeout", 1)]).await;
 }
 
-/// A listener whose one connection is handled by `pod`.
-async fn listener<F>(pod: impl FnOnce(tokio::net::TcpStream) -> F + Send + 'static) -> SocketAddr
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.expect("a connection");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.expect("a head"));
-        }
-        pod(stream).await;
-    });
-    address
-}
-
 /// Waits until `count` is at rest.
 async fn at_rest(count: &AtomicUsize) -> usize {
     let mut last = count.load(SeqCst);
@@ -177,7 +157,7 @@ async fn at_rest(count: &AtomicUsize) -> usize {
 async fn a_slow_client_stalls_the_pod() {
     let written = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&written);
-    let pod = listener(async move |mut stream| {
+    let pod = bare(async move |mut stream, _head| {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {WHOLE}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("a reader");
         let part = vec![b'x'; 64 * 1024];
@@ -211,7 +191,7 @@ async fn a_slow_pod_stalls_the_upload() {
     let permits = Arc::clone(&gate);
     let read = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&read);
-    let pod = listener(async move |mut stream| {
+    let pod = bare(async move |mut stream, _head| {
         permits.acquire().await.expect("open").forget();
         let mut part = vec![0; 64 * 1024];
         let mut tail = Vec::new();

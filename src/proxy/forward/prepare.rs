@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header::EXPECT};
 use hyper::body::{Body as _, Incoming};
 
 use crate::{
@@ -134,6 +134,10 @@ pub(super) fn prepare(
         RequestBody::empty(progress)
     } else {
         framing::announce(&mut parts.headers);
+        // HTTP/1.0 knows no expectations (RFC 9110 10.1.1).
+        if parts.version != Version::HTTP_10 && parts.headers.contains_key(EXPECT) {
+            progress.expect();
+        }
         // Several streams share one connection, so each watches its own body.
         let http2 = parts.version == Version::HTTP_2;
         let limit = http2.then_some(connection.worker.settings.timeouts.client);

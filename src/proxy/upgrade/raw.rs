@@ -18,6 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::stream::Stream;
 use crate::{
     net::{flat::FlatStream, relay::MaybeTcp, timed::TimedIo},
     proxy::gated::GatedIo,
@@ -65,6 +66,8 @@ impl<S: IntoTcp> IntoTcp for GatedIo<S> {
 pub(in crate::proxy) enum Raw {
     /// A socket, and what was read of it before.
     Tcp { stream: TcpStream, unread: Bytes },
+    /// A stream of HTTP/2.
+    Stream(Stream),
     /// Anything else.
     Other(TokioIo<Upgraded>),
 }
@@ -98,7 +101,7 @@ impl MaybeTcp for Raw {
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp { stream, unread } if unread.is_empty() => Some(stream),
-            Self::Tcp { .. } | Self::Other(_) => None,
+            Self::Tcp { .. } | Self::Stream(_) | Self::Other(_) => None,
         }
     }
 }
@@ -123,6 +126,7 @@ impl AsyncRead for Raw {
                 }
                 Poll::Ready(Ok(()))
             },
+            Self::Stream(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Other(other) => Pin::new(other).poll_read(cx, buf),
         }
     }
@@ -136,6 +140,7 @@ impl AsyncWrite for Raw {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp { stream, .. } => Pin::new(stream).poll_write(cx, buf),
+            Self::Stream(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Other(other) => Pin::new(other).poll_write(cx, buf),
         }
     }
@@ -143,6 +148,7 @@ impl AsyncWrite for Raw {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp { stream, .. } => Pin::new(stream).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_flush(cx),
             Self::Other(other) => Pin::new(other).poll_flush(cx),
         }
     }
@@ -150,6 +156,7 @@ impl AsyncWrite for Raw {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp { stream, .. } => Pin::new(stream).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Other(other) => Pin::new(other).poll_shutdown(cx),
         }
     }

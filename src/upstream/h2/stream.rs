@@ -4,16 +4,16 @@
 //! CANCEL, its upload included. A response is complete only when the pod has said so.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
 use http::{
-    HeaderValue, Request, Response, Uri, Version,
+    HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -21,7 +21,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::{Lease, Slot};
-use crate::{task, upstream::body::RequestBody};
+use crate::{
+    task,
+    upstream::{body::RequestBody, expect::Expectation},
+};
 
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,8 @@ pub async fn send(
     let ended = body.is_end_stream();
     // A clone of its own: a handle takes no second request while its first one waits to be opened.
     let mut sender = lease.slot.0.sender.borrow().clone();
-    let (response, stream) = sender.send_request(Request::from_parts(parts, ()), ended)?;
+    let expectation = body.expectation().cloned();
+    let (mut response, stream) = sender.send_request(Request::from_parts(parts, ()), ended)?;
     drop(sender);
     let upload = if ended {
         drop(body);
@@ -78,6 +82,11 @@ pub async fn send(
         body.keep();
         Upload::start(Pipe { stream, body, next: None, _slot: Rc::clone(&lease.slot) })
     };
+    if let Some(expectation) = expectation {
+        poll_fn(|cx| poll_interim(&mut response, &expectation, cx)).await;
+        // The upload is woken first, and asks the client before it has its answer.
+        tokio::task::yield_now().await;
+    }
     match response.await {
         Ok(response) => {
             let slot = Rc::clone(&lease.slot);
@@ -88,6 +97,20 @@ pub async fn send(
             Err(error.into())
         },
     }
+}
+
+/// Tells of the pod's 100. Ready when no interim response can follow.
+fn poll_interim(
+    response: &mut ResponseFuture,
+    expectation: &Expectation,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    while let Some(Ok(interim)) = ready!(response.poll_informational(cx)) {
+        if interim.status() == StatusCode::CONTINUE {
+            expectation.meet();
+        }
+    }
+    Poll::Ready(())
 }
 
 /// From a request of HTTP/1 to one of HTTP/2 (RFC 9113 8.2.2, 8.3.1).

@@ -121,13 +121,15 @@ async fn s_30_pseudo_fields_say_one_thing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_31_s_32_crumbs_expectations_and_connect() {
     let connect = vec![(":method", "CONNECT"), (":authority", "a:1")];
-    let extended = [&get(&[])[1..], &[(":method", "CONNECT"), (":protocol", "websocket")]].concat();
+    let extended =
+        [&get(&[])[1..], &[(":method", "CONNECT"), (":protocol", "connect-udp")]].concat();
     play(vec![
         (get(&[("cookie", "a=b"); 60]), SERVED),
         (get(&[("cookie", "a=b"); 200]), Outcome::Status(431)),
         (get(&[("expect", "x")]), Outcome::Status(417)),
         (connect, Outcome::Status(405)),
-        (extended, RESET),
+        (extended, Outcome::Status(501)),
+        (get(&[(":protocol", "websocket")]), RESET),
     ])
     .await;
 }

@@ -57,6 +57,8 @@ pub enum Act {
     After(Arc<Semaphore>, Box<Self>),
     /// The head at once, then every chunk of the request as it comes, and trailers at its end.
     Echo(Reply),
+    /// A 100, then as the next one.
+    Continue(Box<Self>),
     /// A whole response, without a look at the body.
     Early(Reply),
     /// Nothing, until the other side resets the stream.
@@ -266,6 +268,11 @@ async fn answer(
         shared.seen.lock().expect("no panic while held").remove(index);
         act = *next;
     }
+    if let Act::Continue(next) = act {
+        let interim = Response::builder().status(100).body(()).expect("a response");
+        respond.send_informational(interim).expect("an open stream");
+        act = *next;
+    }
     match act {
         Act::Refuse(reason) => {
             note(shared, seen);
@@ -314,7 +321,7 @@ async fn answer(
                 _ => unreachable!("dealt with above"),
             }
         },
-        Act::After(..) => unreachable!("dealt with above"),
+        Act::After(..) | Act::Continue(_) => unreachable!("dealt with above"),
     }
 }
 

@@ -332,6 +332,25 @@ async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, seen: &mut Seen
     Some(())
 }
 
+/// A pod of one connection: its first head is read, the rest is up to `pod`.
+pub async fn bare<F>(pod: impl FnOnce(TcpStream, Seen) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a head"));
+        }
+        let seen = read_head(&mut stream, &mut head).await.expect("just read");
+        pod(stream, seen).await;
+    });
+    address
+}
+
 /// An address where connections are refused for as long as this lives: bound, not listening.
 #[derive(Debug)]
 pub struct Refusing {

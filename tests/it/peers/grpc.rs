@@ -1,7 +1,6 @@
 //! gRPC by grpcio: every kind of call ends through wharf as it ends at the server itself: messages,
 //! codes, details, trailing metadata, and what the server hears of a client that gives up.
 
-use serde_json::Value;
 use tempfile::TempDir;
 use wharf::tls::mint;
 
@@ -11,26 +10,24 @@ use super::{
     wanted,
 };
 use crate::harness::{
-    manifest::{With as _, app, edge as edge_route},
+    manifest::{With as _, app, edge as edge_route, h2c},
     router::Edge,
 };
 
 const SCRIPT: &str = "calls.py";
 
-/// A Service port, and its slices, that speak HTTP/2 without TLS.
-fn speaking_h2c(mut objects: Vec<Value>) -> Vec<Value> {
-    for object in &mut objects {
-        let ports = match object["kind"].as_str() {
-            Some("Service") => &mut object["spec"]["ports"],
-            Some("EndpointSlice") => &mut object["ports"],
-            _ => continue,
-        };
-        ports[0]["appProtocol"] = "kubernetes.io/h2c".into();
+/// Files of certificates.
+struct Files(TempDir);
+
+impl Files {
+    fn put(&self, name: &str, text: &str) -> String {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).expect("the folder is writable");
+        path.to_str().expect("a name").to_owned()
     }
-    objects
 }
 
-/// TLS in front, verified; h2c behind.
+/// Over TLS in front to h2c and to TLS behind, and with prior knowledge on the plain port.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_grpc_calls_end_as_without_wharf() {
     if !wanted("peers_grpc_calls_end_as_without_wharf") {
@@ -39,23 +36,46 @@ async fn peers_grpc_calls_end_as_without_wharf() {
     let pod = Server::start(SCRIPT, &["serve"]).await;
     let direct = says(SCRIPT, &["check", &pod.address.to_string()]).await;
     let lines: Vec<&str> = direct.lines().collect();
-    assert_eq!(lines.len(), 16, "{direct}");
+    assert_eq!(lines.len(), 26, "{direct}");
     assert!(lines.iter().all(|line| !line.ends_with(": False")), "{direct}");
-    for line in ["deadline: DEADLINE_EXCEEDED", "the server heard of the cancellation: b'yes'"] {
-        assert!(lines.contains(&line), "{direct}");
+    for line in [
+        "bytes as metadata: (True, True)",
+        "large messages in a row: [True, True, True, True]",
+        "large messages that wait: 8",
+        "health of 'wharf.peers.Echo': answered 2",
+        "reflection: ['grpc.health.v1.Health', 'wharf.peers.Echo']",
+        "deadline: DEADLINE_EXCEEDED",
+        "the server heard of the deadline: b'yes'",
+        "the server heard of the cancellation: b'yes'",
+    ] {
+        assert!(lines.contains(&line), "{line}: {direct}");
     }
 
+    let files = Files(TempDir::new().expect("a temporary folder"));
     let authority = mint::authority("peers").expect("an authority");
     let leaf = authority.leaf(&[HOST.to_owned()]).expect("a leaf");
-    let folder = TempDir::new().expect("a temporary folder");
-    let ca = folder.path().join("ca.pem");
-    std::fs::write(&ca, &authority.pair().cert_pem).expect("the folder is writable");
-    let ca = ca.to_str().expect("a name");
-    let route = edge_route("a", HOST, Some(&leaf))
+    let ca = files.put("ca.pem", &authority.pair().cert_pem);
+    let edge_route = edge_route("a", HOST, Some(&leaf))
         .with("/spec/tls/caCertificate", authority.pair().cert_pem.as_str())
         .with("/spec/tls/insecureEdgeTerminationPolicy", "Allow");
-    let edge = Edge::start(&speaking_h2c(app(route, &[pod.address]))).await;
-    let through = says(SCRIPT, &["check", &edge.https.to_string(), ca, HOST]).await;
-    assert_eq!(through, direct);
+
+    let service = authority.leaf(&["a.app.svc".to_owned()]).expect("a leaf");
+    let (certificate, key) =
+        (files.put("crt.pem", &service.cert_pem), files.put("key.pem", &service.key_pem));
+    let secure_pod = Server::start(SCRIPT, &["serve", &certificate, &key]).await;
+    let reencrypt = edge_route
+        .clone()
+        .with("/spec/tls/termination", "reencrypt")
+        .with("/spec/tls/destinationCACertificate", authority.pair().cert_pem.as_str());
+
+    let edge = Edge::start(&h2c(app(edge_route, &[pod.address]))).await;
+    let through = says(SCRIPT, &["check", &edge.https.to_string(), HOST, &ca]).await;
+    assert_eq!(through, direct, "edge");
+    let through = says(SCRIPT, &["check", &edge.http.to_string(), HOST]).await;
+    assert_eq!(through, direct, "prior knowledge");
+    edge.is_quiet().await;
+    let edge = Edge::start(&app(reencrypt, &[secure_pod.address])).await;
+    let through = says(SCRIPT, &["check", &edge.https.to_string(), HOST, &ca]).await;
+    assert_eq!(through, direct, "reencrypt");
     edge.is_quiet().await;
 }
