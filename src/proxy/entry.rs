@@ -193,6 +193,8 @@ async fn connection(
 async fn encrypted(worker: Rc<Worker>, stream: TcpStream, about: About) -> Option<Serving> {
     let deadline = Instant::now() + worker.settings.timeouts.handshake;
     match tokio::time::timeout_at(deadline, hello::read(&stream)).await {
+        // As a load balancer does that looks whether the port is open.
+        Ok(Ok(hello)) if hello.is_empty() => return None,
         Ok(Ok(hello)) => match hello::passthrough(&worker, &hello) {
             Some(taken) => {
                 passthrough::run(worker, stream, hello, taken, about).await;

@@ -31,8 +31,8 @@ pub(super) struct Taken {
     pub(super) generation: u64,
 }
 
-/// Reads until there is a whole hello, or none can come of it: the library has the words for that. The
-/// caller sets the deadline.
+/// Reads until there is a whole hello, or none can come of it: the library has the words for that.
+/// Empty when the client went without a byte. The caller sets the deadline.
 ///
 /// # Errors
 /// The client ended before, or its hello is too long (S-69), or what the socket says.
@@ -46,13 +46,14 @@ pub(super) async fn read(stream: &TcpStream) -> io::Result<Bytes> {
         }
         let room = (said.capacity() - said.len()).min(MAX_HELLO - said.len());
         match stream.try_read_buf(&mut (&mut said).limit(room)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {},
+            Ok(0) | Err(_) if said.is_empty() => return Ok(Bytes::new()),
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => match scanner.scan(&said) {
                 Scan::Complete | Scan::NotTls => return Ok(said.freeze()),
                 Scan::More => {},
                 Scan::TooLong => return Err(io::Error::other("the ClientHello is too long")),
             },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {},
             Err(error) => return Err(error),
         }
     }

@@ -100,3 +100,6 @@ async fn reach(exchange: &mut Exchange, route: &Arc<CompiledRoute>) -> Result<Tc
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
-//! Real peers: curl, openssl, nghttp2's clients, dig, slowhttptest, Python's gRPC and WebSockets.
+//! Real peers: curl, openssl, HAProxy, nghttp2's clients, dig, slowhttptest, Python's gRPC and WebSockets.
 //! They run when `WHARF_PEERS=1`, and a tool that is missing is a failure then; otherwise each test
 //! says that it was skipped.
 
 mod grpc;
+mod haproxy;
 mod odd;
 mod python;
 mod slow;

@@ -77,6 +77,86 @@ async fn fwd_4_5_the_header_is_who_the_client_is() {
     }
 }
 
+/// A version 2 header with this command, family and payload.
+fn v2_raw(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("short").to_be_bytes();
+    [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[0x20 | command, family], &length, payload].concat()
+}
+
+/// [LSN-3] S-59: every kind of header on both ports: whose address counts, or that it is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lsn_3_every_kind_of_header_on_both_ports() {
+    const OWN: Option<&str> = Some("127.0.0.1");
+    let v4 = [203, 0, 113, 9, 198, 51, 100, 1, 0x10, 0xe1, 0, 80];
+    let mut v6 = [0; 36];
+    (v6[0], v6[1], v6[15], v6[16], v6[31]) = (0x20, 0x01, 7, 0x20, 1);
+    let field = |kind: u8, value: &[u8]| {
+        let length = u16::try_from(value.len()).expect("short").to_be_bytes();
+        [&[kind][..], &length, value].concat()
+    };
+    let more = |fields: &[u8]| v2_raw(1, 0x11, &[&v4[..], fields].concat());
+    let mut wrong_sum = v2("203.0.113.9:4321", "198.51.100.1:80");
+    wrong_sum[33] ^= 1;
+    let rows: Vec<(&str, Vec<u8>, Option<&str>)> = vec![
+        ("v1 TCP4", b"PROXY TCP4 203.0.113.9 198.51.100.1 4321 80\r\n".into(), Some("203.0.113.9")),
+        ("v1 TCP6", b"PROXY TCP6 2001:db8::7 2001:db8::1 1 443\r\n".into(), Some("2001:db8::7")),
+        ("v1 mapped", b"PROXY TCP6 ::ffff:203.0.113.9 ::1 1 443\r\n".into(), Some("203.0.113.9")),
+        ("v1 UNKNOWN", b"PROXY UNKNOWN\r\n".into(), OWN),
+        ("v1 UNKNOWN with text", b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".into(), None),
+        ("v1 TCP4 with IPv6", b"PROXY TCP4 ::1 ::1 1 2\r\n".into(), None),
+        ("v1 bare LF", b"PROXY UNKNOWN\n".into(), None),
+        ("v2 LOCAL", v2_raw(0, 0, b""), OWN),
+        ("v2 LOCAL with addresses", v2_raw(0, 0x11, &v4), OWN),
+        ("v2 TCP4", v2_raw(1, 0x11, &v4), Some("203.0.113.9")),
+        ("v2 TCP6", v2_raw(1, 0x21, &v6), Some("2001::7")),
+        (
+            "v2 with fields",
+            more(&[field(4, &[0; 9]), field(0xea, b"\x01vpce-1")].concat()),
+            Some("203.0.113.9"),
+        ),
+        ("v2 with checksum", v2("203.0.113.9:4321", "198.51.100.1:80"), Some("203.0.113.9")),
+        ("v2 with wrong checksum", wrong_sum, None),
+        ("v2 field over the end", more(&[4, 0, 9, 1]), None),
+        ("v2 AF_UNSPEC", v2_raw(1, 0, b""), OWN),
+        ("v2 UNIX", v2_raw(1, 0x31, &[0; 216]), None),
+        ("v2 UDP", v2_raw(1, 0x12, &v4), None),
+        ("v2 short", v2_raw(1, 0x11, &v4[..11]), None),
+        ("v2 unknown command", v2_raw(2, 0x11, &v4), None),
+        ("v2 too long", more(&field(4, &[0; 2100])), None),
+        ("none", Vec::new(), None),
+    ];
+    let pod = Pod::saying("pod").await;
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let edge = edge(&pod, edge_route("a", HOST, None).with(policy, "Allow")).await;
+    let mut refused = 0;
+    for (what, header, client) in rows {
+        for secure in [false, true] {
+            let address = if secure { edge.https } else { edge.http };
+            let mut stream = Client::connect(address).await;
+            stream.send(&header).await;
+            let answer = if secure {
+                let wanted = Hello { alpn: &[], ..hello(HOST) };
+                match tls::handshake(stream.stream, wanted).await {
+                    Ok(stream) => Client::over(stream).get(HOST, "/").await.status(),
+                    Err(_closed) => 0,
+                }
+            } else {
+                stream.get(HOST, "/").await.status()
+            };
+            assert_eq!(answer, if client.is_some() { 200 } else { 0 }, "{what}");
+            match client {
+                Some(client) => {
+                    let seen = pod.seen();
+                    let seen = seen.last().expect("a request");
+                    assert_eq!(seen.all("x-forwarded-for"), [client], "{what}");
+                },
+                None => refused += 1,
+            }
+        }
+    }
+    edge.has_reasons(&[("proxy_header", refused)]).await;
+}
+
 /// Without a header, or with a bad one, the connection is closed without an answer, for one reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lsn_3_no_header_no_service() {

@@ -251,3 +251,45 @@ async fn client_limits_rest_while_the_pod_works() {
     permits.add_permits(1);
     assert_eq!(waiting.response().await.text(), "done");
 }
+
+/// [LSN-8] quirk 9: on a TLS route, too, the route's own timeout counts; OpenShift would end the
+/// connection at its limit for tunnels, which has passed here when the pod answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lsn_8_a_tls_route_may_take_longer_than_the_tunnel_limit() {
+    let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = std::sync::Arc::clone(&permits);
+    let pod = Pod::start(move |seen| match seen.target() {
+        "/ws" => Act::Tunnel(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+                .to_vec(),
+        ),
+        _ => {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec();
+            Act::After(std::sync::Arc::clone(&gate), answer)
+        },
+    })
+    .await;
+    let route = edge_route("a", HOST, None).annotated("haproxy.router.openshift.io/timeout", "1h");
+    let edge = edge(route, &pod, |timeouts| {
+        (timeouts.tunnel, timeouts.server, timeouts.client) = (SHORT, SHORT, SHORT);
+    })
+    .await;
+    let connect = async || {
+        let stream = tls::connect(edge.https, Hello { alpn: &[], ..hello(HOST) }).await;
+        Client::over(stream.expect("a handshake"))
+    };
+    let mut slow = connect().await;
+    slow.send(client::get(HOST, "/slow")).await;
+    eventually("the request at the pod", async || (pod.attempts() == 1).then_some(())).await;
+    // A tunnel that begins later is ended by that limit first.
+    let mut tunnel = connect().await;
+    tunnel
+        .send(format!(
+            "GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(tunnel.response().await.status(), 101);
+    assert!(tunnel.closed().await);
+    permits.add_permits(1);
+    assert_eq!(slow.response().await.text(), "late");
+}

@@ -51,3 +51,32 @@ fn prefixes_end_at_segments() {
         assert_eq!(covers(prefix, path), covered, "{prefix} {path}");
     }
 }
+
+/// [LSN-5]: on the HTTPS port a passthrough route takes the host before any path is looked at.
+#[test]
+fn a_passthrough_route_is_explained_by_its_name_alone() {
+    let mut snapshot = fixture::snapshot();
+    let mut other = fixture::snapshot();
+    other.table = fixture::empty_table();
+    let route = other.routes.remove(0).compiled.unwrap();
+    let mut route = std::sync::Arc::into_inner(route).unwrap();
+    (route.termination, route.path) = (Termination::Passthrough, "".into());
+    let route = std::sync::Arc::new(route);
+    let entry = crate::routing::sni::Entry {
+        host: "shop.example.com",
+        wildcard: false,
+        age_rank: 0,
+        value: Some(std::sync::Arc::clone(&route)),
+    };
+    snapshot.passthrough = crate::routing::sni::SniTable::build(vec![entry]);
+    let explained = explain(&snapshot, "https://shop.example.com/any/path").unwrap();
+    assert_eq!(explained.outcome, Outcome::Serve);
+    assert_eq!(explained.winner.unwrap().termination, "passthrough");
+    assert_eq!(
+        explained.why,
+        "host is exact; termination is passthrough, so the pod gets the TLS stream as it is"
+    );
+    assert!(explained.certificate.is_none());
+    let plain = explain(&snapshot, "http://shop.example.com/cart").unwrap();
+    assert_eq!(plain.winner.unwrap().termination, "edge");
+}

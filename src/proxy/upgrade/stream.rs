@@ -51,7 +51,7 @@ impl Writer {
 
 /// A stream as a connection.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(in crate::proxy) struct Stream {
     io: TokioIo<Upgraded>,
     writer: AbortHandle,
     ended: Rc<Cell<bool>>,

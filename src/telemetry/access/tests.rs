@@ -46,6 +46,28 @@ fn line(record: &AccessRecord) -> String {
     String::from_utf8(out).unwrap()
 }
 
+/// [LOG-3]: the fields of the TCP line; nothing that only a request has.
+#[test]
+fn log_3_a_connection_that_is_passed_through_has_a_line_too() {
+    let passed = AccessRecord {
+        passthrough: true,
+        frontend: Frontend::PublicSsl,
+        bytes_in: 517,
+        times: Times { queue: Some(0), connect: Some(250), head: None, ..record().times },
+        reason: None,
+        termination: *b"--",
+        status: 0,
+        ..record()
+    };
+    assert_eq!(
+        line(&passed),
+        "{\"ts\":\"2026-08-04T12:30:00.250Z\",\"client\":\"203.0.113.9\",\"client_port\":4711,\
+         \"listener\":\"public_ssl\",\"proto\":\"TCP\",\"sni\":\"shop.example.com\",\
+         \"bytes_in\":517,\"bytes_out\":12,\"t_queue_ms\":0.000,\"t_connect_ms\":0.250,\
+         \"t_total_ms\":12.034,\"retries\":0,\"term_state\":\"--\",\"gen\":7}\n"
+    );
+}
+
 #[test]
 fn a_line_has_the_agreed_keys() {
     assert_eq!(

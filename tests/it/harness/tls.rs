@@ -8,7 +8,10 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use wharf::tls::mint::{self, Pair};
 
@@ -37,7 +40,10 @@ pub async fn connect(address: SocketAddr, hello: Hello) -> io::Result<TlsStream<
 }
 
 /// A TLS connection over a stream that is there.
-pub async fn handshake(stream: TcpStream, hello: Hello) -> io::Result<TlsStream<TcpStream>> {
+pub async fn handshake<S>(stream: S, hello: Hello) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[hello.version])
