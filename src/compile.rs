@@ -8,6 +8,7 @@
 mod backends;
 mod certs;
 mod policy;
+mod select;
 mod status;
 mod trust;
 
@@ -57,6 +58,7 @@ pub struct Compiler {
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     rewriter: Rewriter,
+    rules: Rules,
     statuses: Statuses,
     pages: Arc<Pages>,
     generation: u64,
@@ -88,6 +90,7 @@ impl Compiler {
         let certificates = Certificates::new(profile, default_pair)?;
         let backends = Backends::new(&settings);
         let rewriter = Rewriter::new(&settings);
+        let rules = Rules::new(&settings);
         let statuses = Statuses::new(&settings);
         Ok(Self {
             settings,
@@ -96,6 +99,7 @@ impl Compiler {
             policies,
             last_good: HashMap::new(),
             rewriter,
+            rules,
             statuses,
             pages: Arc::default(),
             generation: 0,
@@ -151,13 +155,10 @@ impl Compiler {
         let serial = u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0);
         let zone = Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
         self.certificates.begin(&objects.secrets);
-        let candidates = self.candidates(objects, &mut findings);
+        let selected = select::select(objects, &self.settings.admission, &mut findings);
+        let candidates = self.candidates(&selected, &mut findings);
         let claims: Vec<Claim<'_>> = candidates.iter().map(|candidate| claim(candidate)).collect();
-        let rules = Rules {
-            allow_wildcard: self.settings.allow_wildcard_routes,
-            disable_namespace_ownership_check: self.settings.disable_namespace_ownership_check,
-        };
-        let admissions = admit::admit(&claims, &rules);
+        let admissions = admit::admit(&claims, &self.rules);
         let ranks = ranks(&claims);
         self.backends.begin();
         self.policies.begin(&mut findings);
@@ -199,10 +200,14 @@ impl Compiler {
 
     /// Every route with the spec that counts: a route whose inline certificate is broken keeps its
     /// last good version; one that never was good is refused.
-    fn candidates(&mut self, objects: &Objects, findings: &mut Vec<Finding>) -> Vec<Candidate> {
+    fn candidates(
+        &mut self,
+        routes: &[Arc<Stored<Route>>],
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Candidate> {
         let mut last_good = HashMap::with_capacity(self.last_good.len());
-        let mut candidates = Vec::with_capacity(objects.routes.len());
-        for route in &objects.routes {
+        let mut candidates = Vec::with_capacity(routes.len());
+        for route in routes {
             let (source, refused) = match self.certificates.check(route) {
                 Ok(complaint) => {
                     findings.extend(complaint.map(|refusal| complain(route, &refusal)));
@@ -248,7 +253,7 @@ impl Compiler {
             key: source.key.clone(),
             // Lower case already, or it would not be admitted [CLAIM-10].
             host: Arc::clone(&candidate.host),
-            wildcard: spec.wildcard_policy == "Subdomain",
+            wildcard: spec.wildcard_policy == "Subdomain" && self.rules.allow_wildcard,
             path: spec.path.as_str().into(),
             termination,
             insecure: insecure(spec.tls.as_ref()),

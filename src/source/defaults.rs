@@ -16,10 +16,21 @@ pub const DEFAULT_WEIGHT: i32 = 100;
 /// Says that the host was generated [APISRV-1].
 pub const HOST_GENERATED: &str = "openshift.io/host.generated";
 
+/// Label of a Namespace with its name.
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
 /// Puts a namespaced object without namespace into [`DEFAULT_NAMESPACE`].
 pub fn namespace(metadata: &mut ObjectMeta) {
     if metadata.namespace.as_deref().is_none_or(str::is_empty) {
         metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned());
+    }
+}
+
+/// Gives a Namespace the label with its own name, as the API server does.
+pub fn namespace_name(metadata: &mut ObjectMeta) {
+    if let Some(name) = &metadata.name {
+        let labels = metadata.labels.get_or_insert_default();
+        labels.insert(NAMESPACE_NAME.to_owned(), name.clone());
     }
 }
 

@@ -302,6 +302,12 @@ codes! {
         "OpenShift's router knows the annotation or field, and so does wharf, but it has no effect \
          in this version. The route is served without it. docs/compatibility.md lists what is \
          built and what is planned.";
+    /// A namespace that only its labels could select.
+    UNLISTED_NAMESPACE = 2070, "a namespace has routes and no Namespace manifest",
+        "This router selects namespaces by their labels (NAMESPACE_LABELS or PROJECT_LABELS), and a \
+         namespace without a manifest has none.\n\n\
+         Effect: the router does not know the routes of this namespace.\n\n\
+         Add a Namespace manifest with the labels that it has in the cluster.";
     /// Reencrypt without a CA.
     PODS_NOT_VERIFIED = 2100, "the pods of a reencrypt route are not verified",
         "A `reencrypt` route speaks TLS with its pods, but names no `destinationCACertificate`, and \
