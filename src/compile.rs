@@ -7,6 +7,7 @@
 
 mod backends;
 mod certs;
+mod claims;
 mod policy;
 mod select;
 mod status;
@@ -38,7 +39,7 @@ use crate::{
     },
     routing::{
         admit::{self, Claim, Rules},
-        host::rewrite::{Named, Rewriter},
+        host::rewrite::Rewriter,
         sni::{self, SniTable},
         table::{Entry, PlainRule, Ports, RouteTable},
     },
@@ -157,9 +158,9 @@ impl Compiler {
         self.certificates.begin(&objects.secrets);
         let selected = select::select(objects, &self.settings.admission, &mut findings);
         let candidates = self.candidates(&selected, &mut findings);
-        let claims: Vec<Claim<'_>> = candidates.iter().map(|candidate| claim(candidate)).collect();
+        let claims: Vec<Claim<'_>> = candidates.iter().map(claims::claim).collect();
         let admissions = admit::admit(&claims, &self.rules);
-        let ranks = ranks(&claims);
+        let ranks = claims::ranks(&claims);
         self.backends.begin();
         self.policies.begin(&mut findings);
         let mut entries = Vec::with_capacity(candidates.len());
@@ -208,6 +209,15 @@ impl Compiler {
         let mut last_good = HashMap::with_capacity(self.last_good.len());
         let mut candidates = Vec::with_capacity(routes.len());
         for route in routes {
+            if let Some(refused) = claims::out_of_table(route, findings) {
+                candidates.push(Candidate {
+                    source: Arc::clone(route),
+                    present: Arc::clone(route),
+                    host: claims::host(&self.rewriter, route),
+                    refused: Some(refused),
+                });
+                continue;
+            }
             let (source, refused) = match self.certificates.check(route) {
                 Ok(complaint) => {
                     findings.extend(complaint.map(|refusal| complain(route, &refusal)));
@@ -230,7 +240,7 @@ impl Compiler {
                     (Arc::clone(previous.unwrap_or(route)), refused)
                 },
             };
-            let host = host(&self.rewriter, &source);
+            let host = claims::host(&self.rewriter, &source);
             candidates.push(Candidate { source, present: Arc::clone(route), host, refused });
         }
         self.last_good = last_good;
@@ -263,18 +273,6 @@ impl Compiler {
     }
 }
 
-/// The host of a route at this router [PIPE-3].
-fn host(rewriter: &Rewriter, route: &Stored<Route>) -> Arc<str> {
-    let spec = &route.object.spec;
-    let named = Named {
-        namespace: &route.key.namespace,
-        name: &route.key.name,
-        host: &spec.host,
-        subdomain: &spec.subdomain,
-    };
-    rewriter.host(named).into()
-}
-
 fn complain(route: &Stored<Route>, refusal: &Refusal) -> Finding {
     finding(route, refusal.code, refusal.field, &refusal.text, refusal.fix)
 }
@@ -289,32 +287,6 @@ fn finding(route: &Stored<Route>, code: Code, field: &str, text: &str, fix: &str
         text: text.to_owned(),
         fix: fix.to_owned(),
     }
-}
-
-fn claim(candidate: &Candidate) -> Claim<'_> {
-    let route = &candidate.source;
-    let metadata = &route.object.metadata;
-    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-    Claim {
-        namespace: &route.key.namespace,
-        name: &route.key.name,
-        uid: metadata.uid.as_deref().unwrap_or(""),
-        created,
-        order: route.order,
-        host: &candidate.host,
-        path: &route.object.spec.path,
-        wildcard_policy: &route.object.spec.wildcard_policy,
-        termination: termination(route.object.spec.tls.as_ref()),
-    }
-}
-
-/// Position of each claim by age, 0 for the oldest.
-fn ranks(claims: &[Claim<'_>]) -> Vec<u64> {
-    let mut ranks = vec![0; claims.len()];
-    for (rank, index) in (0..).zip(admit::by_age(claims)) {
-        ranks[index] = rank;
-    }
-    ranks
 }
 
 /// The outcome for a candidate: its claims, then what compile knows about it. Every refusal is a
