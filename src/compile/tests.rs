@@ -3,6 +3,8 @@
 
 mod admission;
 mod carried;
+mod claims;
+mod oracle;
 mod passthrough;
 mod rules;
 
