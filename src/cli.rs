@@ -2,6 +2,7 @@
 //!
 //! Flags win over the environment, which wins over the defaults.
 
+mod admission;
 mod dispatch;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -102,6 +103,8 @@ struct RouterArgs {
     /// Domain of generated hosts and of the self-signed certificate
     #[arg(long, value_name = "NAME")]
     router_domain: Option<String>,
+    #[command(flatten)]
+    admission: admission::AdmissionArgs,
     /// Keeps endpoints on loopback addresses, for test beds
     #[arg(long)]
     allow_loopback_endpoints: bool,

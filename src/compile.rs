@@ -7,7 +7,9 @@
 
 mod backends;
 mod certs;
+mod claims;
 mod policy;
+mod select;
 mod status;
 mod trust;
 
@@ -37,7 +39,7 @@ use crate::{
     },
     routing::{
         admit::{self, Claim, Rules},
-        host::rewrite::{Named, Rewriter},
+        host::rewrite::Rewriter,
         sni::{self, SniTable},
         table::{Entry, PlainRule, Ports, RouteTable},
     },
@@ -57,6 +59,7 @@ pub struct Compiler {
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     rewriter: Rewriter,
+    rules: Rules,
     statuses: Statuses,
     pages: Arc<Pages>,
     generation: u64,
@@ -88,6 +91,7 @@ impl Compiler {
         let certificates = Certificates::new(profile, default_pair)?;
         let backends = Backends::new(&settings);
         let rewriter = Rewriter::new(&settings);
+        let rules = Rules::new(&settings);
         let statuses = Statuses::new(&settings);
         Ok(Self {
             settings,
@@ -96,6 +100,7 @@ impl Compiler {
             policies,
             last_good: HashMap::new(),
             rewriter,
+            rules,
             statuses,
             pages: Arc::default(),
             generation: 0,
@@ -151,14 +156,11 @@ impl Compiler {
         let serial = u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0);
         let zone = Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
         self.certificates.begin(&objects.secrets);
-        let candidates = self.candidates(objects, &mut findings);
-        let claims: Vec<Claim<'_>> = candidates.iter().map(|candidate| claim(candidate)).collect();
-        let rules = Rules {
-            allow_wildcard: self.settings.allow_wildcard_routes,
-            disable_namespace_ownership_check: self.settings.disable_namespace_ownership_check,
-        };
-        let admissions = admit::admit(&claims, &rules);
-        let ranks = ranks(&claims);
+        let selected = select::select(objects, &self.settings.admission, &mut findings);
+        let candidates = self.candidates(&selected, &mut findings);
+        let claims: Vec<Claim<'_>> = candidates.iter().map(claims::claim).collect();
+        let admissions = admit::admit(&claims, &self.rules);
+        let ranks = claims::ranks(&claims);
         self.backends.begin();
         self.policies.begin(&mut findings);
         let mut entries = Vec::with_capacity(candidates.len());
@@ -199,10 +201,23 @@ impl Compiler {
 
     /// Every route with the spec that counts: a route whose inline certificate is broken keeps its
     /// last good version; one that never was good is refused.
-    fn candidates(&mut self, objects: &Objects, findings: &mut Vec<Finding>) -> Vec<Candidate> {
+    fn candidates(
+        &mut self,
+        routes: &[Arc<Stored<Route>>],
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Candidate> {
         let mut last_good = HashMap::with_capacity(self.last_good.len());
-        let mut candidates = Vec::with_capacity(objects.routes.len());
-        for route in &objects.routes {
+        let mut candidates = Vec::with_capacity(routes.len());
+        for route in routes {
+            if let Some(refused) = claims::out_of_table(route, findings) {
+                candidates.push(Candidate {
+                    source: Arc::clone(route),
+                    present: Arc::clone(route),
+                    host: claims::host(&self.rewriter, route),
+                    refused: Some(refused),
+                });
+                continue;
+            }
             let (source, refused) = match self.certificates.check(route) {
                 Ok(complaint) => {
                     findings.extend(complaint.map(|refusal| complain(route, &refusal)));
@@ -225,7 +240,7 @@ impl Compiler {
                     (Arc::clone(previous.unwrap_or(route)), refused)
                 },
             };
-            let host = host(&self.rewriter, &source);
+            let host = claims::host(&self.rewriter, &source);
             candidates.push(Candidate { source, present: Arc::clone(route), host, refused });
         }
         self.last_good = last_good;
@@ -248,7 +263,7 @@ impl Compiler {
             key: source.key.clone(),
             // Lower case already, or it would not be admitted [CLAIM-10].
             host: Arc::clone(&candidate.host),
-            wildcard: spec.wildcard_policy == "Subdomain",
+            wildcard: spec.wildcard_policy == "Subdomain" && self.rules.allow_wildcard,
             path: spec.path.as_str().into(),
             termination,
             insecure: insecure(spec.tls.as_ref()),
@@ -256,18 +271,6 @@ impl Compiler {
             backend,
         })
     }
-}
-
-/// The host of a route at this router [PIPE-3].
-fn host(rewriter: &Rewriter, route: &Stored<Route>) -> Arc<str> {
-    let spec = &route.object.spec;
-    let named = Named {
-        namespace: &route.key.namespace,
-        name: &route.key.name,
-        host: &spec.host,
-        subdomain: &spec.subdomain,
-    };
-    rewriter.host(named).into()
 }
 
 fn complain(route: &Stored<Route>, refusal: &Refusal) -> Finding {
@@ -284,32 +287,6 @@ fn finding(route: &Stored<Route>, code: Code, field: &str, text: &str, fix: &str
         text: text.to_owned(),
         fix: fix.to_owned(),
     }
-}
-
-fn claim(candidate: &Candidate) -> Claim<'_> {
-    let route = &candidate.source;
-    let metadata = &route.object.metadata;
-    let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-    Claim {
-        namespace: &route.key.namespace,
-        name: &route.key.name,
-        uid: metadata.uid.as_deref().unwrap_or(""),
-        created,
-        order: route.order,
-        host: &candidate.host,
-        path: &route.object.spec.path,
-        wildcard_policy: &route.object.spec.wildcard_policy,
-        termination: termination(route.object.spec.tls.as_ref()),
-    }
-}
-
-/// Position of each claim by age, 0 for the oldest.
-fn ranks(claims: &[Claim<'_>]) -> Vec<u64> {
-    let mut ranks = vec![0; claims.len()];
-    for (rank, index) in (0..).zip(admit::by_age(claims)) {
-        ranks[index] = rank;
-    }
-    ranks
 }
 
 /// The outcome for a candidate: its claims, then what compile knows about it. Every refusal is a

@@ -10,4 +10,5 @@ pub mod reason;
 pub mod route;
 pub mod selector;
 pub mod status;
+pub mod termination;
 pub mod yaml;

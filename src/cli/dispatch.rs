@@ -238,10 +238,12 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     settings.disable_namespace_ownership_check |= args.disable_namespace_ownership_check;
     settings.resolve_external_names |= args.resolve_external_names;
     settings.access_log &= !args.no_access_log;
+    args.admission.apply(&mut settings);
+    settings.admission.check()?;
     Ok(settings)
 }
 
-fn set<T>(place: &mut T, value: Option<T>) {
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }

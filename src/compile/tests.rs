@@ -1,7 +1,10 @@
 //! Objects in, snapshot out: what is served, with which endpoints and weights, what is refused and
 //! why, and what outlives a snapshot. Objects are written as manifests.
 
+mod admission;
 mod carried;
+mod claims;
+mod oracle;
 mod passthrough;
 mod rules;
 

@@ -3,6 +3,8 @@
 //! Used by validation, which reports what does not match, and by compile, which then falls back:
 //! both must read a value the same way. Pure functions.
 
+pub mod action;
+
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;

@@ -57,7 +57,61 @@ pub struct RouteSpec {
     pub wildcard_policy: String,
     /// Header actions (spec/route.md 1.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http_headers: Option<serde_json::Value>,
+    pub http_headers: Option<HttpHeaders>,
+}
+
+/// What is changed in the headers of requests and responses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HttpHeaders {
+    /// The changes.
+    #[serde(default)]
+    pub actions: HeaderActions,
+}
+
+/// Header actions, each list in the order in which it runs [HDR-7].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderActions {
+    /// Of requests on their way to the pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub request: Vec<HeaderChange>,
+    /// Of responses on their way to the client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response: Vec<HeaderChange>,
+}
+
+impl HeaderActions {
+    /// True when nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.request.is_empty() && self.response.is_empty()
+    }
+}
+
+/// A header and what becomes of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderChange {
+    /// Name of the header [HDR-1].
+    pub name: String,
+    /// What is done.
+    pub action: HeaderAction,
+}
+
+/// What is done with a header.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderAction {
+    /// `Set` or `Delete`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The new value; there for `Set` and for nothing else [HDR-3].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<HeaderValue>,
+}
+
+/// The value of a header.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeaderValue {
+    /// Text of the grammar in `grammar::action` [HDR-4].
+    pub value: String,
 }
 
 /// A service and its share of the traffic.

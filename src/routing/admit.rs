@@ -7,10 +7,13 @@
 
 use hashbrown::{HashMap, hash_map::Entry};
 
-use super::host;
-use crate::model::{
-    route::Termination,
-    status::{Admission, RejectReason},
+use super::host::{self, domains::DomainList};
+use crate::{
+    model::{
+        route::Termination,
+        status::{Admission, RejectReason},
+    },
+    settings::RouterSettings,
 };
 
 mod subdomain;
@@ -56,18 +59,35 @@ impl Claim<'_> {
     }
 
     /// Whether both routes are in one namespace, or namespaces do not matter.
-    fn is_friend(&self, other: &Self, rules: Rules) -> bool {
+    fn is_friend(&self, other: &Self, rules: &Rules) -> bool {
         rules.disable_namespace_ownership_check || self.namespace == other.namespace
     }
 }
 
 /// The router's settings on claims.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// `ROUTER_ALLOW_WILDCARD_ROUTES`.
     pub allow_wildcard: bool,
     /// `ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK`.
     pub disable_namespace_ownership_check: bool,
+    /// `ROUTER_DENIED_DOMAINS` [ADM-2].
+    pub denied: DomainList,
+    /// `ROUTER_ALLOWED_DOMAINS`; empty for all [ADM-2].
+    pub allowed: DomainList,
+}
+
+impl Rules {
+    /// The rules that `settings` ask for.
+    #[must_use]
+    pub fn new(settings: &RouterSettings) -> Self {
+        Self {
+            allow_wildcard: settings.allow_wildcard_routes,
+            disable_namespace_ownership_check: settings.disable_namespace_ownership_check,
+            denied: settings.admission.denied_domains.iter().collect(),
+            allowed: settings.admission.allowed_domains.iter().collect(),
+        }
+    }
 }
 
 /// Indexes of `routes`, oldest first [CLAIM-1].
@@ -81,16 +101,17 @@ pub fn by_age(routes: &[Claim<'_>]) -> Vec<usize> {
 /// Decides for each route, in the order given; the outcome does not depend on that order.
 #[must_use]
 pub fn admit(routes: &[Claim<'_>], rules: &Rules) -> Vec<Admission> {
-    let rules = *rules;
     let mut outcome = vec![Admission::Admitted; routes.len()];
     let mut domains = subdomain::Domains::default();
     let mut hosts = unique::Hosts::default();
     for index in by_age(routes) {
         let route = &routes[index];
-        let refused = check_alone(route, rules)
-            .or_else(|| if rules.allow_wildcard { domains.claim(route, rules) } else { None });
-        // Every route that passes the admitter counts in the next step, which is why both steps
-        // can run side by side in order of age.
+        let claims_domain = rules.allow_wildcard && !route.host.is_empty();
+        let refused = check_policy(route, rules)
+            .or_else(|| if claims_domain { domains.claim(route, rules) } else { None })
+            .or_else(|| check_host(route));
+        // Every route that passes the admitter keeps its claims there, whatever becomes of it later
+        // [PIPE-1], which is why both steps can run side by side in order of age.
         if let Some(refused) = refused.or_else(|| hosts.claim(route, rules)) {
             outcome[index] = refused;
         }
@@ -98,22 +119,33 @@ pub fn admit(routes: &[Claim<'_>], rules: &Rules) -> Vec<Admission> {
     outcome
 }
 
-/// What can be said about a route without the others [ADM-3, ADM-4, CLAIM-9, CLAIM-10].
-fn check_alone(route: &Claim<'_>, rules: Rules) -> Option<Admission> {
-    let (reason, message) = match (route.wildcard_policy, host::is_dns_name(route.host)) {
-        ("Subdomain", _) if !rules.allow_wildcard => {
-            (RejectReason::RouteNotAdmitted, "wildcard routes are not allowed".to_owned())
-        },
-        ("" | "None" | "Subdomain", Ok(())) => return None,
-        ("" | "None" | "Subdomain", Err(_)) if route.host.is_empty() => {
-            (RejectReason::NoHostValue, "no host value was defined for the route".to_owned())
-        },
-        ("" | "None" | "Subdomain", Err(error)) => {
-            (RejectReason::InvalidHost, format!("host name validation errors: {error}"))
-        },
-        (unknown, _) => {
-            (RejectReason::RouteNotAdmitted, format!("unknown wildcard policy {unknown}"))
-        },
+/// The first part of the admitter: domains and policy, in the order of [ADM-1 to ADM-4].
+fn check_policy(route: &Claim<'_>, rules: &Rules) -> Option<Admission> {
+    let message = if rules.denied.contains(route.host) {
+        "host in list of denied domains".to_owned()
+    } else if !rules.allowed.is_empty()
+        && !route.host.is_empty()
+        && !rules.allowed.contains(route.host)
+    {
+        "host not in the allowed list of domains".to_owned()
+    } else {
+        match route.wildcard_policy {
+            "" | "None" => return None,
+            "Subdomain" if rules.allow_wildcard => return None,
+            "Subdomain" => "wildcard routes are not allowed".to_owned(),
+            unknown => format!("unknown wildcard policy {unknown}"),
+        }
+    };
+    Some(Admission::Rejected { reason: RejectReason::RouteNotAdmitted, message })
+}
+
+/// What a host must be, whoever has it [CLAIM-9, CLAIM-10].
+fn check_host(route: &Claim<'_>) -> Option<Admission> {
+    let error = host::is_dns_name(route.host).err()?;
+    let (reason, message) = if route.host.is_empty() {
+        (RejectReason::NoHostValue, "no host value was defined for the route".to_owned())
+    } else {
+        (RejectReason::InvalidHost, format!("host name validation errors: {error}"))
     };
     Some(Admission::Rejected { reason, message })
 }

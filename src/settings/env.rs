@@ -3,6 +3,7 @@
 //! Called once at start, before the command line, whose flags win. Names are those of OpenShift's
 //! router (spec/route.md 17) and `WHARF_*`; an empty variable is an unset one [CONV-6].
 
+mod admission;
 mod http2;
 mod rows;
 
@@ -10,6 +11,7 @@ use std::fmt;
 
 use super::{RouterSettings, parse};
 use crate::model::grammar;
+pub use admission::{ADMISSION, is_canonical_hostname};
 pub use http2::HTTP2;
 pub use rows::{ENV, NOT_YET};
 
@@ -99,7 +101,7 @@ enum Kind {
 
 /// Every variable that is honoured.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ENV.iter().chain(HTTP2)
+    ENV.iter().chain(ADMISSION).chain(HTTP2)
 }
 
 /// What became of a value.

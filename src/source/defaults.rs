@@ -16,6 +16,9 @@ pub const DEFAULT_WEIGHT: i32 = 100;
 /// Says that the host was generated [APISRV-1].
 pub const HOST_GENERATED: &str = "openshift.io/host.generated";
 
+/// Label of a Namespace with its name.
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
 /// Puts a namespaced object without namespace into [`DEFAULT_NAMESPACE`].
 pub fn namespace(metadata: &mut ObjectMeta) {
     if metadata.namespace.as_deref().is_none_or(str::is_empty) {
@@ -23,7 +26,15 @@ pub fn namespace(metadata: &mut ObjectMeta) {
     }
 }
 
-/// [DEF-1..4] and [APISRV-1]. Call [`namespace`] first: the generated host holds it.
+/// Gives a Namespace the label with its own name, as the API server does.
+pub fn namespace_name(metadata: &mut ObjectMeta) {
+    if let Some(name) = &metadata.name {
+        let labels = metadata.labels.get_or_insert_default();
+        labels.insert(NAMESPACE_NAME.to_owned(), name.clone());
+    }
+}
+
+/// [DEF-1..4], [APISRV-1] and [APISRV-4]. Call [`namespace`] first: the generated host holds it.
 pub fn route(route: &mut Route, host_suffix: &str) {
     target(&mut route.spec.to);
     route.spec.alternate_backends.iter_mut().for_each(target);
@@ -38,8 +49,22 @@ pub fn route(route: &mut Route, host_suffix: &str) {
             "Edge" | "Reencrypt" | "Passthrough" => tls.termination.make_ascii_lowercase(),
             _ => {},
         }
+        if tls.termination == "reencrypt" && is_comment(&tls.destination_ca_certificate) {
+            tls.destination_ca_certificate.clear();
+        }
     }
     generate_host(route, host_suffix);
+}
+
+/// True for text of nothing but blanks and PEM blocks of the type COMMENT [APISRV-4], which old clients
+/// put where no certificate is meant.
+fn is_comment(text: &str) -> bool {
+    let mut rest = text.trim();
+    while let Some(block) = rest.strip_prefix("-----BEGIN COMMENT-----") {
+        let Some((_, tail)) = block.split_once("-----END COMMENT-----") else { return false };
+        rest = tail.trim_start();
+    }
+    rest.is_empty()
 }
 
 fn target(target: &mut RouteTarget) {
@@ -138,6 +163,44 @@ mod tests {
         assert_eq!(made.spec.alternate_backends[0].weight, Some(0));
         assert_eq!(made.spec.wildcard_policy, "None");
         assert_eq!(made.metadata.creation_timestamp, None);
+    }
+
+    /// [APISRV-4]: after the termination has its default [DEF-1], and only where it can stand.
+    #[test]
+    fn apisrv_4_a_destination_ca_of_comments_is_none() {
+        let comment = "-----BEGIN COMMENT-----\nThis is empty.\n-----END COMMENT-----\n";
+        let cert = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        for (termination, ca, kept) in [
+            ("reencrypt", comment.to_owned(), false),
+            ("Reencrypt", comment.to_owned(), false),
+            ("reencrypt", format!(" \n{comment}\n{comment} "), false),
+            ("reencrypt", " \n".to_owned(), false),
+            ("reencrypt", format!("{comment}{cert}"), true),
+            ("reencrypt", format!("{cert}{comment}"), true),
+            ("reencrypt", format!("text {comment}"), true),
+            ("reencrypt", "-----BEGIN COMMENT-----\nopen".to_owned(), true),
+            ("edge", comment.to_owned(), true),
+            ("", comment.to_owned(), true),
+        ] {
+            let mut made = named("t");
+            made.spec.tls = Some(RouteTls {
+                termination: termination.into(),
+                destination_ca_certificate: ca.clone(),
+                ..RouteTls::default()
+            });
+            route(&mut made, "x");
+            let left = made.spec.tls.expect("kept").destination_ca_certificate;
+            assert_eq!(left, if kept { ca.as_str() } else { "" }, "{termination} {ca}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_labelled_with_its_name() {
+        let labels = Some([("a".to_owned(), "b".to_owned())].into());
+        let mut metadata = ObjectMeta { name: Some("n".into()), labels, ..ObjectMeta::default() };
+        namespace_name(&mut metadata);
+        let labels = metadata.labels.expect("set");
+        assert_eq!((labels["a"].as_str(), labels[NAMESPACE_NAME].as_str()), ("b", "n"));
     }
 
     #[test]

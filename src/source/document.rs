@@ -315,6 +315,7 @@ fn build(
         Kind::Namespace => {
             let stored = stored::<Namespace>(node, origin, |made| {
                 made.metadata.namespace = None;
+                defaults::namespace_name(&mut made.metadata);
                 made.metadata.clone()
             })?;
             (AnyObject::Namespace(Arc::clone(&stored)), validate::validate_name(&stored, kind))

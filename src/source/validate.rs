@@ -6,12 +6,12 @@
 
 mod annotations;
 mod cross;
+mod headers;
 mod ingress;
 
 use std::sync::Arc;
 
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
-use serde_json::Value as Json;
 
 pub use self::{
     cross::cross_check,
@@ -22,11 +22,12 @@ use crate::model::{
     finding::{Code, Finding, codes},
     grammar,
     objects::Stored,
-    route::{Route, RouteSpec, RouteTarget, RouteTls},
+    route::{Route, RouteSpec, RouteTarget},
+    termination,
 };
 
-/// Header names that no action may change [HDR-2].
-const FIXED_HEADERS: [&str; 4] = ["strict-transport-security", "proxy", "cookie", "set-cookie"];
+/// Lets the labels of a host be longer than DNS allows (spec/route.md 1.1).
+const ALLOW_LONG_LABELS: &str = "route.openshift.io/allow-non-dns-compliant-host";
 
 /// Everything that is wrong with one route by itself.
 #[must_use]
@@ -34,12 +35,12 @@ pub fn validate_route(route: &Stored<Route>) -> Vec<Finding> {
     let mut report = Report::new(route, Kind::Route);
     let spec = &route.object.spec;
     report.name();
-    host(&mut report, spec);
+    host(&mut report, &route.object);
     targets(&mut report, spec);
-    if let Some(tls) = &spec.tls {
-        tls_section(&mut report, spec, tls);
+    tls_section(&mut report, spec);
+    if let Some(headers) = &spec.http_headers {
+        headers::check(&mut report, &headers.actions);
     }
-    header_actions(&mut report, spec);
     annotations::check(&mut report, &route.object);
     report.findings
 }
@@ -116,9 +117,10 @@ impl<'a, T> Report<'a, T> {
     }
 }
 
-fn host(report: &mut Report<'_, Route>, spec: &RouteSpec) {
+fn host(report: &mut Report<'_, Route>, route: &Route) {
+    let spec = &route.spec;
     if !spec.host.is_empty()
-        && let Some(problem) = grammar::host_problem(&spec.host)
+        && let Some(problem) = host_problem(route)
     {
         let fix = match &spec.host {
             host if host.contains('*') => "set wildcardPolicy: Subdomain instead".to_owned(),
@@ -157,6 +159,17 @@ fn host(report: &mut Report<'_, Route>, spec: &RouteSpec) {
     }
 }
 
+/// Why the host of `route` is none. Where the annotation allows it, a label may have more than 63
+/// characters; the router refuses such a host all the same (InvalidHost), as OpenShift's does.
+fn host_problem(route: &Route) -> Option<String> {
+    let annotations = route.metadata.annotations.as_ref();
+    let lenient = annotations.and_then(|all| all.get(ALLOW_LONG_LABELS));
+    if lenient.is_some_and(|value| value == "true") && grammar::is_dns_subdomain(&route.spec.host) {
+        return None;
+    }
+    grammar::host_problem(&route.spec.host)
+}
+
 fn targets(report: &mut Report<'_, Route>, spec: &RouteSpec) {
     target(report, &spec.to, "spec.to");
     if spec.alternate_backends.len() > 3 {
@@ -164,15 +177,18 @@ fn targets(report: &mut Report<'_, Route>, spec: &RouteSpec) {
             format!("{} alternate backends, three are allowed", spec.alternate_backends.len());
         report.add(codes::TOO_MANY_BACKENDS, "spec.alternateBackends[3]", text);
     }
-    let mut names = vec![spec.to.name.as_str()];
     for (index, alternate) in spec.alternate_backends.iter().enumerate() {
         let field = format!("spec.alternateBackends[{index}]");
         target(report, alternate, &field);
-        if names.contains(&alternate.name.as_str()) {
-            let text = format!("the service {} is listed twice", alternate.name);
+        // The API's list has name and kind for its key; `to` stands beside the list.
+        let same =
+            |other: &RouteTarget| (&other.name, &other.kind) == (&alternate.name, &alternate.kind);
+        let text = format!("the service {} is listed twice", alternate.name);
+        if spec.alternate_backends[..index].iter().any(same) {
+            report.add(codes::ALTERNATE_TWICE, &format!("{field}.name"), text);
+        } else if same(&spec.to) {
             report.add(codes::SERVICE_TWICE, &format!("{field}.name"), text);
         }
-        names.push(&alternate.name);
     }
     match spec.port.as_ref().map(|port| &port.target_port) {
         Some(IntOrString::Int(0)) => {
@@ -201,125 +217,15 @@ fn target(report: &mut Report<'_, Route>, target: &RouteTarget, field: &str) {
     }
 }
 
-/// Table [API-2].
-fn tls_section(report: &mut Report<'_, Route>, spec: &RouteSpec, tls: &RouteTls) {
-    let (passthrough, reencrypt) = match tls.termination.as_str() {
-        "edge" => (false, false),
-        "reencrypt" => (false, true),
-        "passthrough" => (true, false),
-        other => {
-            let text = match other {
-                "" => "the termination is missing".to_owned(),
-                _ => format!("the termination \"{other}\" is unknown"),
-            };
-            let fix = "use edge, reencrypt or passthrough".to_owned();
-            report.add_with_fix(codes::BAD_TERMINATION, "spec.tls.termination", text, fix);
-            return;
-        },
-    };
-    let only_terminating = [
-        (!spec.path.is_empty(), "spec.path"),
-        (!tls.certificate.is_empty(), "spec.tls.certificate"),
-        (!tls.key.is_empty(), "spec.tls.key"),
-        (!tls.ca_certificate.is_empty(), "spec.tls.caCertificate"),
-        (tls.external_certificate.is_some(), "spec.tls.externalCertificate"),
-        (has_actions(spec), "spec.httpHeaders"),
-    ];
-    for (_, field) in only_terminating.iter().filter(|(set, _)| *set && passthrough) {
-        let text = format!("{field} cannot be used with passthrough");
-        report.add(codes::NOT_FOR_TERMINATION, field, text);
+/// Table [API-2], and what else the section must have.
+fn tls_section(report: &mut Report<'_, Route>, spec: &RouteSpec) {
+    for problem in termination::problems(spec) {
+        report.add_with_fix(problem.code, problem.field, problem.text, problem.fix.to_owned());
     }
-    if !tls.destination_ca_certificate.is_empty() && !reencrypt {
-        let text = format!("a destination CA cannot be used with {}", tls.termination);
-        report.add(codes::NOT_FOR_TERMINATION, "spec.tls.destinationCACertificate", text);
-    }
-    if let Some(secret) = &tls.external_certificate {
-        if !(tls.certificate.is_empty() && tls.key.is_empty()) {
-            let text = "certificate and externalCertificate exclude each other";
-            report.add(codes::NOT_FOR_TERMINATION, "spec.tls.externalCertificate", text);
-        }
-        if secret.name.is_empty() {
-            let text = "the Secret's name is empty";
-            report.add(codes::MISSING_FIELD, "spec.tls.externalCertificate.name", text);
-        }
-    }
-    let policy = tls.insecure_edge_termination_policy.as_str();
-    let allowed = match policy {
-        "" | "None" | "Redirect" => true,
-        "Allow" => !passthrough,
-        _ => false,
-    };
-    if !allowed {
-        let text =
-            format!("the insecure policy \"{policy}\" cannot be used with {}", tls.termination);
-        let field = "spec.tls.insecureEdgeTerminationPolicy";
-        report.add(codes::BAD_INSECURE_POLICY, field, text);
-    }
-}
-
-fn actions<'s>(spec: &'s RouteSpec, list: &str) -> Option<&'s Json> {
-    spec.http_headers.as_ref()?.get("actions")?.get(list)
-}
-
-fn has_actions(spec: &RouteSpec) -> bool {
-    ["request", "response"]
-        .iter()
-        .any(|list| actions(spec, list).and_then(Json::as_array).is_some_and(|a| !a.is_empty()))
-}
-
-/// [HDR-1..3]; the grammar of values [HDR-4] is compile's, which turns them into programs.
-fn header_actions(report: &mut Report<'_, Route>, spec: &RouteSpec) {
-    if has_actions(spec) {
-        let text = "header actions do nothing in this version of wharf";
-        report.add(codes::NOT_BUILT, "spec.httpHeaders", text);
-    }
-    for list in ["request", "response"] {
-        let field = format!("spec.httpHeaders.actions.{list}");
-        let Some(value) = actions(spec, list) else { continue };
-        let Some(items) = value.as_array() else {
-            report.add(codes::BAD_HEADER_ACTION, &field, "the actions are not a list");
-            continue;
-        };
-        if items.len() > 20 {
-            let text = format!("{} header actions, 20 are allowed", items.len());
-            report.add(codes::BAD_HEADER_ACTION, &field, text);
-        }
-        let mut names = Vec::new();
-        for (index, item) in items.iter().take(20).enumerate() {
-            let at = format!("{field}[{index}]");
-            let name = item.get("name").and_then(Json::as_str).unwrap_or_default();
-            if let Some(problem) = header_problem(item, name, &names) {
-                report.add(codes::BAD_HEADER_ACTION, &at, problem);
-            }
-            names.push(name);
-        }
-    }
-}
-
-fn header_problem(item: &Json, name: &str, before: &[&str]) -> Option<String> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-!#$%&'*+.^_`|~".contains(&byte);
-    if name.is_empty() || name.len() > 255 || !name.bytes().all(token) {
-        return Some(format!("\"{name}\" is not a header name"));
-    }
-    if FIXED_HEADERS.iter().any(|fixed| fixed.eq_ignore_ascii_case(name)) {
-        return Some(format!("the header {name} cannot be changed"));
-    }
-    if before.contains(&name) {
-        return Some(format!("the header {name} is listed twice"));
-    }
-    let action = item.get("action");
-    let set = action.and_then(|action| action.get("set"));
-    let value = set.and_then(|set| set.get("value")).and_then(Json::as_str);
-    match action.and_then(|action| action.get("type")).and_then(Json::as_str) {
-        Some("Set") => match value.map(|value| value.chars().count()) {
-            Some(1..=16_384) => None,
-            Some(_) => Some("set.value must have 1 to 16384 characters".to_owned()),
-            None => Some("an action of type Set needs set.value".to_owned()),
-        },
-        Some("Delete") if set.is_some() => Some("an action of type Delete has no set".to_owned()),
-        Some("Delete") => None,
-        Some(other) => Some(format!("the action type \"{other}\" is not Set or Delete")),
-        None => Some("the action has no type".to_owned()),
+    let external = spec.tls.as_ref().and_then(|tls| tls.external_certificate.as_ref());
+    if external.is_some_and(|secret| secret.name.is_empty()) {
+        let text = "the Secret's name is empty";
+        report.add(codes::MISSING_FIELD, "spec.tls.externalCertificate.name", text);
     }
 }
 

@@ -27,7 +27,7 @@ pub fn find(text: &str) -> Option<&'static Code> {
 /// valid version keeps serving (decisions 4). Other findings leave the object in force.
 #[must_use]
 pub const fn invalidates(code: &Code) -> bool {
-    matches!(code.number, 1001..=1004 | 1010 | 1011 | 1020..=1039 | 1121)
+    matches!(code.number, 1001..=1004 | 1010 | 1011 | 1020..=1039 | 1070 | 1121)
 }
 
 codes! {
@@ -215,6 +215,11 @@ codes! {
          compared with the endpoint's port, which is the Service's targetPort and not its port; a \
          name with the name of the Service's port.\n\n\
          Effect: the route has no endpoints, and requests get the 503 page.";
+    /// One alternate backend twice.
+    ALTERNATE_TWICE = 1070, "a service is listed twice in spec.alternateBackends",
+        "The list has an entry for each name and kind, and the API server refuses a second one.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving.\n\n\
+         Remove one of the two, or add their weights.";
     /// The service CA of reencrypt routes.
     BAD_SERVICE_CA = 1100, "the CA of pods' certificates cannot be used",
         "Pods of `reencrypt` routes without a `destinationCACertificate` are verified against the \
@@ -324,6 +329,12 @@ codes! {
         "OpenShift's router knows the annotation or field, and so does wharf, but it has no effect \
          in this version. The route is served without it. docs/compatibility.md lists what is \
          built and what is planned.";
+    /// A namespace that only its labels could select.
+    UNLISTED_NAMESPACE = 2070, "a namespace has routes and no Namespace manifest",
+        "This router selects namespaces by their labels (NAMESPACE_LABELS or PROJECT_LABELS), and a \
+         namespace without a manifest has none.\n\n\
+         Effect: the router does not know the routes of this namespace.\n\n\
+         Add a Namespace manifest with the labels that it has in the cluster.";
     /// Reencrypt without a CA.
     PODS_NOT_VERIFIED = 2100, "the pods of a reencrypt route are not verified",
         "A `reencrypt` route speaks TLS with its pods, but names no `destinationCACertificate`, and \

@@ -31,7 +31,7 @@ struct Domain<'r> {
 
 impl<'r> Domains<'r> {
     /// Takes the claims of `route`, or says who is in the way [CLAIM-2 to CLAIM-7].
-    pub(super) fn claim(&mut self, route: &'r Claim<'r>, rules: Rules) -> Option<Admission> {
+    pub(super) fn claim(&mut self, route: &'r Claim<'r>, rules: &Rules) -> Option<Admission> {
         let domain = self.0.entry(parent_domain(route.host).unwrap_or_default()).or_default();
         if let Some((owner, kind)) = domain.blocker(route, rules) {
             return Some(claimed(message(route, owner, kind)));
@@ -51,7 +51,7 @@ enum Block {
 }
 
 impl<'r> Domain<'r> {
-    fn blocker(&self, route: &Claim<'_>, rules: Rules) -> Option<(&'r Claim<'r>, Block)> {
+    fn blocker(&self, route: &Claim<'_>, rules: &Rules) -> Option<(&'r Claim<'r>, Block)> {
         let foe = |owner: &&Claim<'_>| !route.is_friend(owner, rules);
         let same_host = self.hosts.get(route.host).copied();
         if route.is_wildcard() {

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ANY: Rules = Rules { allow_wildcard: true, disable_namespace_ownership_check: false };
+/// The rules with wildcard routes.
+fn wildcards() -> Rules {
+    Rules { allow_wildcard: true, ..Rules::default() }
+}
 
 fn claim<'a>(name: &'a str, order: u64, host: &'a str, path: &'a str) -> Claim<'a> {
     Claim {
@@ -20,14 +23,14 @@ fn claim<'a>(name: &'a str, order: u64, host: &'a str, path: &'a str) -> Claim<'
     }
 }
 
-fn admitted<'a>(routes: &[Claim<'a>], rules: Rules) -> Vec<&'a str> {
-    let outcome = admit(routes, &rules);
+fn admitted<'a>(routes: &[Claim<'a>], rules: &Rules) -> Vec<&'a str> {
+    let outcome = admit(routes, rules);
     let pairs = routes.iter().zip(&outcome);
     pairs.filter(|(_, o)| o.is_admitted()).map(|(r, _)| r.name).collect()
 }
 
-fn rejection(route: usize, routes: &[Claim<'_>], rules: Rules) -> (RejectReason, String) {
-    match admit(routes, &rules).swap_remove(route) {
+fn rejection(route: usize, routes: &[Claim<'_>], rules: &Rules) -> (RejectReason, String) {
+    match admit(routes, rules).swap_remove(route) {
         Admission::Admitted | Admission::AdmittedUpdated { .. } => {
             panic!("{:?} is admitted", routes[route])
         },
@@ -46,19 +49,72 @@ fn oldest_route_of_a_path_wins_and_deletes_release() {
         claim("e", 4, "example.com", "/bar"),
     ];
     let rules = Rules::default();
-    assert_eq!(admitted(&routes, rules), ["a", "b", "e"]);
+    assert_eq!(admitted(&routes, &rules), ["a", "b", "e"]);
     let held = (
         RejectReason::HostAlreadyClaimed,
         "route b already exposes example.com and is older".to_owned(),
     );
-    assert_eq!(rejection(3, &routes, rules), held);
+    assert_eq!(rejection(3, &routes, &rules), held);
     routes.remove(1);
-    assert_eq!(admitted(&routes, rules), ["a", "c", "e"]);
-    assert!(rejection(2, &routes, rules).1.starts_with("route c "), "names the present owner");
+    assert_eq!(admitted(&routes, &rules), ["a", "c", "e"]);
+    assert!(rejection(2, &routes, &rules).1.starts_with("route c "), "names the present owner");
     routes.remove(1);
-    assert_eq!(admitted(&routes, rules), ["a", "d", "e"]);
+    assert_eq!(admitted(&routes, &rules), ["a", "d", "e"]);
     routes.remove(2);
-    assert_eq!(admitted(&routes, rules), ["a", "d"]);
+    assert_eq!(admitted(&routes, &rules), ["a", "d"]);
+}
+
+/// [ADM-1, ADM-2, ADM-4]: denied before allowed, both before the policy, and none of it for a route
+/// without host.
+#[test]
+fn adm_2_denied_domains_win_over_allowed_ones() {
+    let rules = Rules {
+        denied: ["bad.test"].into_iter().collect(),
+        allowed: ["test", "x.org"].into_iter().collect(),
+        ..Rules::default()
+    };
+    let denied = "host in list of denied domains";
+    let outside = "host not in the allowed list of domains";
+    let wildcard = "wildcard routes are not allowed";
+    for (host, policy, want) in [
+        ("a.bad.test", "None", Some(denied)),
+        ("bad.test", "Subdomain", Some(denied)),
+        ("notbad.test", "None", None),
+        ("a.org", "None", Some(outside)),
+        ("a.org", "Subdomain", Some(outside)),
+        ("a.x.org", "Subdomain", Some(wildcard)),
+        ("a.x.org", "Odd", Some("unknown wildcard policy Odd")),
+        ("A.X.ORG", "None", Some(outside)),
+    ] {
+        let route = [Claim { wildcard_policy: policy, ..claim("a", 0, host, "") }];
+        match want {
+            None => assert_eq!(admitted(&route, &rules), ["a"], "{host}"),
+            Some(message) => {
+                let want = (RejectReason::RouteNotAdmitted, message.to_owned());
+                assert_eq!(rejection(0, &route, &rules), want, "{host}");
+            },
+        }
+    }
+    let empty = [claim("a", 0, "", "")];
+    assert_eq!(rejection(0, &empty, &rules).0, RejectReason::NoHostValue);
+    let allowed = DomainList::default();
+    let open = Rules { allowed, ..rules };
+    assert_eq!(admitted(&[claim("a", 0, "a.org", "")], &open), ["a"], "an empty list allows all");
+}
+
+/// [PIPE-1, CLAIM-2, CLAIM-10]: a route that the router's own rules refuse claims nothing; one whose
+/// host is no name is refused behind the wildcard admitter, where its claim stands.
+#[test]
+fn pipe_1_what_is_refused_early_claims_nothing() {
+    let rules = wildcards();
+    let wild = |host| Claim { wildcard_policy: "Subdomain", ..claim("wild", 0, host, "") };
+    let foreign = |host| Claim { namespace: "other", ..claim("other", 1, host, "") };
+    let denied = Rules { denied: ["a.x.y"].into_iter().collect(), ..wildcards() };
+    assert_eq!(admitted(&[wild("a.x.y"), foreign("b.x.y")], &denied), ["other"]);
+    assert_eq!(admitted(&[wild(""), foreign("x.y")], &rules), ["other"]);
+    let routes = [wild("a_b.x.y"), foreign("b.x.y")];
+    assert_eq!(rejection(0, &routes, &rules).0, RejectReason::InvalidHost);
+    assert_eq!(rejection(1, &routes, &rules).0, RejectReason::HostAlreadyClaimed);
 }
 
 /// [ADM-3, ADM-4, CLAIM-9, CLAIM-10]
@@ -76,11 +132,11 @@ fn route_alone_is_refused_for_policy_and_host() {
             "host name validation errors: labels consist of lower case letters, digits and '-'",
         ),
     ] {
-        let got = rejection(0, &with(policy, host), Rules::default());
+        let got = rejection(0, &with(policy, host), &Rules::default());
         assert_eq!(got, (reason, message.to_owned()));
     }
-    assert_eq!(admitted(&with("Subdomain", "a.b"), ANY), ["a"]);
-    assert_eq!(admitted(&with("", "a.b"), Rules::default()), ["a"]);
+    assert_eq!(admitted(&with("Subdomain", "a.b"), &wildcards()), ["a"]);
+    assert_eq!(admitted(&with("", "a.b"), &Rules::default()), ["a"]);
 }
 
 /// [CLAIM-1]
@@ -107,11 +163,11 @@ fn namespace_of_the_oldest_route_owns_the_host() {
         Claim { namespace: "other", ..claim("b", 1, "a.b", "/2") },
         Claim { namespace: "other", ..claim("c", 2, "a.b", "/1") },
     ];
-    assert_eq!(admitted(&routes, Rules::default()), ["a"]);
-    let message = rejection(1, &routes, Rules::default()).1;
+    assert_eq!(admitted(&routes, &Rules::default()), ["a"]);
+    let message = rejection(1, &routes, &Rules::default()).1;
     assert_eq!(message, "a route in another namespace holds a.b and is older than b");
     let open = Rules { disable_namespace_ownership_check: true, ..Rules::default() };
-    assert_eq!(admitted(&routes, open), ["a", "b"]);
+    assert_eq!(admitted(&routes, &open), ["a", "b"]);
 }
 
 /// [CLAIM-14]
@@ -123,13 +179,13 @@ fn passthrough_tolerates_no_other_tls_route_on_its_host() {
     assert_eq!(
         admitted(
             &[pass, tls("edge", 1, "/x", Termination::Edge), claim("clear", 2, "a.b", "/y")],
-            ANY
+            &wildcards()
         ),
         ["pass", "clear"]
     );
-    assert_eq!(admitted(&[pass, claim("clear", 1, "a.b", "")], ANY), ["pass"]);
+    assert_eq!(admitted(&[pass, claim("clear", 1, "a.b", "")], &wildcards()), ["pass"]);
     let older = tls("edge", 0, "/x", Termination::Edge);
-    assert_eq!(admitted(&[older, Claim { order: 1, ..pass }], ANY), ["edge"]);
+    assert_eq!(admitted(&[older, Claim { order: 1, ..pass }], &wildcards()), ["edge"]);
 }
 
 /// [CLAIM-4, CLAIM-5, CLAIM-7]
@@ -141,16 +197,19 @@ fn wildcard_and_foreign_host_below_it_exclude_each_other() {
     };
     let foreign = Claim { namespace: "other", ..claim("host", 1, "x.a.b", "") };
     let routes = [wild("wild", 0, ""), foreign];
-    assert_eq!(admitted(&routes, ANY), ["wild"]);
-    assert_eq!(rejection(1, &routes, ANY).1, "a route in another namespace holds host x.a.b");
-    assert_eq!(admitted(&[wild("wild", 2, ""), foreign], ANY), ["host"]);
+    assert_eq!(admitted(&routes, &wildcards()), ["wild"]);
     assert_eq!(
-        admitted(&[wild("wild", 0, ""), claim("host", 1, "x.a.b", "")], ANY),
+        rejection(1, &routes, &wildcards()).1,
+        "a route in another namespace holds host x.a.b"
+    );
+    assert_eq!(admitted(&[wild("wild", 2, ""), foreign], &wildcards()), ["host"]);
+    assert_eq!(
+        admitted(&[wild("wild", 0, ""), claim("host", 1, "x.a.b", "")], &wildcards()),
         ["wild", "host"]
     );
     let twice = [wild("wild", 0, ""), wild("again", 1, ""), wild("path", 2, "/p")];
-    assert_eq!(admitted(&twice, ANY), ["wild", "path"]);
-    let message = rejection(1, &twice, ANY).1;
+    assert_eq!(admitted(&twice, &wildcards()), ["wild", "path"]);
+    let message = rejection(1, &twice, &wildcards()).1;
     assert_eq!(message, "wildcard route ns/wild has host *.a.b, blocking www.a.b");
 }
 
@@ -160,8 +219,8 @@ fn subdomains_are_owned_only_where_wildcards_are_on() {
     let wild = Claim { wildcard_policy: "Subdomain", ..claim("wild", 0, "www.a.b", "") };
     let foreign = |name, host| Claim { namespace: "other", ..claim(name, 1, host, "") };
     let routes = [wild, foreign("below", "x.a.b"), foreign("twin", "www.a.b")];
-    assert_eq!(admitted(&routes, Rules::default()), ["below", "twin"]);
-    assert_eq!(admitted(&routes, ANY), ["wild"]);
+    assert_eq!(admitted(&routes, &Rules::default()), ["below", "twin"]);
+    assert_eq!(admitted(&routes, &wildcards()), ["wild"]);
 }
 
 /// [CLAIM-3, CLAIM-11]: on one host a wildcard and a plain route of one namespace live together
@@ -180,7 +239,11 @@ fn a_wildcard_and_its_plain_twin_meet_on_the_host() {
         (0, Claim { namespace: "other", ..plain("/p") }, &["wild"]),
         (2, Claim { namespace: "other", ..plain("/p") }, &["plain"]),
     ] {
-        assert_eq!(admitted(&[wild(wild_order), other], ANY), want, "{wild_order} {other:?}");
+        assert_eq!(
+            admitted(&[wild(wild_order), other], &wildcards()),
+            want,
+            "{wild_order} {other:?}"
+        );
     }
 }
 
@@ -194,13 +257,13 @@ fn the_newest_loses_to_any_blocker_and_the_oldest_beats_all() {
     let others =
         [foreign("one", 1, "x.a.b"), foreign("two", 3, "y.a.b"), claim("own", 4, "z.a.b", "")];
     let with = |order| [wild(order), others[0], others[1], others[2]];
-    assert_eq!(admitted(&with(0), ANY), ["wild", "own"]);
-    assert_eq!(admitted(&with(2), ANY), ["one", "two", "own"]);
-    assert_eq!(admitted(&with(5), ANY), ["one", "two", "own"]);
+    assert_eq!(admitted(&with(0), &wildcards()), ["wild", "own"]);
+    assert_eq!(admitted(&with(2), &wildcards()), ["one", "two", "own"]);
+    assert_eq!(admitted(&with(5), &wildcards()), ["one", "two", "own"]);
 }
 
 /// Follows 4.1 and 4.2 rule by rule, each route against each older one.
-fn oracle(routes: &[Claim<'_>], rules: Rules) -> Vec<bool> {
+fn oracle(routes: &[Claim<'_>], rules: &Rules) -> Vec<bool> {
     let domain = |r: &Claim<'_>| r.host.split_once('.').map_or("", |(_, d)| d).to_owned();
     let mut accepted: Vec<usize> = Vec::new();
     let mut active: Vec<usize> = Vec::new();
@@ -259,16 +322,20 @@ proptest! {
     fn admission_agrees_with_the_rules_taken_one_by_one(
         routes in prop::collection::vec(any_claim(), 0..24),
         open in any::<bool>(),
-        wildcards in any::<bool>(),
+        allowed in any::<bool>(),
     ) {
         let names: Vec<_> = (0..routes.len()).map(|i| i.to_string()).collect();
-        let rules = Rules { allow_wildcard: wildcards, disable_namespace_ownership_check: open };
+        let rules = Rules {
+            allow_wildcard: allowed,
+            disable_namespace_ownership_check: open,
+            ..Rules::default()
+        };
         let routes: Vec<_> = named(&routes, &names)
             .into_iter()
-            .filter(|r| wildcards || !r.is_wildcard())
+            .filter(|r| allowed || !r.is_wildcard())
             .collect();
         let got: Vec<_> = admit(&routes, &rules).iter().map(Admission::is_admitted).collect();
-        prop_assert_eq!(got, oracle(&routes, rules));
+        prop_assert_eq!(got, oracle(&routes, &rules));
     }
 
     #[test]
@@ -281,8 +348,8 @@ proptest! {
         let names: Vec<_> = (0..routes.len()).map(|i| i.to_string()).collect();
         let routes = named(&routes, &names);
         let other: Vec<_> = shuffled.iter().map(|&i| routes[i]).collect();
-        let straight = admit(&routes, &ANY);
-        let turned = admit(&other, &ANY);
+        let straight = admit(&routes, &wildcards());
+        let turned = admit(&other, &wildcards());
         for (at, &i) in shuffled.iter().enumerate() {
             prop_assert_eq!(&turned[at], &straight[i]);
         }

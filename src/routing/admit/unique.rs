@@ -22,7 +22,7 @@ struct Active<'r> {
 
 impl<'r> Hosts<'r> {
     /// Makes `route` active, or says who is in the way [CLAIM-12 to CLAIM-17].
-    pub(super) fn claim(&mut self, route: &'r Claim<'r>, rules: Rules) -> Option<Admission> {
+    pub(super) fn claim(&mut self, route: &'r Claim<'r>, rules: &Rules) -> Option<Admission> {
         let active = self.0.entry(route.host).or_insert_with(|| Active {
             oldest: route,
             newest: route,

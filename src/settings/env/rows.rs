@@ -21,7 +21,7 @@ pub(super) const fn row(name: &'static str, meaning: &'static str, kind: Kind) -
     Row { name, meaning, kind }
 }
 
-/// Every variable that is honoured, but for those of HTTP/2. Where two set the same thing, the later row wins.
+/// Every variable that is honoured, but for those of HTTP/2 and of admission. Where two set the same thing, the later row wins.
 pub const ENV: &[Row] = &[
     row(
         "ROUTER_IP_V4_V6_MODE",
@@ -100,7 +100,11 @@ pub const ENV: &[Row] = &[
         "accepted; validation finds nothing and takes the condition away as it is",
         Kind::Text(accept),
     ),
-    row("ROUTER_DOMAIN", "suffix of generated hosts", Kind::Text(domain)),
+    row(
+        "ROUTER_DOMAIN",
+        "suffix of generated hosts, and what a spec.subdomain stands before",
+        Kind::Text(domain),
+    ),
     row(
         "ROUTER_ALLOW_WILDCARD_ROUTES",
         "admits wildcardPolicy: Subdomain",
@@ -239,16 +243,6 @@ pub const ENV: &[Row] = &[
 /// Variables of OpenShift's router that do nothing here yet (spec/route.md 17).
 pub const NOT_YET: &[&str] = &[
     // 17.1
-    "ROUTER_CANONICAL_HOSTNAME",
-    "ROUTER_SUBDOMAIN",
-    "ROUTER_OVERRIDE_HOSTNAME",
-    "ROUTER_OVERRIDE_DOMAINS",
-    "ROUTE_LABELS",
-    "ROUTE_FIELDS",
-    "PROJECT_LABELS",
-    "NAMESPACE_LABELS",
-    "ROUTER_DENIED_DOMAINS",
-    "ROUTER_ALLOWED_DOMAINS",
     "EXTENDED_VALIDATION",
     "ROUTER_ENABLE_EXTERNAL_CERTIFICATE",
     "ROUTER_WATCH_ENDPOINTS",

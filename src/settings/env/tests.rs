@@ -16,14 +16,16 @@ impl Vars for Fake {
     }
 }
 
-fn read(vars: &[(&'static str, &'static str)]) -> Result<(RouterSettings, Vec<String>), EnvError> {
+pub(super) fn read(
+    vars: &[(&'static str, &'static str)],
+) -> Result<(RouterSettings, Vec<String>), EnvError> {
     let mut settings = RouterSettings::default();
     let notes = apply(&mut settings, &Fake(vars.iter().copied().collect()))?;
     Ok((settings, notes.iter().map(Note::to_string).collect()))
 }
 
 /// The settings, where nothing is noted.
-fn quiet(vars: &[(&'static str, &'static str)]) -> RouterSettings {
+pub(super) fn quiet(vars: &[(&'static str, &'static str)]) -> RouterSettings {
     let (settings, notes) = read(vars).unwrap();
     assert_eq!(notes, Vec::<String>::new(), "{vars:?}");
     settings

@@ -52,59 +52,235 @@ fn spec_errors_are_found_at_their_field() {
     }
 }
 
+/// [API-2]: every field of the table with every termination, found at its own place.
 #[test]
 fn the_table_of_terminations_api_2() {
     let fields = [
-        "path: /a",
-        "tls.certificate: x",
-        "tls.key: x",
-        "tls.caCertificate: x",
-        "tls.externalCertificate: {name: x}",
-        "tls.destinationCACertificate: x",
-        "tls.insecureEdgeTerminationPolicy: Allow",
-        "tls.insecureEdgeTerminationPolicy: Redirect",
-        "httpHeaders: {actions: {request: [{name: a, action: {type: Delete}}]}}",
-        "wildcardPolicy: Subdomain",
+        ("path: /a", "spec.path"),
+        ("tls.certificate: x", "spec.tls.certificate"),
+        ("tls.key: x", "spec.tls.key"),
+        ("tls.caCertificate: x", "spec.tls.caCertificate"),
+        ("tls.externalCertificate: {name: x}", "spec.tls.externalCertificate"),
+        ("tls.destinationCACertificate: x", "spec.tls.destinationCACertificate"),
+        ("tls.insecureEdgeTerminationPolicy: Allow", "spec.tls.insecureEdgeTerminationPolicy"),
+        ("tls.insecureEdgeTerminationPolicy: Redirect", ""),
+        ("tls.insecureEdgeTerminationPolicy: None", ""),
+        ("tls.insecureEdgeTerminationPolicy: \"\"", ""),
+        ("tls.insecureEdgeTerminationPolicy: x", "spec.tls.insecureEdgeTerminationPolicy"),
+        (
+            "httpHeaders: {actions: {request: [{name: a, action: {type: Delete}}]}}",
+            "spec.httpHeaders",
+        ),
+        (
+            "httpHeaders: {actions: {response: [{name: a, action: {type: Delete}}]}}",
+            "spec.httpHeaders",
+        ),
+        ("httpHeaders: {actions: {response: []}}", ""),
+        ("wildcardPolicy: Subdomain", ""),
     ];
+    // One letter for each field: y for yes, n for no, - where there is no such field.
     let allowed = [
-        ("edge", [true, true, true, true, true, false, true, true, true, true]),
-        ("reencrypt", [true; 10]),
-        ("passthrough", [false, false, false, false, false, false, false, true, false, true]),
+        ("", "y----------yyyy"),
+        ("edge", "yyyyynyyyynyyyy"),
+        ("reencrypt", "yyyyyyyyyynyyyy"),
+        ("passthrough", "nnnnnnnyyynnnyy"),
     ];
     for (termination, row) in allowed {
-        for (field, good) in fields.iter().zip(row) {
-            let (tls, spec) = match field.strip_prefix("tls.") {
+        for ((field, at), allowed) in fields.iter().zip(row.chars()) {
+            let (inner, outer) = match field.strip_prefix("tls.") {
+                Some(_) if allowed == '-' => continue,
                 Some(inner) => (format!(", {inner}"), ""),
                 None => (String::new(), *field),
             };
-            let tail = format!(
-                "spec:\n  host: a.test\n  to: {{name: s}}\n  tls: {{termination: {termination}{tls}}}\n  {spec}\n"
-            );
-            let found = route(&tail);
-            assert_eq!(found.is_empty(), good, "{termination} {field}: {found:?}");
+            let tls = match termination {
+                "" => String::new(),
+                _ => format!("  tls: {{termination: {termination}{inner}}}\n"),
+            };
+            let found =
+                route(&format!("spec:\n  host: a.test\n  to: {{name: s}}\n{tls}  {outer}\n"));
+            let case = format!("{termination} {field}: {found:?}");
+            match allowed {
+                'y' => assert!(found.is_empty(), "{case}"),
+                _ => {
+                    assert_eq!(found.len(), 1, "{case}");
+                    assert!(found[0].ends_with(&format!(" {at}")), "{case}");
+                    let line = if inner.is_empty() { "9:" } else { "8:" };
+                    assert!(found[0].starts_with(line), "{case}");
+                },
+            }
         }
     }
 }
 
+/// [API-2]: the two sources of a certificate exclude each other.
 #[test]
-fn header_actions_follow_hdr_1_to_hdr_3() {
-    let bad = [
-        "{name: \"a b\", action: {type: Delete}}",
-        "{name: Cookie, action: {type: Delete}}",
-        "{name: a, action: {type: Set}}",
-        "{name: a, action: {type: Set, set: {value: \"\"}}}",
-        "{name: a, action: {type: Delete, set: {value: x}}}",
-        "{name: a, action: {type: Add}}",
-        "{name: a}",
-    ];
-    for action in bad {
+fn api_2_a_certificate_comes_from_one_place() {
+    for field in ["certificate: x", "key: x"] {
         let tail = format!(
-            "spec:\n  to: {{name: s}}\n  httpHeaders:\n    actions:\n      response:\n      - {action}\n"
+            "spec:\n  to: {{name: s}}\n  tls: {{termination: edge, externalCertificate: {{name: x}}, {field}}}\n"
         );
+        assert_eq!(route(&tail), ["7:28 WH1029 spec.tls.externalCertificate"], "{field}");
+    }
+}
+
+/// Section 1.1: the annotation allows long labels, and nothing else.
+#[test]
+fn a_host_with_long_labels_needs_an_annotation() {
+    let long = format!("{}.test", "a".repeat(64));
+    let with = |value: &str, host: &str| {
+        route(&format!(
+            "  annotations: {{route.openshift.io/allow-non-dns-compliant-host: \"{value}\"}}\n\
+             spec:\n  host: \"{host}\"\n  to: {{name: s}}\n"
+        ))
+    };
+    let refused = ["7:3 WH1020 spec.host"];
+    assert_eq!(with("true", &long), Vec::<String>::new());
+    for value in ["True", "1", "false", ""] {
+        assert_eq!(with(value, &long), refused, "{value}");
+    }
+    for host in ["A.test", "a_b.test", "*.test", "a..b", "-a.test", &"a.".repeat(130)] {
+        assert_eq!(with("true", host), refused, "{host}");
+    }
+}
+
+/// Section 1.1: name and kind are the key of the list of alternates; `to` stands beside it.
+#[test]
+fn alternate_backends_have_a_key() {
+    for (alternates, want) in [
+        ("[{name: a}, {name: b}, {name: c}]", None),
+        ("[{name: a}, {name: b}, {name: a}]", Some("WH1070 spec.alternateBackends[2].name")),
+        ("[{name: a}, {name: s}]", Some("WH2011 spec.alternateBackends[1].name")),
+        ("[{name: s}, {name: s}]", Some("WH2011 spec.alternateBackends[0].name")),
+    ] {
+        let tail = format!("spec:\n  to: {{name: s}}\n  alternateBackends: {alternates}\n");
         let found = route(&tail);
-        assert_eq!(found.len(), 1, "{action}: {found:?}");
-        let want = "10:9 WH1031 spec.httpHeaders.actions.response[0]";
-        assert!(found[0].starts_with(want), "{action}: {found:?}");
+        assert_eq!(found.is_empty(), want.is_none(), "{alternates}: {found:?}");
+        let first = found.first().map_or("", |found| found.as_str());
+        assert!(first.ends_with(want.unwrap_or_default()), "{alternates}: {found:?}");
+    }
+    let tail = "spec:\n  to: {name: s}\n  alternateBackends: [{name: s}, {name: s}]\n";
+    assert_eq!(route(tail).len(), 2, "both the warning and the error");
+}
+
+/// Section 1.1: weights end at 256, and a path is what it says.
+#[test]
+fn limits_of_weights_and_paths() {
+    for (spec, good) in [
+        ("to: {name: s, weight: 0}", true),
+        ("to: {name: s, weight: 256}", true),
+        ("to: {name: s, weight: 257}", false),
+        ("to: {name: s, weight: -1}", false),
+        ("to: {name: \"\"}", false),
+        ("to: {name: s, kind: Pod}", false),
+        ("to: {name: s}\n  path: /", true),
+        ("to: {name: s}\n  path: \"/%23/\\xe9?;\"", true),
+        ("to: {name: s}\n  path: \"/a#b\"", false),
+        ("to: {name: s}\n  path: \"/a b\"", false),
+        ("to: {name: s}\n  path: a/", false),
+        ("to: {name: s}\n  host: a.test\n  wildcardPolicy: Subdomain", true),
+        ("to: {name: s}\n  subdomain: a.b\n  wildcardPolicy: Subdomain", false),
+        ("to: {name: s}\n  wildcardPolicy: \"\"", true),
+        ("to: {name: s}\n  port: {targetPort: 1}", true),
+        ("to: {name: s}\n  port: {targetPort: web}", true),
+    ] {
+        let found = route(&format!("spec:\n  {spec}\n"));
+        assert_eq!(found.is_empty(), good, "{spec}: {found:?}");
+    }
+}
+
+/// A route with these actions, one to a line, in a list.
+fn with_actions(list: &str, actions: &[String]) -> String {
+    let lines: String = actions.iter().map(|action| format!("      - {action}\n")).collect();
+    format!("spec:\n  to: {{name: s}}\n  httpHeaders:\n    actions:\n      {list}:\n{lines}")
+}
+
+/// [HDR-1..4]: each mistake at its own field.
+#[test]
+fn header_actions_follow_hdr_1_to_hdr_4() {
+    let delete = |name: &str| format!("{{name: {name}, action: {{type: Delete}}}}");
+    let set = |value: &str| format!("{{name: a, action: {{type: Set, set: {{value: {value}}}}}}}");
+    let rows = [
+        (delete("\"a b\""), "WH1031", ".name"),
+        (delete("\"\""), "WH1031", ".name"),
+        (delete("\"a:\""), "WH1031", ".name"),
+        (delete(&"a".repeat(256)), "WH1031", ".name"),
+        (delete("Cookie"), "WH1031", ".name"),
+        (delete("set-COOKIE"), "WH1031", ".name"),
+        (delete("Proxy"), "WH1031", ".name"),
+        (delete("Strict-Transport-Security"), "WH1031", ".name"),
+        ("{name: a, action: {type: Set}}".to_owned(), "WH1031", ".action.set"),
+        (set("\"\""), "WH1031", ".action.set.value"),
+        (set("100%"), "WH1031", ".action.set.value"),
+        (set("\"%[req.hdr(a)]\""), "WH1031", ".action.set.value"),
+        ("{name: a, action: {type: Delete, set: {value: x}}}".to_owned(), "WH1031", ".action.set"),
+        ("{name: a, action: {type: Add}}".to_owned(), "WH1031", ".action.type"),
+        ("{name: a}".to_owned(), "WH1003", ".action"),
+        ("{action: {type: Delete}}".to_owned(), "WH1003", ".name"),
+        ("{name: a, action: {}}".to_owned(), "WH1003", ".action.type"),
+        ("{name: a, action: {type: Set, set: {}}}".to_owned(), "WH1003", ".action.set.value"),
+        (
+            "{name: a, action: {type: Set, set: {value: 1}}}".to_owned(),
+            "WH1002",
+            ".action.set.value",
+        ),
+    ];
+    for (action, code, field) in rows {
+        let found = route(&with_actions("response", std::slice::from_ref(&action)));
+        let want = format!(" spec.httpHeaders.actions.response[0]{field}");
+        assert_eq!(found.len(), 1, "{action:.80}: {found:?}");
+        assert!(found[0].ends_with(&want), "{action:.80}: {found:?}");
+        assert!(found[0].starts_with("10:") && found[0].contains(code), "{action:.80}: {found:?}");
+    }
+    for good in [
+        delete("\"!#$%&'*+-.^_`|~09azAZ\""),
+        delete(&"a".repeat(255)),
+        delete("Host"),
+        delete("cookie2"),
+        set("'\"shouldn''t break\"\\'"),
+        set("foo if bar"),
+        set("\"%{+Q}[ssl_c_der,base64]\""),
+        set("\"%[res.hdr(a),lower]\""),
+    ] {
+        let found = route(&with_actions("response", std::slice::from_ref(&good)));
+        assert!(found.is_empty(), "{good:.80}: {found:?}");
+    }
+}
+
+/// [HDR-1]: letter by letter, within one list.
+#[test]
+fn hdr_1_a_name_stands_once_in_a_list() {
+    let delete = |name: &str| format!("{{name: {name}, action: {{type: Delete}}}}");
+    let found = route(&with_actions("request", &[delete("a"), delete("A"), delete("a")]));
+    assert_eq!(found, ["12:10 WH1031 spec.httpHeaders.actions.request[2].name"]);
+    let both = format!(
+        "{}      response:\n      - {}\n",
+        with_actions("request", &[delete("a")]),
+        delete("a")
+    );
+    assert_eq!(route(&both), Vec::<String>::new());
+}
+
+/// [HDR-4, HDR-6]: each side has its own sample, and at most 20 actions.
+#[test]
+fn hdr_6_the_sample_of_the_other_side_is_refused() {
+    for (list, sample, good) in [
+        ("request", "req", true),
+        ("request", "res", false),
+        ("response", "res", true),
+        ("response", "req", false),
+    ] {
+        let action =
+            format!("{{name: a, action: {{type: Set, set: {{value: \"%[{sample}.hdr(x)]\"}}}}}}");
+        let found = route(&with_actions(list, &[action]));
+        assert_eq!(found.is_empty(), good, "{list} {sample}: {found:?}");
+    }
+    let many = |count: usize| -> Vec<String> {
+        (0..count).map(|at| format!("{{name: a{at}, action: {{type: Delete}}}}")).collect()
+    };
+    for list in ["request", "response"] {
+        assert_eq!(route(&with_actions(list, &many(20))), Vec::<String>::new());
+        let found = route(&with_actions(list, &many(21)));
+        assert_eq!(found, [format!("30:9 WH1031 spec.httpHeaders.actions.{list}[20]")]);
     }
 }
 
