@@ -65,6 +65,9 @@ pub struct RouterSettings {
     pub balance: String,
     /// The same for passthrough routes, before `balance`. ROUTER_TCP_BALANCE_SCHEME.
     pub tcp_balance: String,
+    /// The traffic ports refuse connections until the first objects are served; otherwise they wait
+    /// in the kernel's queue [PIPE-2]. ROUTER_BIND_PORTS_AFTER_SYNC.
+    pub bind_after_sync: bool,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -140,6 +143,7 @@ impl Default for RouterSettings {
             upgrade: UpgradeSettings::default(),
             balance: String::new(),
             tcp_balance: String::new(),
+            bind_after_sync: false,
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,

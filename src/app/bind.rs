@@ -11,23 +11,28 @@ use crate::net::listen;
 /// # Errors
 /// The port cannot be had.
 pub fn tcp(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
-    listen::tcp(address).map_err(|error| anyhow::anyhow!(listen::bind_help(address, &error)))
+    listen::tcp(address).map_err(|error| help(address, &error))
 }
 
-/// A TCP listener on each of `addresses` that no runtime knows yet, and where they are.
+/// A TCP listener on each of `addresses` that no runtime knows yet, and where they are. They refuse
+/// connections until they are opened ([`listen::open`]).
 ///
 /// # Errors
 /// A port cannot be had.
-pub fn tcp_all(
+pub fn closed_tcp_all(
     addresses: &[SocketAddr],
 ) -> anyhow::Result<(Vec<std::net::TcpListener>, Vec<SocketAddr>)> {
     let mut bound = (Vec::new(), Vec::new());
     for address in addresses {
-        let listener = tcp(*address)?;
+        let listener = listen::closed_tcp(*address).map_err(|error| help(*address, &error))?;
         bound.1.push(listener.local_addr()?);
         bound.0.push(listener);
     }
     Ok(bound)
+}
+
+fn help(address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!(listen::bind_help(address, error))
 }
 
 /// A TCP listener on `address` for the present runtime.

@@ -69,8 +69,8 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     descriptors::fit(&mut settings);
     memory::fit(&mut settings);
     let settings = Arc::new(settings);
-    let (http, http_at) = bind::tcp_all(&settings.http)?;
-    let (https, https_at) = bind::tcp_all(&settings.https)?;
+    let (http, http_at) = bind::closed_tcp_all(&settings.http)?;
+    let (https, https_at) = bind::closed_tcp_all(&settings.https)?;
     let admin = bind::tokio_tcp(settings.admin)?;
     let admin_at = admin.local_addr()?;
     let mut compiler = compiler(&settings)?;
@@ -100,6 +100,10 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
             ..Extra::default()
         }),
     });
+    let listeners = Arc::new(data::Listeners { http, https });
+    if !settings.bind_after_sync {
+        listeners.open()?;
+    }
     let publisher = control::Publisher {
         admin: Arc::clone(&state),
         compiler,
@@ -108,20 +112,14 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         live: Arc::clone(&live),
         zone: Arc::clone(&zone),
         readiness: Arc::clone(&readiness),
+        closed: Some(Arc::clone(&listeners)),
         synced: synced.clone(),
         checked: check,
         extra,
     };
     control::spawn(&mut tasks, publisher, changed, checked, &cancel);
 
-    let data = data::DataPath::start(
-        &data::Listeners { http, https },
-        &live,
-        &settings,
-        &stats,
-        &drain,
-        &synced,
-    )?;
+    let data = data::DataPath::start(&listeners, &live, &settings, &stats, &drain, &synced)?;
     readiness.set_listening();
     tasks.spawn(admin::serve(admin, state, cancel.clone()));
     let dns = match settings.dns {

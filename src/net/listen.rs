@@ -6,7 +6,7 @@
 
 use std::{io, net::SocketAddr};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Length asked for the kernel's accept queue; the kernel clips it to `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -16,6 +16,16 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// What the kernel says to socket, bind or listen.
 pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = closed_tcp(address)?;
+    open(&listener)?;
+    Ok(listener)
+}
+
+/// The same, which refuses connections until it is [`open`]ed.
+///
+/// # Errors
+/// What the kernel says to socket or bind.
+pub fn closed_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -23,8 +33,15 @@ pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Lets connections come to a listener of [`closed_tcp`].
+///
+/// # Errors
+/// What the kernel says to listen: another process was faster.
+pub fn open(listener: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(listener).listen(BACKLOG)
 }
 
 /// A non-blocking UDP socket on `address`.
@@ -68,5 +85,30 @@ pub fn bind_help(address: SocketAddr, error: &io::Error) -> String {
             "cannot listen on {address}: another process has this port; stop it or use another port"
         ),
         _ => format!("cannot listen on {address}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// [PIPE-2]: and what is bound is nobody else's.
+    #[test]
+    fn pipe_2_a_closed_port_refuses_until_it_is_opened() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = closed_tcp(any).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(
+            TcpStream::connect(address).unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        open(&listener).unwrap();
+        TcpStream::connect(address).unwrap();
+        // Once more is no error, and drops nobody.
+        open(&listener).unwrap();
+        TcpStream::connect(address).unwrap();
+        assert_eq!(tcp(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use serde_json::Value;
-use tokio::task::JoinSet;
+use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::harness::{
     client::Client,
@@ -297,4 +297,18 @@ async fn r_08_one_bad_document_loses_only_itself() {
         assert_eq!(edge.get(&host, "/").await.text(), host);
     }
     edge.until("the finding", |snapshot| !snapshot.findings.is_empty()).await;
+}
+
+/// [PIPE-2]: ports that open with the first objects serve as others do, and refuse again once the
+/// process has stopped accepting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipe_2_ports_that_open_late_serve_and_close() {
+    let pod = Pod::start(|_| ok("here")).await;
+    let objects = app(route("a", HOST), &[pod.address]);
+    let edge = Edge::with(&objects, |settings| settings.bind_after_sync = true).await;
+    assert_eq!(edge.get(HOST, "/").await.text(), "here");
+    let (http, router) = (edge.http, edge.router);
+    router.finish().await;
+    let refused = TcpStream::connect(http).await.expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::pages::PageFiles;
+use super::{data::Listeners, pages::PageFiles};
 use crate::{
     admin::{AdminState, readiness::Readiness},
     compile::Compiler,
@@ -51,6 +51,8 @@ pub(super) struct Publisher {
     pub(super) zone: Arc<ArcSwap<Zone>>,
     pub(super) admin: Arc<AdminState>,
     pub(super) readiness: Arc<Readiness>,
+    /// What opens with the first snapshot; not kept, since a stop closes the workers' copies [PIPE-2].
+    pub(super) closed: Option<Arc<Listeners>>,
     /// Done once the first snapshot serves.
     pub(super) synced: CancellationToken,
     pub(super) checked: watch::Sender<Peers>,
@@ -200,11 +202,21 @@ impl Publisher {
         let snapshot = Arc::new(snapshot);
         let old = self.live.swap(Arc::clone(&snapshot));
         log_new(&old.findings, &snapshot.findings);
-        self.readiness.set_synced();
-        self.synced.cancel();
+        self.set_synced();
         self.admin.extra.applied(start.elapsed(), false);
         self.checked.send_replace(checked);
         old
+    }
+
+    /// Ready is said behind open ports.
+    fn set_synced(&mut self) {
+        match self.closed.take().map_or(Ok(()), |listeners| listeners.open()) {
+            Ok(()) => {
+                self.readiness.set_synced();
+                self.synced.cancel();
+            },
+            Err(error) => tracing::error!(%error, "the traffic ports cannot be opened"),
+        }
     }
 }
 

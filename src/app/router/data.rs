@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     drain::Drain,
-    net::clock,
+    net::{clock, listen},
     proxy::{
         entry,
         record::{Frontend, LogSender},
@@ -41,6 +41,14 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
+    /// Lets connections come; once more changes nothing.
+    ///
+    /// # Errors
+    /// Another process listens there since the ports were bound.
+    pub(super) fn open(&self) -> std::io::Result<()> {
+        self.http.iter().chain(&self.https).try_for_each(listen::open)
+    }
+
     /// A copy of each descriptor, with the frontend that it belongs to.
     fn copies(&self) -> std::io::Result<Vec<(Frontend, StdListener)>> {
         let plain = self.http.iter().map(|listener| (Frontend::Public, listener));

@@ -41,6 +41,11 @@ pub const ENV: &[Row] = &[
     row("WHARF_HTTPS", "addresses of HTTPS, separated by commas", Kind::Text(https)),
     row("WHARF_ADMIN", "address of the admin listener", Kind::Text(admin)),
     row("WHARF_DNS", "address of the DNS listener", Kind::Text(dns)),
+    row(
+        "ROUTER_BIND_PORTS_AFTER_SYNC",
+        "`true`: the traffic ports refuse connections until the first objects are served",
+        Kind::Text(bind_after_sync),
+    ),
     row("ROUTER_THREADS", "worker threads", Kind::Text(workers)),
     row("WHARF_WORKERS", "worker threads", Kind::Text(workers)),
     row(
@@ -251,7 +256,6 @@ pub const NOT_YET: &[&str] = &[
     "OPENSHIFT_PROFILE",
     // 17.2
     "COMMIT_INTERVAL",
-    "ROUTER_BIND_PORTS_AFTER_SYNC",
     "ROUTER_BIND_PORTS_BEFORE_SYNC",
     "ROUTER_HAPROXY_CONFIG_MANAGER",
     "ROUTER_MAX_DYNAMIC_SERVERS",
@@ -320,6 +324,12 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD",
     "ROUTER_METRICS_HAPROXY_EXPORTED",
 ];
+
+/// This one word, and no other spelling of it [PIPE-2].
+fn bind_after_sync(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.bind_after_sync = value == "true";
+    Outcome::Used
+}
 
 fn accept(_: &mut RouterSettings, _: &str) -> Outcome {
     Outcome::Used

@@ -331,3 +331,13 @@ fn every_number_goes_to_its_own_field() {
     let durations = [http2.ping_interval, http2.ping_timeout, http2.budgets.interval];
     assert_eq!(durations.map(|it| it.as_secs()), [1, 7, 8]);
 }
+
+/// [PIPE-2]: one word, and not what is true elsewhere [CONV-1].
+#[test]
+fn pipe_2_ports_open_late_only_for_the_word_true() {
+    for (value, late) in [("true", true), ("TRUE", false), ("1", false), ("t", false), ("", false)]
+    {
+        let settings = quiet(&[("ROUTER_BIND_PORTS_AFTER_SYNC", value)]);
+        assert_eq!(settings.bind_after_sync, late, "{value:?}");
+    }
+}
