@@ -79,3 +79,73 @@ fn domains(place: &mut Vec<String>, given: Vec<String>) {
         *place = trimmed.filter(|domain| !domain.is_empty()).map(Into::into).collect();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// The settings of a router with these flags.
+    fn settings(flags: &[&str]) -> Option<RouterSettings> {
+        let words = ["wharf", "router"].iter().chain(flags);
+        let Command::Router(args) = Cli::try_parse_from(words).ok()?.command else { return None };
+        let mut settings = RouterSettings::default();
+        settings.admission.denied_domains = vec!["env.test".to_owned()];
+        settings.admission.namespace_labels = Some("env".parse().ok()?);
+        args.admission.apply(&mut settings);
+        Some(settings)
+    }
+
+    #[test]
+    fn every_flag_goes_to_its_own_setting() {
+        let given = settings(&[
+            "--router-canonical-hostname=router.test",
+            "--hostname-template=${name}.test",
+            "--override-hostname",
+            "--override-domains=a.test, b.test",
+            "--denied-domains=c.test",
+            "--allowed-domains=d.test,,e.test",
+            "--labels=a=b",
+            "--fields=spec.host=x",
+            "--namespace=app",
+            "--namespace-labels=c",
+            "--project-labels=*",
+        ])
+        .expect("the flags are understood");
+        assert_eq!(given.canonical_hostname, "router.test");
+        let admission = given.admission;
+        assert_eq!(admission.hostname_template, "${name}.test");
+        assert!(admission.override_hostname);
+        assert_eq!(admission.override_domains, ["a.test", "b.test"]);
+        assert_eq!(admission.denied_domains, ["c.test"], "the flag wins");
+        assert_eq!(admission.allowed_domains, ["d.test", "e.test"]);
+        assert_eq!(admission.route_labels, "a=b".parse().unwrap());
+        assert_eq!(admission.route_fields, "spec.host=x".parse().unwrap());
+        assert_eq!(admission.namespace.as_deref(), Some("app"));
+        assert_eq!(admission.namespace_labels, Some("c".parse().unwrap()));
+        assert_eq!(admission.project_labels, Some(ProjectLabels::All));
+    }
+
+    /// [SHARD-1]
+    #[test]
+    fn shard_1_what_is_not_given_stays_and_what_is_wrong_is_refused() {
+        let none = settings(&[]).expect("no flag is needed").admission;
+        assert_eq!(none.denied_domains, ["env.test"]);
+        assert_eq!(none.namespace_labels, Some("env".parse().unwrap()));
+        assert_eq!(none.namespace, None);
+        assert!(none.route_labels.is_empty() && none.project_labels.is_none());
+        let one = settings(&["--namespace=app"]).expect("it is understood").admission;
+        assert!(one.check().is_err(), "of the environment and the command line together");
+        for bad in [
+            "--labels=a in b",
+            "--fields=status=x",
+            "--namespace-labels=*",
+            "--project-labels=**",
+            "--router-canonical-hostname=10.0.0.1",
+        ] {
+            assert!(settings(&[bad]).is_none(), "{bad}");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 mod admission;
 mod carried;
 mod claims;
+mod filter;
 mod oracle;
 mod passthrough;
 mod rules;

@@ -2,6 +2,7 @@
 //!
 //! One file for each feature; what they share is in `harness`. `architecture` reads the sources.
 
+mod admission;
 mod answers;
 mod architecture;
 mod corpus;

@@ -300,6 +300,27 @@ async fn a_bad_default_certificate_stops_the_start() {
     }
 }
 
+/// [HOST-3, SHARD-1]: settings that cannot stand together, and selectors that are none, stop the start
+/// with one sentence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shard_1_settings_that_contradict_each_other_stop_the_start() {
+    let folder = TempDir::new().unwrap();
+    let rows: [(&[&str], i32, &str); 5] = [
+        (&["--override-hostname"], 1, "needs ROUTER_SUBDOMAIN"),
+        (&["--override-domains", "a.test"], 1, "needs ROUTER_SUBDOMAIN"),
+        (&["--namespace", "a", "--namespace-labels", "b"], 1, "only one of --namespace"),
+        (&["--labels", "a in b"], 2, "expected a list such as (a, b) behind in or notin"),
+        (&["--router-canonical-hostname", "10.0.0.1"], 2, "expected a DNS name"),
+    ];
+    for (flags, code, says) in rows {
+        let any = "127.0.0.1:0";
+        let arguments = ["router", "--http", any, "--https", any, "--admin", any];
+        let output = run(&[&arguments[..], flags].concat(), folder.path()).await;
+        assert_eq!(output.status.code(), Some(code), "{flags:?}");
+        assert!(text(&output.stderr).contains(says), "{flags:?}: {}", text(&output.stderr));
+    }
+}
+
 /// `wharf check`: 0 without errors, 1 with one, and the finding names file, line and column.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_says_where_and_exits_1() {

@@ -101,6 +101,8 @@ codes! {
          dots; each label at most 63 characters, starting and ending with a letter or digit; at \
          most 253 characters in all. A wildcard is not written with `*`: set \
          `wildcardPolicy: Subdomain` and any host of that domain.\n\n\
+         With the annotation `route.openshift.io/allow-non-dns-compliant-host: \"true\"` longer labels \
+         pass here, and the router refuses the route (InvalidHost), as in OpenShift.\n\n\
          Effect: while wharf runs, the last valid version of the route keeps serving.";
     /// `spec.subdomain`.
     BAD_SUBDOMAIN = 1021, "spec.subdomain is not a DNS name",
@@ -158,6 +160,10 @@ codes! {
          most 20 each. Each has a `name` that no other of its list has, and an `action` of type \
          `Set` (with `set.value`) or `Delete`. `strict-transport-security`, `proxy`, `cookie` and \
          `set-cookie` cannot be changed.\n\n\
+         A value is text in which `%` is written `%%`, and samples: `%[req.hdr(NAME)]` in requests, \
+         `%[res.hdr(NAME)]` in responses, `%[ssl_c_der]`, each with `,lower` and `,base64` if need \
+         be, such as `%[ssl_c_der,base64]`. It has at most 16384 characters, none of them control \
+         characters.\n\n\
          Effect: while wharf runs, the last valid version of the route keeps serving.";
     /// PEM content.
     BAD_PEM = 1040, "a certificate or key cannot be read",
@@ -184,9 +190,10 @@ codes! {
     /// Router policy.
     NOT_ADMITTED = 1043, "this router does not admit the route",
         "The route is valid, but this router's settings or its version do not serve it: wildcard \
-         routes are off unless ROUTER_ALLOW_WILDCARD_ROUTES is set, or the termination is not \
-         supported yet.\n\n\
-         Effect: the route is not admitted (RouteNotAdmitted).";
+         routes are off unless ROUTER_ALLOW_WILDCARD_ROUTES is set; the host is in \
+         ROUTER_DENIED_DOMAINS, or not in ROUTER_ALLOWED_DOMAINS; the host that the router gives \
+         (ROUTER_DOMAIN, ROUTER_SUBDOMAIN) is empty or no DNS name.\n\n\
+         Effect: the route is not admitted (RouteNotAdmitted, NoHostValue or InvalidHost).";
     /// `externalCertificate`.
     BAD_EXTERNAL_CERTIFICATE = 1044, "the Secret of an external certificate cannot be used",
         "`spec.tls.externalCertificate` must name a Secret of type `kubernetes.io/tls` in the \
