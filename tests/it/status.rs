@@ -32,7 +32,7 @@ async fn entry(edge: &Edge, name: &str) -> Value {
     let list = page(edge, "/api/v1/routes").await;
     let items = list["items"].as_array().expect("a list");
     let found = items.iter().find(|item| item["metadata"]["name"] == name);
-    let found = found.unwrap_or_else(|| panic!("no route {name}"));
+    let found = found.expect("the route is listed");
     let entries = found["status"]["ingress"].as_array().expect("a status");
     let own = entries.iter().find(|entry| entry["routerName"] == "default");
     own.expect("our entry").clone()

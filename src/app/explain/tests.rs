@@ -145,7 +145,7 @@ fn losers_are_compared_with_who_stands_in_their_way() {
     ]);
     let explained = |url: &str| {
         let explained = explain::explain(&snapshot, url).unwrap();
-        let winner = explained.winner.map_or("none".to_owned(), |winner| winner.name);
+        let winner = explained.winner.map_or_else(|| "none".to_owned(), |winner| winner.name);
         let why = |name: &str| {
             let found = explained.losers.iter().find(|loser| loser.name == name);
             found.map(|loser| loser.why.clone()).unwrap_or_default()
