@@ -2,17 +2,20 @@
 //!
 //! Called by the admin API and `wharf explain`. The winner is what the data path's own
 //! [`RouteTable::lookup`](crate::routing::table::RouteTable::lookup) gives; only the reasons of the
-//! losers are worked out here.
+//! losers are worked out here, in [`reasons`].
+
+mod reasons;
 
 use http::Uri;
 use serde::{Deserialize, Serialize};
 
+use self::reasons::Decision;
 use super::{
-    model::{CertView, rejection},
+    model::CertView,
     routes::{self, EndpointLine, PolicyView},
 };
 use crate::{
-    model::route::{InsecurePolicy, Termination},
+    model::route::Termination,
     routing::table::Lookup,
     snapshot::{CompiledRoute, RouteState, Snapshot},
 };
@@ -126,16 +129,13 @@ pub fn explain(snapshot: &Snapshot, url: &str) -> Result<Explanation, ExplainErr
         Lookup::NoPath => (Outcome::NoPath, None),
         Lookup::NoHost => (Outcome::NoHost, None),
     };
-    let losers = snapshot
-        .routes
-        .iter()
-        .filter(|route| winner.is_none_or(|winner| route.source.key != winner.key))
-        .filter(|route| host_rank(route, &target.host).is_some())
-        .map(|route| loser(route, winner, &target))
-        .collect::<Vec<_>>();
+    let decision = Decision::new(snapshot, &target, outcome, winner);
+    let lost = |route: &&RouteState| winner.is_none_or(|winner| route.source.key != winner.key);
+    let losers = decision.of_host.iter().copied().filter(lost);
+    let losers = losers.map(|route| loser(route, &decision)).collect();
     Ok(Explanation {
         url: url.to_owned(),
-        why: why(outcome, winner, &target),
+        why: decision.why(answer(snapshot)),
         certificate: certificate(snapshot, winner, &target),
         winner: winner.map(candidate),
         endpoints: winner.map(routes::endpoints).unwrap_or_default(),
@@ -145,6 +145,12 @@ pub fn explain(snapshot: &Snapshot, url: &str) -> Result<Explanation, ExplainErr
         host: target.host,
         path: target.path,
     })
+}
+
+/// Status of the page for requests that match no route [NOMATCH-1].
+fn answer(snapshot: &Snapshot) -> u16 {
+    let pages = &snapshot.pages;
+    pages.not_found.as_ref().unwrap_or(&pages.unavailable).status.as_u16()
 }
 
 fn parse(url: &str) -> Result<Target, ExplainError> {
@@ -160,92 +166,13 @@ fn parse(url: &str) -> Result<Target, ExplainError> {
     Ok(Target { tls, host, path: uri.path().to_owned() })
 }
 
-/// Whether a route's host covers `host`: exactly, or as a wildcard over one label.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum HostRank {
-    Exact,
-    Wildcard,
-}
-
-fn host_rank(route: &RouteState, host: &str) -> Option<HostRank> {
-    let spec = &route.source.object.spec;
-    if route.host.eq_ignore_ascii_case(host) && spec.wildcard_policy != "Subdomain" {
-        return Some(HostRank::Exact);
-    }
-    let below = |name: &str| name.split_once('.').map(|(_, rest)| rest.to_ascii_lowercase());
-    (spec.wildcard_policy == "Subdomain" && below(&route.host) == below(host))
-        .then_some(HostRank::Wildcard)
-}
-
-fn why(outcome: Outcome, winner: Option<&CompiledRoute>, target: &Target) -> String {
-    let Some(winner) = winner else {
-        let port = if target.tls { "HTTPS" } else { "HTTP" };
-        return match outcome {
-            Outcome::NoPath => {
-                format!("a route has this host on the {port} port, none has this path; answer: 503")
-            },
-            _ => format!("no route has this host on the {port} port; answer: 503"),
-        };
-    };
-    let host = if winner.wildcard { "wildcard covers the host" } else { "host is exact" };
-    let path = if winner.path.is_empty() { "it takes every path" } else { "longest path prefix" };
-    match outcome {
-        Outcome::Serve if target.tls && winner.termination == Termination::Passthrough => {
-            format!("{host}; termination is passthrough, so the pod gets the TLS stream as it is")
-        },
-        Outcome::Redirect => {
-            format!(
-                "{host}; {path}; insecureEdgeTerminationPolicy is Redirect, so clients go to https"
-            )
-        },
-        _ => format!("{host}; {path}"),
-    }
-}
-
-fn loser(route: &RouteState, winner: Option<&CompiledRoute>, target: &Target) -> Loser {
-    let path = route.source.object.spec.path.clone();
+fn loser(route: &RouteState, decision: &Decision<'_>) -> Loser {
     Loser {
         namespace: route.source.key.namespace.to_string(),
         name: route.source.key.name.to_string(),
-        why: lost_because(route, winner, target),
-        path,
+        path: route.source.object.spec.path.clone(),
+        why: decision.lost_because(route),
     }
-}
-
-fn lost_because(route: &RouteState, winner: Option<&CompiledRoute>, target: &Target) -> String {
-    if let Some((reason, message)) = rejection(&route.admission) {
-        return format!("rejected: {reason} ({message})");
-    }
-    let Some(compiled) = &route.compiled else { return "admitted, but not compiled".to_owned() };
-    if target.tls && compiled.termination == Termination::None {
-        return "not on the HTTPS port: it has no TLS section".to_owned();
-    }
-    let cleartext =
-        compiled.termination == Termination::None || compiled.insecure != InsecurePolicy::None;
-    if !target.tls && !cleartext {
-        return "not on the HTTP port: its insecureEdgeTerminationPolicy is None".to_owned();
-    }
-    let passthrough = target.tls && compiled.termination == Termination::Passthrough;
-    if !passthrough && !covers(&compiled.path, &target.path) {
-        return "its path is no prefix of this path".to_owned();
-    }
-    match winner {
-        Some(winner) if winner.termination == Termination::Passthrough && target.tls => {
-            "a passthrough route takes the host's whole TLS stream".to_owned()
-        },
-        Some(winner) if compiled.wildcard && !winner.wildcard => {
-            "wildcard loses to an exact host".to_owned()
-        },
-        Some(winner) if compiled.path.len() < winner.path.len() => "shorter prefix".to_owned(),
-        Some(winner) => format!("{} has the same host and path", winner.key),
-        None => "not in the table".to_owned(),
-    }
-}
-
-/// Prefix by whole segments.
-fn covers(prefix: &str, path: &str) -> bool {
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn candidate(route: &CompiledRoute) -> Candidate {

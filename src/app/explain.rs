@@ -123,7 +123,11 @@ fn render(explained: &Explanation) -> String {
             ),
         );
         if explained.outcome == Outcome::Serve {
-            endpoints(&explained.endpoints, &mut page);
+            let nowhere = match explained.tls && winner.termination == "passthrough" {
+                true => "none; the connection is closed",
+                false => "none; answer: 503",
+            };
+            endpoints(&explained.endpoints, nowhere, &mut page);
         }
     }
     page.0
@@ -146,10 +150,11 @@ fn listener(explained: &Explanation) -> String {
     }
 }
 
-/// One line for each service: its share, and its endpoints.
-fn endpoints(lines: &[EndpointLine], page: &mut Page) {
+/// One line for each service: its share, and its endpoints; `nowhere` when there is none
+/// [NOMATCH-2, NOMATCH-5].
+fn endpoints(lines: &[EndpointLine], nowhere: &str, page: &mut Page) {
     if lines.is_empty() {
-        page.line("endpoints", "none; answer: 503");
+        page.line("endpoints", nowhere);
         return;
     }
     let total: u32 = lines.iter().map(|line| u32::from(line.weight)).sum();

@@ -188,10 +188,10 @@ impl Filter {
         let left = self.left.values(item, root);
         let Some((comparison, right)) = &self.compare else { return !left.is_empty() };
         let right = right.values(item, root);
-        // What is not there equals nothing and differs from everything.
+        // What is not there passes no comparison, as with kubectl.
         match (left.first(), right.first()) {
             (Some(left), Some(right)) => comparison.holds(left, right),
-            _ => *comparison == Comparison::Different,
+            _ => false,
         }
     }
 }
@@ -281,6 +281,7 @@ mod tests {
             ("{.items[?(@.spec.to.weight < 50)].metadata.name}", "api"),
             ("{.items[?(@.metadata.name!='web')].metadata.name}", "api"),
             ("{.items[?(@.status)].metadata.name}", "web"),
+            ("{.items[?(@.status.phase!='x')].metadata.name}", ""),
             (
                 "{range .items[*]}{.metadata.name}{\"\\t\"}{.spec.host}{'\\n'}{end}done",
                 "web\ta.b\napi\tc.d\ndone",

@@ -9,7 +9,7 @@ use crate::{
     model::{finding::Finding, objects::Objects},
     settings::RouterSettings,
     snapshot::Snapshot,
-    source::directory::Directory,
+    source::{directory::Directory, validate::cross_check},
     zone::Resolved,
 };
 
@@ -33,7 +33,8 @@ pub fn objects(manifests: &[PathBuf]) -> (Objects, Vec<Finding>) {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn snapshot(manifests: &[PathBuf]) -> anyhow::Result<Snapshot> {
-    let (objects, findings) = objects(manifests);
+    let (objects, mut findings) = objects(manifests);
+    findings.extend(cross_check(&objects));
     compile(&objects, findings)
 }
 

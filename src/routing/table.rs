@@ -230,6 +230,13 @@ impl<T: Copy> PathList<T> {
     }
 }
 
+/// Whether a route with the path `route` covers a request with the path `path`, for explanations; the
+/// table itself compares what it has prepared [MATCH-5, MATCH-6, MATCH-7].
+#[must_use]
+pub fn covers(route: &str, path: &str) -> bool {
+    matches(canonical(route).as_bytes(), path.as_bytes())
+}
+
 /// Paths of nothing but slashes mean the same as no path [MATCH-5].
 fn canonical(path: &str) -> &str {
     if path.bytes().all(|b| b == b'/') { "" } else { path }

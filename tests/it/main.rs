@@ -29,6 +29,7 @@ mod process;
 mod proxy_header;
 mod queue;
 mod retry;
+mod status;
 mod timeouts;
 mod upgrade;
 mod websocket_h2;

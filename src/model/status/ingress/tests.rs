@@ -53,6 +53,8 @@ fn the_first_write_appends_an_entry() {
             },
         ]})
     );
+    let condition = written.ingress[1].condition(ADMITTED).unwrap();
+    assert_eq!(condition.last_transition_time, Some(Time(Timestamp::from_second(T0).unwrap())));
     let named = Report { canonical_hostname: "router.c", ..report(&Admission::Admitted) };
     let named = next(&written, &named, at(T0));
     assert_eq!(named.ingress[1].router_canonical_hostname, "router.c");
