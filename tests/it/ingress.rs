@@ -36,7 +36,7 @@ fn rule(host: &str, paths: &[&str]) -> Value {
 
 async fn secure(edge: &Edge, host: &'static str, path: &str) -> u16 {
     let wanted = Hello { alpn: &["http/1.1"], ..hello(host) };
-    let stream = tls::connect(edge.https, wanted).await.unwrap();
+    let stream = tls::connect(edge.https, wanted).await.expect("a handshake");
     Client::over(stream).get(host, path).await.status()
 }
 
