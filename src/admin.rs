@@ -5,6 +5,7 @@
 //! changed from here. No answer holds a key (S-92).
 
 pub mod explain;
+pub mod ingresses;
 pub mod model;
 pub mod readiness;
 pub mod redact;
@@ -165,6 +166,7 @@ fn page(state: &AdminState, path: &str, query: Option<&str>) -> Answer {
                 _ => text(StatusCode::BAD_REQUEST, NOT_ENCODED.to_owned()),
             }
         },
+        "/api/v1/ingresses" => json(&ingresses::list(&snapshot)),
         "/api/v1/services" => json(&model::services(&snapshot)),
         "/api/v1/endpoints" => json(&model::endpoints(&snapshot)),
         "/api/v1/certs" => json(&model::certs(&snapshot)),

@@ -6,6 +6,8 @@
 
 use std::{sync::Arc, time::Duration, time::SystemTime};
 
+use k8s_openapi::api::networking::v1::Ingress;
+
 use crate::{
     balance::Balancer,
     model::{
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub zone: Arc<Zone>,
     /// Every Route object, admitted or not, sorted by namespace and name.
     pub routes: Vec<RouteState>,
+    /// Every Ingress; `routes` has the Routes that were made of them.
+    pub ingresses: Vec<Arc<Stored<Ingress>>>,
     /// Distinct peers that active checks cover [HC-1].
     pub checked: Vec<Arc<Peer>>,
     /// Pages for requests that nothing can answer.

@@ -131,6 +131,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 None,
             ),
         ],
+        ingresses: Vec::new(),
         checked: Vec::new(),
         pages: Arc::default(),
         findings: Vec::new(),

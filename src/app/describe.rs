@@ -130,7 +130,7 @@ fn print(
             };
             (services.iter().map(text).collect(), missing)
         },
-        Kind::Certs | Kind::Targets => return Err(DescribeError::Kind),
+        Kind::Ingresses | Kind::Certs | Kind::Targets => return Err(DescribeError::Kind),
     };
     out.write_all(texts.join("\n\n").as_bytes())?;
     if missing.is_empty() {

@@ -4,10 +4,16 @@
 //! Asks a running admin port ([`live`]) or shows a snapshot compiled here ([`offline`]); both go
 //! through the same JSON. Routes are printed as `oc get route` prints them.
 
+mod ingresses;
 mod routes;
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    time::{Duration, SystemTime},
+};
 
+use k8s_openapi::api::networking::v1::Ingress;
 use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -18,6 +24,7 @@ use super::{
 };
 use crate::{
     admin::{
+        ingresses as ingresses_api,
         model::{self, CertView, EndpointView, ServiceView},
         routes as routes_api,
     },
@@ -40,6 +47,8 @@ pub const NLB: &str = "127.0.0.1:9090";
 pub enum Kind {
     /// Routes.
     Routes,
+    /// Ingresses.
+    Ingresses,
     /// Services of the DNS map.
     Services,
     /// Endpoints of the DNS map.
@@ -51,8 +60,9 @@ pub enum Kind {
 }
 
 /// Each kind with the words that mean it, the usual one first.
-const KINDS: [(Kind, &[&str]); 5] = [
+const KINDS: [(Kind, &[&str]); 6] = [
     (Kind::Routes, &["routes", "route", "routes.route.openshift.io", "route.route.openshift.io"]),
+    (Kind::Ingresses, &["ingresses", "ingress", "ing", "ingresses.networking.k8s.io"]),
     (Kind::Services, &["services", "service", "svc"]),
     (Kind::Endpoints, &["endpoints", "endpoint", "ep"]),
     (Kind::Certs, &["certs", "cert", "certificates", "certificate"]),
@@ -63,6 +73,7 @@ impl Kind {
     const fn path(self) -> &'static str {
         match self {
             Self::Routes => "/api/v1/routes",
+            Self::Ingresses => "/api/v1/ingresses",
             Self::Services => "/api/v1/services",
             Self::Endpoints => "/api/v1/endpoints",
             Self::Certs => "/api/v1/certs",
@@ -74,6 +85,7 @@ impl Kind {
     const fn resource(self) -> &'static str {
         match self {
             Self::Routes => "routes.route.openshift.io",
+            Self::Ingresses => "ingresses.networking.k8s.io",
             Self::Services => "services",
             Self::Endpoints => "endpoints",
             Self::Certs => "certificates",
@@ -85,6 +97,7 @@ impl Kind {
     const fn singular(self) -> &'static str {
         match self {
             Self::Routes => "route.route.openshift.io",
+            Self::Ingresses => "ingress.networking.k8s.io",
             Self::Services => "service",
             Self::Endpoints => "endpoints",
             Self::Certs => "certificate",
@@ -92,10 +105,15 @@ impl Kind {
         }
     }
 
+    /// True for kinds that are listed as whole objects of the API.
+    const fn is_object(self) -> bool {
+        matches!(self, Self::Routes | Self::Ingresses)
+    }
+
     /// Where an item has its namespace and its name.
     const fn pointers(self) -> (&'static str, &'static str) {
         match self {
-            Self::Routes => ("/metadata/namespace", "/metadata/name"),
+            Self::Routes | Self::Ingresses => ("/metadata/namespace", "/metadata/name"),
             Self::Services => ("/namespace", "/name"),
             Self::Endpoints => ("/namespace", "/service"),
             Self::Certs => ("/namespace", "/host"),
@@ -129,7 +147,7 @@ impl std::str::FromStr for Resource {
 
 /// A word that is no kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected routes, services, endpoints, certs or targets")]
+#[error("expected routes, ingresses, services, endpoints, certs or targets")]
 pub struct UnknownKind;
 
 /// Which objects are meant.
@@ -193,8 +211,8 @@ pub enum GetError {
     /// The list cannot be written as YAML.
     #[error("cannot write YAML")]
     Yaml(#[from] serde_saphyr::SerializeError),
-    /// Labels are known of routes only.
-    #[error("only routes can be selected by label")]
+    /// Labels are known of whole objects only.
+    #[error("only routes and ingresses can be selected by label")]
     NoLabels,
     /// Some of the names do not exist; the others have been printed.
     #[error("{}", missing(.0, .1))]
@@ -231,6 +249,7 @@ pub fn fetch(server: &str, path: &str) -> Result<Value, GetError> {
 pub fn offline(get: &Get, snapshot: &Snapshot, streams: &mut Streams<'_>) -> Result<(), GetError> {
     let value = match get.selected.kind {
         Kind::Routes => routes_api::list(snapshot),
+        Kind::Ingresses => ingresses_api::list(snapshot),
         Kind::Services => serde_json::to_value(model::services(snapshot))?,
         Kind::Endpoints => serde_json::to_value(model::endpoints(snapshot))?,
         Kind::Certs => serde_json::to_value(model::certs(snapshot))?,
@@ -280,7 +299,7 @@ impl Selected {
             items.retain(|item| item.pointer(&namespace).is_none_or(is_there));
         }
         if let Some(selector) = &self.labels {
-            if self.kind != Kind::Routes {
+            if !self.kind.is_object() {
                 return Err(GetError::NoLabels);
             }
             let labels = |item: &Value| {
@@ -306,9 +325,9 @@ impl Selected {
     }
 }
 
-/// What JSON, YAML and templates see: of Routes what `oc` would have, one alone or a List.
+/// What JSON, YAML and templates see: of whole objects what `oc` would have, one alone or a List.
 fn document(get: &Get, mut items: Vec<Value>) -> Value {
-    if get.selected.kind != Kind::Routes {
+    if !get.selected.kind.is_object() {
         return Value::Array(items);
     }
     for item in &mut items {
@@ -360,6 +379,10 @@ fn tabulate(get: &Get, items: Vec<Value>) -> Result<String, GetError> {
     let wide = get.output == Output::Wide;
     let table = match get.selected.kind {
         Kind::Routes => rows(items, routes::COLUMNS, |route: Route| routes::row(&route))?,
+        Kind::Ingresses => {
+            let now = SystemTime::now();
+            rows(items, ingresses::COLUMNS, |ingress: Ingress| ingresses::row(&ingress, wide, now))?
+        },
         Kind::Services => rows(items, SERVICE_COLUMNS, service_row)?,
         Kind::Endpoints => rows(items, ENDPOINT_COLUMNS, endpoint_row)?,
         Kind::Certs => rows(items, CERT_COLUMNS, cert_row)?,

@@ -39,6 +39,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         passthrough: SniTable::default(),
         zone: Arc::default(),
         routes: Vec::new(),
+        ingresses: Vec::new(),
         checked: Vec::new(),
         pages: Arc::default(),
         findings: Vec::new(),

@@ -2,6 +2,7 @@
 //! (spec/route.md 21).
 
 use serde_json::{Value, json};
+use wharf::app::get::{self, Get, Resource, Selected, Streams};
 
 use crate::harness::{
     client::Client,
@@ -35,7 +36,7 @@ fn rule(host: &str, paths: &[&str]) -> Value {
 
 async fn secure(edge: &Edge, host: &'static str, path: &str) -> u16 {
     let wanted = Hello { alpn: &["http/1.1"], ..hello(host) };
-    let stream = tls::connect(edge.https, wanted).await.unwrap();
+    let stream = tls::connect(edge.https, wanted).await.expect("a handshake");
     Client::over(stream).get(host, path).await.status()
 }
 
@@ -183,4 +184,64 @@ async fn ing_3_the_age_of_the_ingress_counts_in_claims() {
         let refused: Vec<_> = snapshot.findings.iter().map(|it| it.code.number).collect();
         assert_eq!(refused, [1042], "{year}");
     }
+}
+
+/// [ING-10]: the Ingress shows the canonical name of the router once a Route of it is admitted, beside
+/// what others have written; `wharf get` prints it as `kubectl` does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ing_10_the_address_is_the_router_that_admits() {
+    let mut objects = service("a", &[]);
+    let others = json!([{"hostname": "other.example.com"}]);
+    objects.extend([
+        ingress(
+            "served",
+            &[rule("one.example.com", &["/", "/b"]), rule("two.example.com", &["/"])],
+        )
+        .with("/status/loadBalancer/ingress", others),
+        ingress("waiting", &[rule("three.example.com", &["/"])])
+            .with("/spec/rules/0/http/paths/0/backend/service/name", "none"),
+        ingress("foreign", &[rule("four.example.com", &["/"])])
+            .with("/spec/ingressClassName", "nginx")
+            .with("/spec/tls", json!([{"hosts": ["four.example.com"]}])),
+    ]);
+    let edge = Edge::with(&objects, |settings| {
+        settings.canonical_hostname = "router.example.com".to_owned();
+    })
+    .await;
+    let mut client = Client::connect(edge.admin).await;
+    let list = client.get("127.0.0.1", "/api/v1/ingresses").await;
+    let list: Value = serde_json::from_slice(&list.body).unwrap();
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["kind"]),
+        (&json!("IngressList"), &json!("Ingress"))
+    );
+    let hostnames = |index: usize| &list["items"][index]["status"]["loadBalancer"]["ingress"];
+    assert_eq!(hostnames(0), &Value::Null);
+    let both = json!([{"hostname": "other.example.com"}, {"hostname": "router.example.com"}]);
+    assert_eq!(hostnames(1), &both);
+    assert_eq!(hostnames(2), &Value::Null);
+    let server = edge.admin.to_string();
+    let printed = tokio::task::spawn_blocking(move || {
+        let selected = Selected {
+            kind: "ing".parse::<Resource>().unwrap().kind,
+            names: Vec::new(),
+            namespace: Some("app".to_owned()),
+            labels: None,
+        };
+        let get = Get { selected, output: "wide".parse().unwrap(), headers: true };
+        let (mut out, mut talk) = (Vec::new(), Vec::new());
+        let mut streams = Streams { out: &mut out, talk: &mut talk };
+        get::live(&get, Some(&server), &mut streams).unwrap();
+        String::from_utf8(out).unwrap()
+    });
+    let lines = printed.await.unwrap();
+    let lines: Vec<Vec<&str>> = lines
+        .lines()
+        .map(|line| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect())
+        .collect();
+    assert_eq!(lines[0], ["NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"]);
+    let hosts = "one.example.com,two.example.com";
+    let address = "other.example.com,router.example.com";
+    assert_eq!(lines[2], ["served", "<none>", hosts, address, "80", "<unknown>"]);
+    assert_eq!(lines[1], ["foreign", "nginx", "four.example.com", "80, 443", "<unknown>"]);
 }
