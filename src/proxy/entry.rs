@@ -330,3 +330,23 @@ pub(super) async fn serve<S>(
         tracing::debug!(client = %about.client, %error, "connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S-60, F-45
+    #[test]
+    fn f_45_a_mapped_client_is_an_ipv4_client() {
+        for (peer, client) in [
+            ("[::ffff:192.0.2.7]:443", "192.0.2.7:443"),
+            ("192.0.2.7:443", "192.0.2.7:443"),
+            ("[2001:db8::7]:443", "[2001:db8::7]:443"),
+            ("[fe80::1%3]:443", "[fe80::1]:443"),
+        ] {
+            let (peer, client): (SocketAddr, SocketAddr) =
+                (peer.parse().unwrap(), client.parse().unwrap());
+            assert_eq!(canonical(peer), client);
+        }
+    }
+}

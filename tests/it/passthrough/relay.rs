@@ -157,12 +157,12 @@ async fn pour(writer: &mut tokio::net::tcp::OwnedWriteHalf, seed: u64) -> Vec<u8
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed);
             eight.copy_from_slice(&state.to_le_bytes());
         }
-        let count = chunk.len().min(usize::try_from(BULK - sent).unwrap());
+        let count = chunk.len().min(usize::try_from(BULK - sent).expect("64 bits"));
         within("writing", writer.write_all(&chunk[..count])).await.expect("it is taken");
         digest.update(&chunk[..count]);
         sent += count as u64;
     }
-    writer.shutdown().await.unwrap();
+    writer.shutdown().await.expect("it is open");
     digest.finish().as_ref().to_vec()
 }
 
