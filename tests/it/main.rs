@@ -28,6 +28,8 @@ mod process;
 mod proxy_header;
 mod queue;
 mod retry;
+mod streaming;
 mod timeouts;
+mod trailers;
 mod upgrade;
 mod websocket_h2;

@@ -92,6 +92,11 @@ impl H2Client {
         Ok(Stream { head: Response::from_parts(head, ()), send, receive })
     }
 
+    /// A request whose response is awaited separately.
+    pub fn start(&mut self, request: Request<()>) -> (client::ResponseFuture, SendStream<Bytes>) {
+        self.sender.send_request(request, false).expect("an open connection")
+    }
+
     /// A GET, without a body.
     pub async fn get(&mut self, url: &str) -> Result<Stream, h2::Error> {
         let request = Request::get(url).body(()).expect("a request");
