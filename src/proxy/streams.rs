@@ -85,9 +85,9 @@ where
     fn execute(&self, future: F) {
         let next = self.0.next.borrow_mut().take();
         let watch = next.map(|progress| Watch::new(Rc::clone(&self.0), progress));
-        let writes = watch.is_none();
+        let (writes, running) = (watch.is_none(), Running::new(&self.0));
         // Owned by the connection: its end wakes its streams, which end then.
-        let task = task::spawn_local::<{ task::STREAM }, _>(Watched { future, watch });
+        let task = task::spawn_local::<{ task::STREAM }, _>(Watched { future, watch, running });
         if writes {
             // Not a request: a stream becomes a tunnel, and its own future, which is being run, ends.
             *self.0.writer.borrow_mut() = Some(task);
@@ -102,6 +102,7 @@ pin_project! {
         #[pin]
         future: F,
         watch: Option<Watch>,
+        running: Running,
     }
 }
 
@@ -122,6 +123,23 @@ impl<F: Future> Future for Watched<F> {
             Some(watch) if watch.progress.held.get() => watch.poll_stall(cx),
             _ => Poll::Pending,
         }
+    }
+}
+
+/// Counts a stream as running, or a tunnel that it has become.
+#[derive(Debug)]
+struct Running(Rc<Streams>);
+
+impl Running {
+    fn new(streams: &Rc<Streams>) -> Self {
+        streams.running.set(streams.running.get() + 1);
+        Self(Rc::clone(streams))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.set(self.0.running.get() - 1);
     }
 }
 
@@ -155,7 +173,6 @@ struct Since {
 
 impl Watch {
     fn new(streams: Rc<Streams>, progress: Rc<Progress>) -> Self {
-        streams.running.set(streams.running.get() + 1);
         Self { streams, progress, wait: None }
     }
 
@@ -185,7 +202,6 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let streams = &self.streams;
-        streams.running.set(streams.running.get() - 1);
         if self.progress.stalled.get() {
             streams.stalled.set(streams.stalled.get() + 1);
         }

@@ -13,7 +13,7 @@ use crate::harness::{
     h2client::{End, H2Client},
     h2pod::{self, H2Pod, Reply},
     manifest::{app, h2c, route},
-    pod::{Act, Pod, bare, raw},
+    pod::{Act, Pod, bare, ok, raw},
     router::Edge,
     within,
 };
@@ -239,4 +239,41 @@ async fn s_13_http2_pods_are_asked_as_well() {
     let seen = pod.seen();
     assert!(seen.iter().all(|seen| seen.headers["expect"] == "100-continue"), "{seen:?}");
     edge.is_quiet().await;
+}
+
+/// A pod's 100 is heard when it comes, and not when a silent pod would get the body: whoever has asked
+/// later is asked first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_13_a_pod_that_asks_is_heard_before_one_that_is_silent() {
+    let silent = Pod::start(|seen| ok(&seen.body)).await;
+    let silent = Edge::start(&app(route("a", HOST), &[silent.address])).await;
+    let new =
+        H2Pod::start(|_| h2pod::Act::Continue(Box::new(h2pod::Act::Echo(Reply::new(200))))).await;
+    let new = h2c(app(route("a", HOST), &[new.address]));
+    for http2 in [false, true] {
+        let mut first = false;
+        // A machine that stands still for a second proves nothing.
+        for _ in 0..5 {
+            let mut waiting = silent.client().await;
+            waiting.send(head("content-length: 4")).await;
+            assert!(!has_heard(&silent, &waiting).await);
+            let (go, gone) = oneshot::channel();
+            go.send(()).unwrap();
+            let (edge, _at_pod) = if http2 {
+                (Edge::start(&new).await, oneshot::channel().1)
+            } else {
+                asking(gone, b"body").await
+            };
+            let mut client = edge.client().await;
+            client.send(head("content-length: 4")).await;
+            assert_eq!(client.head().await.line, "HTTP/1.1 100 Continue");
+            first = waiting.stream.try_read(&mut [0; 1]).is_err();
+            client.send("body").await;
+            assert_eq!(client.response().await.text(), "body");
+            if first {
+                break;
+            }
+        }
+        assert!(first, "the pod's 100 was not heard; HTTP/2: {http2}");
+    }
 }

@@ -30,6 +30,8 @@ mod proxy_header;
 mod queue;
 mod retry;
 mod status;
+mod streaming;
 mod timeouts;
+mod trailers;
 mod upgrade;
 mod websocket_h2;

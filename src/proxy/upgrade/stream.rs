@@ -16,7 +16,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::{AbortHandle, JoinHandle},
+    task::JoinHandle,
 };
 
 /// The task that writes into a stream: it lives as long as the stream takes something.
@@ -53,9 +53,8 @@ impl Writer {
 #[derive(Debug)]
 pub(in crate::proxy) struct Stream {
     io: TokioIo<Upgraded>,
-    writer: AbortHandle,
     ended: Rc<Cell<bool>>,
-    /// The task had a turn since the client's end was seen.
+    /// The task had a turn since the client's end was seen: [`Writer::poll_lost`] knows of a reset now.
     waited: bool,
 }
 
@@ -63,7 +62,6 @@ impl Stream {
     pub(super) fn new(upgraded: Upgraded, writer: &Writer) -> Self {
         Self {
             io: TokioIo::new(upgraded),
-            writer: writer.task.abort_handle(),
             ended: Rc::clone(&writer.ended),
             waited: false,
         }
@@ -83,12 +81,9 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         if !std::mem::replace(&mut this.waited, true) {
-            // A reset has woken the task as well, which may be next to run.
+            // A reset looks like an end here. It has woken the task as well, which is next to run.
             cx.waker().wake_by_ref();
             return Poll::Pending;
-        }
-        if this.writer.is_finished() && !this.ended.get() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         Poll::Ready(Ok(()))
     }

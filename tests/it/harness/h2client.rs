@@ -1,5 +1,7 @@
 //! An HTTP/2 client whose streams are taken in hand: what is sent and taken, and how each side ends.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::{
     Reason, RecvStream, SendStream,
@@ -12,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{eventually, within};
+use super::within;
 
 /// A connection.
 #[derive(Debug)]
@@ -54,8 +56,10 @@ impl H2Client {
 
     /// Waits for SETTINGS that allow extended CONNECT.
     pub async fn may_connect(&self) {
-        eventually("extended CONNECT", async || {
-            self.sender.is_extended_connect_protocol_enabled().then_some(())
+        within("extended CONNECT", async {
+            while !self.sender.is_extended_connect_protocol_enabled() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
         })
         .await;
     }
@@ -90,6 +94,11 @@ impl H2Client {
         send.send_data(Bytes::from_static(body), true)?;
         let (head, receive) = within("a response", response).await?.into_parts();
         Ok(Stream { head: Response::from_parts(head, ()), send, receive })
+    }
+
+    /// A request whose response is awaited separately.
+    pub fn start(&mut self, request: Request<()>) -> (client::ResponseFuture, SendStream<Bytes>) {
+        self.sender.send_request(request, false).expect("an open connection")
     }
 
     /// A GET, without a body.

@@ -391,6 +391,43 @@ async fn echo(
     None
 }
 
+/// A pod of one connection with one stream, which is up to `pod`.
+pub async fn bare<F>(
+    pod: impl FnOnce(Request<RecvStream>, SendResponse<Bytes>) -> F + Send + 'static,
+) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        // Large windows: so many small updates take their time.
+        let mut builder = h2::server::Builder::new();
+        builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 20);
+        let mut server = builder.handshake(stream).await.expect("HTTP/2");
+        let (request, respond) = server.accept().await.expect("a stream").expect("a request");
+        tokio::spawn(pod(request, respond));
+        // Runs the connection.
+        while server.accept().await.is_some() {}
+    });
+    address
+}
+
+/// Sends a part as the window allows; false when the other side takes no more.
+pub async fn push(stream: &mut SendStream<Bytes>, mut part: Bytes) -> bool {
+    while !part.is_empty() {
+        stream.reserve_capacity(part.len());
+        let Some(Ok(room)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            return false;
+        };
+        if stream.send_data(part.split_to(room.min(part.len())), false).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 /// What a pod of bare frames does with a HEADERS frame.
 #[derive(Clone, Copy, Debug)]
 pub enum Frame {

@@ -2,26 +2,43 @@
 //! fails, and how each case ends, must be the same. wharf relays bytes, so every case that it
 //! changes is a bug, whatever the pod makes of it.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
+use http::HeaderName;
+use rustls::ServerConfig;
+use serde_json::Value;
+use tempfile::TempDir;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wharf::backend::{self, Identity};
+use wharf::{
+    backend::{self, Identity},
+    headers::websocket,
+    tls::mint::{self, Authority},
+};
 
 use super::{
+    HOST,
     python::{Server, says},
     wanted,
 };
 use crate::harness::{
-    manifest::{With as _, app, edge as edge_route},
+    client::Client,
+    h2client::{H2Client, Stream, connect},
+    h2pod::push,
+    manifest::{With as _, app, edge as edge_route, route},
     router::Edge,
     tls::{self, Hello, hello},
 };
 
 const SCRIPT: &str = "websocket.py";
+
+/// Everything but what takes long: large messages and compression.
+const MOST: &[&str] = &["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"];
 
 /// Messages of up to 16 MiB, and every kind of compression with its first sizes: what `wharf backend`
 /// refuses.
@@ -92,12 +109,12 @@ async fn wrap(mut stream: TcpStream, to: SocketAddr) {
 }
 
 /// `wharf backend` in this process.
-async fn backend_pod() -> (SocketAddr, DropGuard) {
+async fn backend_pod(tls: Option<Arc<ServerConfig>>) -> (SocketAddr, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let cancel = CancellationToken::new();
     let identity = Identity::new("pod", "app");
-    tokio::spawn(backend::serve(listener, identity, None, cancel.clone()));
+    tokio::spawn(backend::serve(listener, identity, tls, cancel.clone()));
     (address, cancel.drop_guard())
 }
 
@@ -108,7 +125,7 @@ async fn peers_autobahn_cases_end_as_without_wharf() {
     if !wanted("peers_autobahn_cases_end_as_without_wharf") {
         return;
     }
-    let (pod, _guard) = backend_pod().await;
+    let (pod, _guard) = backend_pod(None).await;
     let direct = check(pod, &[]).await;
     assert!(direct.len() > 500, "only {} cases", direct.len());
     assert!(failing(&direct).iter().all(|case| case.starts_with("9.")), "{:?}", failing(&direct));
@@ -132,4 +149,158 @@ async fn peers_large_and_compressed_messages_pass() {
     assert!(direct.values().all(|verdict| verdict == "OK, OK"), "{direct:?}");
     let [plain, secure] = through_wharf(pod.address, &cases).await;
     assert_eq!((&plain, &secure), (&direct, &direct));
+}
+
+/// The authority's file, and an edge route that it vouches for.
+fn certified() -> (TempDir, String, Authority, Value) {
+    let authority = mint::authority("peers").expect("an authority");
+    let leaf = authority.leaf(&[HOST.to_owned()]).expect("a leaf");
+    let folder = TempDir::new().expect("a temporary folder");
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, &authority.pair().cert_pem).expect("the folder is writable");
+    let ca = ca.to_str().expect("a name").to_owned();
+    let route = edge_route("ws", HOST, Some(&leaf))
+        .with("/spec/tls/caCertificate", authority.pair().cert_pem.as_str())
+        .with("/spec/tls/insecureEdgeTerminationPolicy", "Allow");
+    (folder, ca, authority, route)
+}
+
+/// RFC 8441 by PyPI's h2 and wsproto: several WebSockets on one connection, to PyPI's websockets over TLS
+/// and plain, and to `wharf backend` behind a reencrypt route, which gets HTTP/1.1 though it offers h2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_websockets_on_streams_of_http2() {
+    if !wanted("peers_websockets_on_streams_of_http2") {
+        return;
+    }
+    let pod = Server::start(SCRIPT, &["serve"]).await;
+    let (_folder, ca, authority, route) = certified();
+    let edge = Edge::start(&app(route.clone(), &[pod.address])).await;
+    let service = authority.leaf(&["ws.app.svc".to_owned()]).expect("a leaf");
+    let tls = backend::server_config(service.cert_pem.as_bytes(), service.key_pem.as_bytes());
+    let (secure_pod, _guard) = backend_pod(Some(Arc::new(tls.expect("a pair")))).await;
+    let reencrypt = route
+        .with("/spec/tls/termination", "reencrypt")
+        .with("/spec/tls/insecureEdgeTerminationPolicy", "Redirect")
+        .with("/spec/tls/destinationCACertificate", authority.pair().cert_pem.as_str());
+    let reencrypting = Edge::start(&app(reencrypt, &[secure_pod])).await;
+    for (address, ca) in
+        [(edge.http, None), (edge.https, Some(&*ca)), (reencrypting.https, Some(&*ca))]
+    {
+        let address = address.to_string();
+        let arguments = [&address, HOST, "/echo"].into_iter().chain(ca).collect::<Vec<_>>();
+        let told = says("websocket_h2.py", &arguments).await;
+        for line in [
+            "extended CONNECT: allowed",
+            "0 bytes: True",
+            "65536 bytes: True",
+            "1000000 bytes: True",
+            "in fragments: 0 1 2 3 4 5 6 7 8 9 ",
+            "pong: b'are you there'",
+            "closed: 1000",
+            "and its stream: ended",
+            "the others go on: x",
+            "after a reset as well: y",
+            "webtransport: 501",
+            "connect-udp: 501",
+            // NO_ERROR behind the two answers, whose requests had no end.
+            "reset by the other side: {11: 0, 13: 0}",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line}: {told}");
+        }
+        assert_eq!(told.matches("True").count(), 7, "{told}");
+    }
+    edge.is_quiet().await;
+    reencrypting.is_quiet().await;
+}
+
+/// Plain connections of HTTP/1.1 that come out as streams of HTTP/2, for a suite that does not know them.
+struct Bridged {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Bridged {
+    async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(bridge(stream, to));
+            }
+        });
+        Self { address, task: task.abort_handle() }
+    }
+}
+
+impl Drop for Bridged {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One handshake, and then what either side says until both have ended.
+async fn bridge(stream: TcpStream, to: SocketAddr) -> Option<()> {
+    let mut plain = Client::over(stream);
+    let head = plain.head().await;
+    let path = head.line.split(' ').nth(1)?.to_owned();
+    let mut request = connect("websocket", &format!("http://127.0.0.1{path}"));
+    for (name, value) in &head.headers {
+        let name = name.to_ascii_lowercase();
+        if name == "sec-websocket-extensions" || name == "sec-websocket-protocol" {
+            let name = HeaderName::try_from(name).expect("a name");
+            request.headers_mut().append(name, value.parse().expect("a value"));
+        }
+    }
+    let mut client = H2Client::over(TcpStream::connect(to).await.ok()?).await;
+    client.may_connect().await;
+    let Stream { head: answer, mut send, mut receive } = client.open(request).await.ok()?;
+    assert_eq!(answer.status(), 200);
+    let accept = websocket::accept(head.header("sec-websocket-key")?.as_bytes());
+    let mut text = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: {}\r\n",
+        accept.to_str().expect("base64")
+    );
+    if let Some(extensions) = answer.headers().get("sec-websocket-extensions") {
+        let value = extensions.to_str().expect("text");
+        write!(text, "sec-websocket-extensions: {value}\r\n").expect("a string");
+    }
+    plain.send(text + "\r\n").await;
+    let (mut read, mut write) = plain.stream.into_split();
+    let upward = async move {
+        let mut space = vec![0; 16 * 1024];
+        while let Ok(size @ 1..) = read.read(&mut space).await {
+            if !push(&mut send, Bytes::copy_from_slice(&space[..size])).await {
+                return;
+            }
+        }
+        let _ended = send.send_data(Bytes::new(), true);
+    };
+    let downward = async move {
+        while let Some(Ok(data)) = receive.data().await {
+            let _open = receive.flow_control().release_capacity(data.len());
+            if write.write_all(&data).await.is_err() {
+                return;
+            }
+        }
+        let _ended = write.shutdown().await;
+    };
+    tokio::join!(upward, downward);
+    Some(())
+}
+
+/// The Autobahn cases on streams of HTTP/2, to the same pod: they end as they do without wharf.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_autobahn_cases_end_the_same_on_streams_of_http2() {
+    if !wanted("peers_autobahn_cases_end_the_same_on_streams_of_http2") {
+        return;
+    }
+    let (pod, _guard) = backend_pod(None).await;
+    let direct = check(pod, MOST).await;
+    assert!(direct.len() > 200, "only {} cases", direct.len());
+    let edge = Edge::start(&app(route("ws", "127.0.0.1"), &[pod])).await;
+    let bridged = Bridged::start(edge.http).await;
+    assert_eq!(check(bridged.address, MOST).await, direct);
+    edge.is_quiet().await;
 }
