@@ -272,3 +272,6 @@ fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
         && (authority.is_none() || authority == subject)
         && family
 }
+
+#[cfg(test)]
+mod tests;

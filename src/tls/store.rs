@@ -275,3 +275,6 @@ fn shown(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,6 @@ fn weak(certificates: &[X509Certificate<'_>]) -> Option<String> {
     let text = |hash| format!("router does not support CA-signed certs using {hash}");
     Some(aggregate(found.map(text)))
 }
+
+#[cfg(test)]
+mod tests;
