@@ -3,6 +3,7 @@
 
 mod admission;
 mod carried;
+mod certs;
 mod claims;
 mod oracle;
 mod passthrough;

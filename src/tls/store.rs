@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use rustls::{CipherSuite, ServerConfig, SignatureScheme, server::ClientHello, sign::CertifiedKey};
-use serde::{Deserialize, Serialize};
 
 use super::keys;
 
@@ -74,13 +73,13 @@ const fn suits_ecdsa(suite: CipherSuite) -> bool {
 }
 
 /// What people may see of a certificate. Never key material.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertInfo {
     /// SNI that selects it, `*.domain` for wildcards, `*` for the default.
     pub host: String,
     /// Who brought it.
     pub source: String,
-    /// Distinguished name of the subject, as RFC 4514 writes it, most general part first.
+    /// Distinguished name of the subject, `CN=name` and so on in the certificate's order.
     pub subject: String,
     /// End of validity, seconds since 1970.
     pub not_after: i64,
@@ -95,8 +94,7 @@ pub struct CertInfo {
 }
 
 /// What people may see of a certificate behind the first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkInfo {
     /// Distinguished name of the subject.
     pub subject: String,

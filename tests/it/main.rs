@@ -4,6 +4,7 @@
 
 mod answers;
 mod architecture;
+mod certs;
 mod corpus;
 mod drain;
 mod dual_stack;
