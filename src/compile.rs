@@ -25,8 +25,8 @@ use k8s_openapi::api::core::v1::Secret;
 pub use self::trust::ServiceCa;
 use self::{
     backends::Backends,
-    certs::{Certificates, Refusal},
-    status::Statuses,
+    certs::{Certificates, Complaint},
+    status::{Seen, Statuses},
     trust::Policies,
 };
 use crate::{
@@ -88,7 +88,7 @@ impl Compiler {
         default_pair: (&str, &str),
     ) -> Result<Self, KeyError> {
         let policies = Policies::new(&settings, profile.provider());
-        let certificates = Certificates::new(profile, default_pair)?;
+        let certificates = Certificates::new(Arc::clone(&settings), profile, default_pair)?;
         let backends = Backends::new(&settings);
         let rewriter = Rewriter::new(&settings);
         let rules = Rules::new(&settings);
@@ -107,11 +107,12 @@ impl Compiler {
         })
     }
 
-    /// Replaces the default certificate [DCERT-1]. A bad one is refused and the old one stays.
+    /// Replaces the default certificate [DCERT-1]; true if it is another one. A bad one is refused
+    /// and the old one stays.
     ///
     /// # Errors
     /// When the pair cannot be served.
-    pub fn set_default(&mut self, pair: (&str, &str)) -> Result<(), KeyError> {
+    pub fn set_default(&mut self, pair: (&str, &str)) -> Result<bool, KeyError> {
         self.certificates.set_default(pair)
     }
 
@@ -167,6 +168,9 @@ impl Compiler {
         let mut entries = Vec::with_capacity(candidates.len());
         let mut routes = Vec::with_capacity(candidates.len());
         for ((candidate, admission), rank) in candidates.iter().zip(admissions).zip(ranks) {
+            // Secrets are looked at behind claims: what has no host goes through no transition.
+            let passing = self.certificates.transition(&candidate.present.key);
+            let passing = passing.filter(|_| admission.is_admitted());
             let admission = judge(candidate, admission, &mut self.policies, &mut findings);
             let compiled =
                 admission.is_admitted().then(|| self.route(candidate, &zone, &mut findings));
@@ -175,7 +179,8 @@ impl Compiler {
             }
             let host = Arc::clone(&candidate.host);
             let source = Arc::clone(&candidate.present);
-            let status = self.statuses.next(&source, &host, &admission, now);
+            let seen = Seen { passing: passing.as_ref(), now: &admission };
+            let status = self.statuses.next(&source, &host, seen, now);
             routes.push(RouteState { source, host, admission, status, compiled });
         }
         self.statuses.finish();
@@ -221,13 +226,13 @@ impl Compiler {
                 continue;
             }
             let (source, refused) = match self.certificates.check(route) {
-                Ok(complaint) => {
-                    findings.extend(complaint.map(|refusal| complain(route, &refusal)));
+                Ok(complaints) => {
+                    findings.extend(complaints.iter().map(|it| complain(route, it)));
                     last_good.insert(route.key.clone(), Arc::clone(route));
                     (Arc::clone(route), None)
                 },
                 Err(refusal) => {
-                    findings.push(complain(route, &refusal));
+                    findings.extend(refusal.complaints.iter().map(|it| complain(route, it)));
                     let previous = self.last_good.get(&route.key).filter(|previous| {
                         // Checked again, so that its certificate is served and not the default one.
                         refusal.keeps_last && self.certificates.check(previous).is_ok()
@@ -237,7 +242,7 @@ impl Compiler {
                     }
                     let refused = previous.is_none().then(|| Admission::Rejected {
                         reason: refusal.reason,
-                        message: refusal.text.clone(),
+                        message: refusal.message.clone(),
                     });
                     (Arc::clone(previous.unwrap_or(route)), refused)
                 },
@@ -275,8 +280,8 @@ impl Compiler {
     }
 }
 
-fn complain(route: &Stored<Route>, refusal: &Refusal) -> Finding {
-    finding(route, refusal.code, refusal.field, &refusal.text, refusal.fix)
+fn complain(route: &Stored<Route>, complaint: &Complaint) -> Finding {
+    finding(route, complaint.code, complaint.field, &complaint.text, complaint.fix)
 }
 
 /// A finding about a field of a route.

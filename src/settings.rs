@@ -36,8 +36,15 @@ pub struct RouterSettings {
     pub admin_allow: Vec<ipnet::IpNet>,
     /// DNS listener; off when absent.
     pub dns: Option<SocketAddr>,
-    /// PEM file or directory with `tls.crt` and `tls.key`; self-signed when absent.
-    pub default_cert: Option<PathBuf>,
+    /// The default certificate; self-signed when absent [DCERT-1].
+    pub default_cert: Option<DefaultCert>,
+    /// Refuses routes whose certificates and keys are not valid [XV-1]; without it only those that
+    /// cannot be served. EXTENDED_VALIDATION.
+    pub extended_validation: bool,
+    /// Honours `externalCertificate` [EXT-1]. ROUTER_ENABLE_EXTERNAL_CERTIFICATE.
+    pub external_certificates: bool,
+    /// Refuses handshakes for names without a certificate [CERT-5]. ROUTER_STRICT_SNI.
+    pub strict_sni: bool,
     /// File with a whole HTTP response that replaces the 503 page [NOMATCH-4].
     pub page_unavailable: Option<PathBuf>,
     /// The same for requests that match no route, which otherwise get the 503 page [NOMATCH-1].
@@ -133,6 +140,9 @@ impl Default for RouterSettings {
             default_cert: None,
             page_unavailable: None,
             page_not_found: None,
+            extended_validation: true,
+            external_certificates: true,
+            strict_sni: false,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             proxy_protocol: false,
             cluster_domain: "cluster.local".to_owned(),
@@ -179,6 +189,25 @@ pub struct UpgradeSettings {
 impl Default for UpgradeSettings {
     fn default() -> Self {
         Self { validation: true, force_add: false }
+    }
+}
+
+/// Where the default certificate comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DefaultCert {
+    /// PEM file with certificate and key, or folder with `tls.crt` and `tls.key`; watched.
+    Path(PathBuf),
+    /// The PEM text of certificate and key. DEFAULT_CERTIFICATE.
+    Text(String),
+}
+
+impl std::fmt::Debug for DefaultCert {
+    /// Leaves out the text, which holds the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
+            Self::Text(_) => f.debug_tuple("Text").finish_non_exhaustive(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! certificates, minting.
 
 pub mod anchors;
+pub mod chain;
 pub mod client;
 pub mod hello;
 pub mod keys;
@@ -9,3 +10,4 @@ pub mod mint;
 pub mod pem;
 pub mod server;
 pub mod store;
+pub mod validation;

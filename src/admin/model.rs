@@ -71,6 +71,28 @@ pub struct CertView {
     pub not_after_unix: i64,
     /// Names that it covers.
     pub names: Vec<String>,
+    /// Distinguished name of its subject.
+    #[serde(default)]
+    pub subject: String,
+    /// `ECDSA` or `RSA`.
+    #[serde(default)]
+    pub key: String,
+    /// HTTP/2 is offered with it.
+    #[serde(default)]
+    pub http2: bool,
+    /// The certificates that are sent behind it.
+    #[serde(default)]
+    pub chain: Vec<LinkView>,
+}
+
+/// A certificate behind the first of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkView {
+    /// Distinguished name of its subject.
+    pub subject: String,
+    /// End of its validity.
+    pub not_after: String,
 }
 
 /// About a snapshot.
@@ -172,6 +194,17 @@ pub fn certs(snapshot: &Snapshot) -> Vec<CertView> {
         not_after: time::seconds(cert.not_after),
         not_after_unix: cert.not_after,
         names: cert.names,
+        subject: cert.subject,
+        key: cert.key,
+        http2: cert.http2,
+        chain: cert
+            .chain
+            .into_iter()
+            .map(|link| LinkView {
+                subject: link.subject,
+                not_after: time::seconds(link.not_after),
+            })
+            .collect(),
     };
     snapshot.certs.describe().into_iter().map(view).collect()
 }

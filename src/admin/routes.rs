@@ -20,6 +20,7 @@ use crate::{
         route::{InsecurePolicy, Route, RouteTarget, Termination},
     },
     snapshot::{CompiledRoute, RouteState, Server, Snapshot},
+    tls::store::Offer,
     zone::{Port, ServiceEntry},
 };
 
@@ -267,7 +268,7 @@ pub const fn reach(
 /// The certificate that handshakes for `host` get [CERT-2].
 #[must_use]
 pub fn certificate(snapshot: &Snapshot, host: &str) -> Option<CertView> {
-    let source = &snapshot.certs.select(Some(host))?.source;
+    let source = &snapshot.certs.select(&Offer::named(Some(host)))?.source;
     let mut own = certs(snapshot).into_iter().filter(|cert| *cert.source == **source);
     // A route has one certificate, whatever hosts select it.
     own.next()

@@ -395,7 +395,8 @@ const SERVICE_COLUMNS: &[&str] =
     &["NAMESPACE", "NAME", "CLUSTER-IP", "EXTERNAL-NAME", "PORT(S)", "ENDPOINTS", "|", "FQDN"];
 const ENDPOINT_COLUMNS: &[&str] =
     &["NAMESPACE", "SERVICE", "ADDRESS", "PORTS", "STATE", "CHECK", "|", "POD", "ZONE"];
-const CERT_COLUMNS: &[&str] = &["HOST", "SOURCE", "NOT-AFTER", "|", "NAMES"];
+const CERT_COLUMNS: &[&str] =
+    &["HOST", "SOURCE", "SUBJECT", "NOT-AFTER", "NAMES", "|", "KEY", "HTTP/2", "CHAIN"];
 const TARGET_COLUMNS: &[&str] =
     &["GROUP", "TARGET", "PORT", "ZONE", "STATE", "REASON", "|", "FLOWS"];
 
@@ -476,7 +477,21 @@ fn endpoint_row(endpoint: EndpointView) -> Vec<String> {
 }
 
 fn cert_row(cert: CertView) -> Vec<String> {
-    vec![or_none(cert.host), cert.source, cert.not_after, or_none(cert.names.join(","))]
+    let chain: Vec<String> = cert
+        .chain
+        .iter()
+        .map(|link| format!("{} until {}", link.subject, link.not_after))
+        .collect();
+    vec![
+        or_none(cert.host),
+        cert.source,
+        or_none(cert.subject),
+        cert.not_after,
+        or_none(cert.names.join(",")),
+        or_none(cert.key),
+        if cert.http2 { "yes" } else { "no" }.to_owned(),
+        or_none(chain.join("; ")),
+    ]
 }
 
 /// The NLB is another process, perhaps of another version: fields are taken as they come.

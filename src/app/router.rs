@@ -6,6 +6,7 @@
 
 mod control;
 mod data;
+mod default_cert;
 mod descriptors;
 mod dns;
 mod memory;

@@ -26,7 +26,7 @@ use crate::{
     health::State,
     model::objects::Objects,
     nlb::{config::parse, server::NlbHandle},
-    settings::{RouterSettings, Timeouts, env::program},
+    settings::{DefaultCert, RouterSettings, Timeouts, env::program},
 };
 
 const HTTP: u16 = 8080;
@@ -108,7 +108,7 @@ fn settings(options: &UpOptions, index: usize) -> RouterSettings {
         https: vec![loopback(0)],
         admin: loopback(ADMIN[index]),
         dns: (index == 0).then(|| loopback(DNS)),
-        default_cert: Some(options.certs.join("default.pem")),
+        default_cert: Some(DefaultCert::Path(options.certs.join("default.pem"))),
         workers: defaults.workers.div_ceil(2),
         proxy_protocol: true,
         allow_loopback_endpoints: true,

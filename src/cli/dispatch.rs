@@ -19,7 +19,7 @@ use crate::{
         up::UpOptions,
     },
     model::objects::Objects,
-    settings::{RouterSettings, env},
+    settings::{DefaultCert, RouterSettings, env},
 };
 
 /// Longest time for a health check.
@@ -227,7 +227,7 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     set(&mut settings.max_connections, args.max_connections);
     set(&mut settings.max_connections_per_source, args.max_connections_per_source);
     settings.dns = args.dns.or(settings.dns);
-    settings.default_cert = default_cert.or(settings.default_cert);
+    settings.default_cert = default_cert.map(DefaultCert::Path).or(settings.default_cert);
     settings.destination_ca = args.default_destination_ca.or(settings.destination_ca);
     settings.reencrypt_sni |= args.reencrypt_sni;
     settings.redirect_https_port = args.redirect_https_port.or(settings.redirect_https_port);

@@ -1,246 +1,318 @@
-//! Certificates of routes, Secrets and the default, parsed once for each content.
+//! Certificates of routes, Secrets and the default, judged once for each content.
 //!
-//! Keyed by a digest of the PEM text, so an unchanged certificate costs a hash. A Secret that turns
-//! bad keeps its last good pair (decisions 4).
+//! Called by `compile` for each route, and for the store at the end. Verdicts are kept by a digest of
+//! the PEM texts for as long as a compile asks for them, and a route whose objects are those of the
+//! last compile is not even hashed: an edit costs what it changes. A Secret that turns bad keeps its
+//! last good pair (decisions 4).
+
+mod external;
+mod serve;
+mod verdict;
 
 use std::{collections::HashMap, sync::Arc};
 
-use aws_lc_rs::digest;
 use k8s_openapi::api::core::v1::Secret;
-use rustls::{ServerConfig, sign::CertifiedKey};
 
+use self::{
+    external::{External, Found},
+    serve::Configs,
+    verdict::{Pair, Verdict, Verdicts},
+};
 use super::secret_text;
 use crate::{
     model::{
         finding::{Code, codes},
         objects::{ObjectKey, Stored},
         route::{Route, RouteTls},
-        status::RejectReason,
+        status::{Admission, RejectReason},
     },
+    settings::RouterSettings,
     snapshot::RouteState,
     tls::{
-        keys::{self, KeyError},
+        keys::KeyError,
         server::Profile,
-        store::{CertStore, Served},
+        store::{CertStore, UnknownName},
+        validation::{self, Field, Kind, Problem, Texts},
     },
 };
-
-type Digest = [u8; 32];
-
-/// A pair and the digest of its text.
-#[derive(Clone, Debug)]
-struct Pair {
-    digest: Digest,
-    key: Arc<CertifiedKey>,
-}
 
 /// All certificates of the process.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    profile: Profile,
+    settings: Arc<RouterSettings>,
+    verdicts: Verdicts,
+    external: External,
+    configs: Configs,
     default: Pair,
-    pairs: HashMap<Digest, Arc<CertifiedKey>>,
-    configs: HashMap<(Digest, bool), Arc<ServerConfig>>,
-    secrets: HashMap<ObjectKey, Arc<Stored<Secret>>>,
-    last_good_secrets: HashMap<ObjectKey, Pair>,
-    /// Pair of each route of this compile.
-    of_routes: HashMap<ObjectKey, Pair>,
+    /// What was judged for each route in the last compile, and in this one.
+    before: HashMap<ObjectKey, Judged>,
+    now: HashMap<ObjectKey, Judged>,
+}
+
+/// A route's objects and what they hold.
+#[derive(Debug)]
+struct Judged {
+    route: Arc<Stored<Route>>,
+    secret: Option<Arc<Stored<Secret>>>,
+    verdict: Verdict,
+    /// What is served: of the verdict, or the last good pair of its Secret.
+    pair: Option<Pair>,
+}
+
+/// One thing about a route's certificates that people should know.
+#[derive(Clone, Debug)]
+pub(super) struct Complaint {
+    pub(super) code: Code,
+    pub(super) field: &'static str,
+    pub(super) text: String,
+    pub(super) fix: &'static str,
 }
 
 /// Why a route's TLS section cannot be used.
+#[derive(Debug)]
 pub(super) struct Refusal {
-    pub(super) code: Code,
-    pub(super) field: &'static str,
     pub(super) reason: RejectReason,
-    pub(super) text: String,
-    pub(super) fix: &'static str,
+    /// The message of the condition.
+    pub(super) message: String,
+    pub(super) complaints: Vec<Complaint>,
     /// The last good version of the route goes on.
     pub(super) keeps_last: bool,
 }
 
 impl Certificates {
-    pub(super) fn new(profile: Profile, default: (&str, &str)) -> Result<Self, KeyError> {
-        let default = parse(&profile, default.0, default.1, "")?;
+    pub(super) fn new(
+        settings: Arc<RouterSettings>,
+        profile: Profile,
+        default: (&str, &str),
+    ) -> Result<Self, KeyError> {
+        let default = Pair::parse(profile.provider(), default)?;
+        let verdicts = Verdicts::new(profile.provider(), settings.extended_validation);
         Ok(Self {
-            profile,
+            settings,
+            verdicts,
+            external: External::default(),
+            configs: Configs::new(profile),
             default,
-            pairs: HashMap::new(),
-            configs: HashMap::new(),
-            secrets: HashMap::new(),
-            last_good_secrets: HashMap::new(),
-            of_routes: HashMap::new(),
+            before: HashMap::new(),
+            now: HashMap::new(),
         })
     }
 
-    pub(super) fn set_default(&mut self, pair: (&str, &str)) -> Result<(), KeyError> {
-        self.default = parse(&self.profile, pair.0, pair.1, "")?;
-        Ok(())
+    pub(super) fn set_default(&mut self, pair: (&str, &str)) -> Result<bool, KeyError> {
+        let pair = Pair::parse(self.verdicts.provider(), pair)?;
+        let changed = pair.id != self.default.id;
+        self.default = pair;
+        Ok(changed)
     }
 
     /// Starts a compile with these Secrets.
     pub(super) fn begin(&mut self, secrets: &[Arc<Stored<Secret>>]) {
-        self.secrets =
-            secrets.iter().map(|secret| (secret.key.clone(), Arc::clone(secret))).collect();
-        let Self { last_good_secrets, secrets, .. } = self;
-        last_good_secrets.retain(|key, _| secrets.contains_key(key));
-        self.of_routes.clear();
+        self.external.begin(secrets);
+        self.verdicts.begin();
+        self.before = std::mem::take(&mut self.now);
     }
 
     /// Checks the certificate of `route`, from its own fields or from its Secret, and notes it for
-    /// [`Self::store`]. A complaint comes back when the last good pair of a Secret stands in.
-    pub(super) fn check(&mut self, route: &Stored<Route>) -> Result<Option<Refusal>, Refusal> {
-        let Some(tls) = &route.object.spec.tls else { return Ok(None) };
-        let mut complaint = None;
-        let pair = match &tls.external_certificate {
-            Some(secret) => {
-                let key = ObjectKey::new(&route.key.namespace, &secret.name);
-                let (pair, stale) = self.pair_of_secret(key)?;
-                complaint = stale;
-                Some(pair)
-            },
-            // A key without a certificate is accepted and ignored [XV-10].
-            None if tls.certificate.is_empty() => None,
-            None => Some(self.inline(tls)?),
+    /// [`Self::store`]. Complaints come back also when the route is served.
+    pub(super) fn check(&mut self, route: &Arc<Stored<Route>>) -> Result<Vec<Complaint>, Refusal> {
+        let Some(tls) = &route.object.spec.tls else { return Ok(Vec::new()) };
+        let named = tls.external_certificate.as_ref();
+        let Some(name) = named.filter(|_| self.settings.external_certificates) else {
+            self.external.forget(&route.key);
+            return self.inline(route, tls);
         };
-        if let Some(pair) = pair {
-            self.of_routes.insert(route.key.clone(), pair);
+        match self.external.find(route, &name.name) {
+            Found::Secret(secret) => self.of_secret(route, tls, &secret),
+            Found::Refused(refusal) => Err(refusal),
         }
-        Ok(complaint)
     }
 
-    fn inline(&mut self, tls: &RouteTls) -> Result<Pair, Refusal> {
-        self.pair(&tls.certificate, &tls.key, &tls.ca_certificate).map_err(|error| Refusal {
-            code: match error {
-                KeyError::Mismatch => codes::KEY_MISMATCH,
-                _ => codes::BAD_PEM,
-            },
-            field: if error.is_about_key() && !tls.key.is_empty() {
-                "spec.tls.key"
-            } else {
-                "spec.tls.certificate"
-            },
-            reason: RejectReason::ExtendedValidationFailed,
-            text: error.to_string(),
-            fix: "put a matching PEM certificate and key there; openssl x509 -noout -pubkey and \
-                  openssl pkey -pubout show whether they match",
-            keeps_last: true,
-        })
+    /// What happened to the Secret of `route` since the last compile, as the condition that OpenShift
+    /// writes before it judges anew [EXT-4..6].
+    pub(super) fn transition(&mut self, route: &ObjectKey) -> Option<Admission> {
+        self.external.transition(route)
     }
 
-    fn pair_of_secret(&mut self, key: ObjectKey) -> Result<(Pair, Option<Refusal>), Refusal> {
-        let refusal = |text: String, fix| Refusal {
-            code: codes::BAD_EXTERNAL_CERTIFICATE,
-            field: "spec.tls.externalCertificate.name",
-            reason: RejectReason::ExternalCertificateValidationFailed,
-            text,
-            fix,
-            keeps_last: false,
+    fn inline(
+        &mut self,
+        route: &Arc<Stored<Route>>,
+        tls: &RouteTls,
+    ) -> Result<Vec<Complaint>, Refusal> {
+        let texts = Texts {
+            certificate: &tls.certificate,
+            key: &tls.key,
+            ca: &tls.ca_certificate,
+            destination_ca: &tls.destination_ca_certificate,
         };
-        let Some(secret) = self.secrets.get(&key).map(Arc::clone) else {
-            let fix = "create the Secret; wharf cert mints one for development";
-            return Err(refusal(format!("secrets \"{}\" not found", key.name), fix));
+        let verdict = self.judge(route, None, texts);
+        let pair = verdict.as_ref().ok().and_then(|accepted| accepted.pair.clone());
+        let outcome = match &verdict {
+            Ok(accepted) => Ok(accepted.cut.iter().map(|field| cut(*field)).collect()),
+            Err(problems) => Err(Refusal {
+                reason: RejectReason::ExtendedValidationFailed,
+                message: validation::message(problems),
+                complaints: problems.iter().map(inline_complaint).collect(),
+                keeps_last: !closes(problems),
+            }),
         };
-        if secret.object.type_.as_deref() != Some("kubernetes.io/tls") {
-            let text = "secret of type \"kubernetes.io/tls\" required".to_owned();
-            return Err(refusal(text, "set type: kubernetes.io/tls in the Secret"));
+        self.note(route, None, verdict, pair);
+        outcome
+    }
+
+    /// The data of a Secret stands in for the route's own fields, and everything else is the same
+    /// [EXT-3].
+    fn of_secret(
+        &mut self,
+        route: &Arc<Stored<Route>>,
+        tls: &RouteTls,
+        secret: &Arc<Stored<Secret>>,
+    ) -> Result<Vec<Complaint>, Refusal> {
+        let texts = Texts {
+            certificate: secret_text(&secret.object, "tls.crt").unwrap_or_default(),
+            key: secret_text(&secret.object, "tls.key").unwrap_or_default(),
+            ca: &tls.ca_certificate,
+            destination_ca: &tls.destination_ca_certificate,
+        };
+        let mut verdict = self.judge(route, Some(secret), texts);
+        if texts.certificate.is_empty() {
+            // Elsewhere this means the default certificate; here somebody has asked for another.
+            verdict = Err(Arc::new([Problem {
+                field: Field::Certificate,
+                kind: Kind::Content,
+                text: "there is no tls.crt".to_owned(),
+            }]));
         }
-        let certificate = secret_text(&secret.object, "tls.crt").unwrap_or("");
-        let private = secret_text(&secret.object, "tls.key").unwrap_or("");
-        match self.pair(certificate, private, "") {
-            Ok(pair) => {
-                self.last_good_secrets.insert(key, pair.clone());
-                Ok((pair, None))
+        let (pair, outcome) = match &verdict {
+            Ok(accepted) => {
+                let complaints = accepted.cut.iter().map(|field| cut(*field)).collect();
+                (accepted.pair.clone(), Ok(complaints))
             },
-            Err(error) => {
-                let text = format!("Secret {key}: {error}");
-                let bad = refusal(text, "put a matching tls.crt and tls.key into the Secret");
-                match self.last_good_secrets.get(&key) {
-                    Some(pair) => Ok((pair.clone(), Some(bad))),
-                    None => Err(bad),
+            Err(problems) => {
+                let complaints =
+                    problems.iter().map(|it| secret_complaint(&secret.key, it)).collect();
+                let last = self.before.get(&route.key).filter(|before| {
+                    before.secret.as_ref().is_some_and(|before| before.key == secret.key)
+                });
+                match last.and_then(|last| last.pair.clone()).filter(|_| !closes(problems)) {
+                    Some(pair) => (Some(pair), Ok(complaints)),
+                    None => (None, Err(refusal(problems, complaints))),
                 }
             },
-        }
-    }
-
-    fn pair(&mut self, certificate: &str, key: &str, ca: &str) -> Result<Pair, KeyError> {
-        let digest = digest_of(certificate, key, ca);
-        if let Some(known) = self.pairs.get(&digest) {
-            return Ok(Pair { digest, key: Arc::clone(known) });
-        }
-        let pair = parse(&self.profile, certificate, key, ca)?;
-        self.pairs.insert(digest, Arc::clone(&pair.key));
-        Ok(pair)
-    }
-
-    /// The store for the admitted `routes`. HTTP/2 is offered with a certificate that exactly one
-    /// route uses and that is not the default one [ALPN-1].
-    pub(super) fn store(&mut self, routes: &[RouteState], disable_http2: bool) -> CertStore {
-        let mut users: HashMap<Digest, usize> = HashMap::new();
-        let used = |state: &RouteState| {
-            let compiled = state.compiled.as_ref()?;
-            Some((Arc::clone(compiled), self.of_routes.get(&compiled.key)?.clone()))
         };
-        // Sorted by namespace and name: of several on one host the last wins [CERT-3].
-        let served: Vec<_> = routes.iter().filter_map(used).collect();
-        for (_, pair) in &served {
-            *users.entry(pair.digest).or_default() += 1;
-        }
-        let previous = std::mem::take(&mut self.configs);
-        let mut store =
-            CertStore::new(self.served(&self.default.clone(), false, "default", &previous));
-        for (route, pair) in served {
-            let shared = users.get(&pair.digest).is_some_and(|count| *count > 1);
-            let is_default = pair.key.cert.first() == self.default.key.cert.first();
-            let http2 = !shared && !is_default && !disable_http2;
-            let source = format!("Route {}", route.key);
-            if let Some(served) = self.served(&pair, http2, &source, &previous) {
-                store.insert(&route.host, route.wildcard, served);
-            }
-        }
-        let Self { pairs, configs, .. } = self;
-        pairs.retain(|digest, _| {
-            configs.contains_key(&(*digest, true)) || configs.contains_key(&(*digest, false))
-        });
-        store
+        self.note(route, Some(secret), verdict, pair);
+        outcome
     }
 
-    /// `pair` ready for handshakes; configurations of the last compile are used again.
-    fn served(
+    /// The verdict of the last compile if the objects are the same ones, else by content.
+    fn judge(
         &mut self,
-        pair: &Pair,
-        http2: bool,
-        source: &str,
-        previous: &HashMap<(Digest, bool), Arc<ServerConfig>>,
-    ) -> Option<Arc<Served>> {
-        let id = (pair.digest, http2);
-        let config = match self.configs.get(&id).or_else(|| previous.get(&id)) {
-            Some(config) => Arc::clone(config),
-            None => match self.profile.config(Arc::clone(&pair.key), http2) {
-                Ok(config) => config,
-                Err(error) => {
-                    tracing::error!(%source, %error, "certificate cannot be served");
-                    return None;
-                },
-            },
+        route: &Arc<Stored<Route>>,
+        secret: Option<&Arc<Stored<Secret>>>,
+        texts: Texts<'_>,
+    ) -> Verdict {
+        let known = self.before.get(&route.key).filter(|before| {
+            let same_secret = match (&before.secret, secret) {
+                (None, None) => true,
+                (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+                _ => false,
+            };
+            same_secret && Arc::ptr_eq(&before.route, route)
+        });
+        match known {
+            Some(known) => known.verdict.clone(),
+            None => self.verdicts.of(&texts),
+        }
+    }
+
+    fn note(
+        &mut self,
+        route: &Arc<Stored<Route>>,
+        secret: Option<&Arc<Stored<Secret>>>,
+        verdict: Verdict,
+        pair: Option<Pair>,
+    ) {
+        let judged =
+            Judged { route: Arc::clone(route), secret: secret.map(Arc::clone), verdict, pair };
+        self.now.insert(route.key.clone(), judged);
+    }
+
+    /// The store for the admitted `routes`, which ends the compile.
+    pub(super) fn store(&mut self, routes: &[RouteState], disable_http2: bool) -> CertStore {
+        self.external.finish(routes);
+        let pairs: Vec<_> = routes
+            .iter()
+            .filter_map(|state| {
+                let compiled = state.compiled.as_ref()?;
+                Some((compiled, self.now.get(&compiled.key)?.pair.as_ref()?))
+            })
+            .collect();
+        let unknown = match self.settings.strict_sni {
+            true => UnknownName::Refuse,
+            false => UnknownName::Default,
         };
-        self.configs.insert(id, Arc::clone(&config));
-        Some(Arc::new(Served { config, key: Arc::clone(&pair.key), source: source.into() }))
+        self.configs.store(pairs, &self.default, serve::Offers { disable_http2, unknown })
     }
 }
 
-fn parse(profile: &Profile, certificate: &str, key: &str, ca: &str) -> Result<Pair, KeyError> {
-    let digest = digest_of(certificate, key, ca);
-    Ok(Pair { digest, key: keys::parse(profile.provider(), certificate, key, ca)? })
+fn refusal(problems: &[Problem], complaints: Vec<Complaint>) -> Refusal {
+    Refusal {
+        reason: RejectReason::ExtendedValidationFailed,
+        message: validation::message(problems),
+        complaints,
+        keeps_last: false,
+    }
 }
 
-/// SHA-256 over the three texts with their lengths, so that no two splits agree.
-fn digest_of(certificate: &str, key: &str, ca: &str) -> Digest {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for text in [certificate, key, ca] {
-        context.update(&(text.len() as u64).to_le_bytes());
-        context.update(text.as_bytes());
+/// What pods are verified by is a matter of security: if it makes no sense, the route is closed, and
+/// no last version stands in (decisions 4).
+fn closes(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.field == Field::DestinationCa)
+}
+
+fn code(problem: &Problem) -> Code {
+    match problem.kind {
+        Kind::Content if problem.field == Field::DestinationCa => codes::BAD_DESTINATION_CA,
+        Kind::Content => codes::BAD_PEM,
+        Kind::Pair => codes::KEY_MISMATCH,
+        Kind::Chain => codes::BAD_CHAIN,
     }
-    let mut out = Digest::default();
-    out.copy_from_slice(context.finish().as_ref());
-    out
+}
+
+fn inline_complaint(problem: &Problem) -> Complaint {
+    let fix = match problem.kind {
+        Kind::Content => "openssl x509 -noout -text and openssl pkey -noout -text show what it is",
+        Kind::Pair => {
+            "put a matching PEM certificate and key there, the certificate of the server first; \
+             openssl x509 -noout -pubkey and openssl pkey -pubout show whether they match"
+        },
+        Kind::Chain => {
+            "put the certificate that has signed the first one into caCertificate, or leave \
+             caCertificate out and put intermediates behind the first certificate"
+        },
+    };
+    let (code, text) = (code(problem), problem.text.clone());
+    Complaint { code, field: problem.field.path(), text, fix }
+}
+
+fn secret_complaint(secret: &ObjectKey, problem: &Problem) -> Complaint {
+    let key = match problem.field {
+        Field::Certificate => "tls.crt",
+        Field::Key => "tls.key",
+        Field::Ca | Field::DestinationCa => return inline_complaint(problem),
+    };
+    Complaint {
+        code: codes::BAD_EXTERNAL_CERTIFICATE,
+        field: external::FIELD,
+        text: format!("Secret {secret}, {key}: {}", problem.text),
+        fix: "put a matching tls.crt and tls.key into the Secret",
+    }
+}
+
+fn cut(field: Field) -> Complaint {
+    Complaint {
+        code: codes::PEM_CUT,
+        field: field.path(),
+        text: "a block has no end of its own, and what follows is ignored".to_owned(),
+        fix: "end the block with the line that belongs to its first one",
+    }
 }

@@ -29,6 +29,21 @@ pub(super) struct Statuses {
     next: HashMap<ObjectKey, Known>,
 }
 
+/// What became of a route in one compile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    /// What its Secret went through, which is written first [EXT-4..6].
+    pub(super) passing: Option<&'a Admission>,
+    /// The outcome.
+    pub(super) now: &'a Admission,
+}
+
+impl<'a> From<&'a Admission> for Seen<'a> {
+    fn from(now: &'a Admission) -> Self {
+        Self { passing: None, now }
+    }
+}
+
 /// What is known of one object.
 #[derive(Debug)]
 struct Known {
@@ -42,18 +57,19 @@ impl Statuses {
     }
 
     /// The status of `route`, which is served for `host`, or would be.
-    pub(super) fn next(
+    pub(super) fn next<'a>(
         &mut self,
         route: &Stored<Route>,
         host: &str,
-        admission: &Admission,
+        seen: impl Into<Seen<'a>>,
         now: SystemTime,
     ) -> Arc<RouteStatus> {
+        let seen = seen.into();
         let uid = &route.object.metadata.uid;
         let known = self.known.get(&route.key).filter(|known| known.uid == *uid);
         let previous = self.previous(&route.object.status, known);
         let status = if self.settings.update_status {
-            let report = Report {
+            let report = |admission| Report {
                 router_name: &self.settings.router_name,
                 canonical_hostname: &self.settings.canonical_hostname,
                 host,
@@ -64,7 +80,9 @@ impl Statuses {
                 admission,
                 upgrade: self.upgrade(admission),
             };
-            ingress::next(&previous, &report, timestamp(now))
+            let now = timestamp(now);
+            let passed = seen.passing.map(|it| ingress::next(&previous, &report(it), now));
+            ingress::next(passed.as_ref().unwrap_or(&previous), &report(seen.now), now)
         } else {
             previous
         };

@@ -3,6 +3,7 @@
 
 mod admission;
 mod carried;
+mod certs;
 mod claims;
 mod filter;
 mod oracle;
@@ -15,7 +16,10 @@ use super::*;
 use crate::{
     balance::Algorithm,
     source::document::{self, Outcome},
-    tls::mint::{self, Pair},
+    tls::{
+        mint::{self, Pair},
+        store::Offer,
+    },
 };
 
 /// The objects of a text, in order.
@@ -149,7 +153,7 @@ fn secret(name: &str, kind: &str, certificate: &str, key: &str) -> String {
 
 /// The certificate that an SNI selects, and who brought it.
 fn selected(snapshot: &Snapshot, sni: &str) -> (String, bool) {
-    let chosen = snapshot.certs.select(Some(sni)).unwrap();
+    let chosen = snapshot.certs.select(&Offer::named(Some(sni))).unwrap();
     let http2 = chosen.config.alpn_protocols.iter().any(|name| name == b"h2");
     (chosen.source.to_string(), http2)
 }
@@ -343,28 +347,51 @@ fn hc_1_only_where_there_is_a_choice() {
     }
 }
 
-/// [EXT-2]: a Secret that is missing, of the wrong type or broken withdraws the route with that
-/// reason; a good one is served.
+/// [EXT-1..3]: a Secret that is missing or of the wrong type withdraws the route; what is in it is
+/// judged like the route's own fields; a good one is served.
 #[test]
 fn ext_2_external_certificates_and_their_reasons() {
     let (good, other) = (pair("good"), pair("other"));
     let tls = "kubernetes.io/tls";
     let rows = [
-        (String::new(), "secrets \"s\" not found"),
+        (
+            String::new(),
+            RejectReason::ExternalCertificateValidationFailed,
+            codes::UNKNOWN_SECRET,
+            r#"spec.tls.externalCertificate: Not found: "secrets \"s\" not found""#,
+        ),
         (
             secret("s", "Opaque", &good.cert_pem, &good.key_pem),
-            "secret of type \"kubernetes.io/tls\" required",
+            RejectReason::ExternalCertificateValidationFailed,
+            codes::BAD_EXTERNAL_CERTIFICATE,
+            r#"spec.tls.externalCertificate: Invalid value: "s": secret of type "kubernetes.io/tls" required"#,
         ),
-        (secret("s", tls, "nonsense", &good.key_pem), "CERTIFICATE"),
-        (secret("s", tls, &good.cert_pem, &other.key_pem), "do not match"),
+        (
+            secret("s", tls, "nonsense", &good.key_pem),
+            RejectReason::ExtendedValidationFailed,
+            codes::BAD_EXTERNAL_CERTIFICATE,
+            "data does not contain any valid RSA or ECDSA certificates",
+        ),
+        (
+            secret("s", tls, "", &good.key_pem),
+            RejectReason::ExtendedValidationFailed,
+            codes::BAD_EXTERNAL_CERTIFICATE,
+            "there is no tls.crt",
+        ),
+        (
+            secret("s", tls, &good.cert_pem, &other.key_pem),
+            RejectReason::ExtendedValidationFailed,
+            codes::BAD_EXTERNAL_CERTIFICATE,
+            "does not match",
+        ),
     ];
-    for (secret, says) in rows {
+    for (secret, why, code, says) in rows {
         let text = [service("a", &["10.0.0.1"]), external("r", "s"), secret].concat();
         let snapshot = compile(&mut compiler(), &text);
         let (reason, message) = rejection(&snapshot, "r");
-        assert_eq!(reason, RejectReason::ExternalCertificateValidationFailed);
+        assert_eq!(reason, why, "{message}");
         assert!(message.contains(says), "{message}");
-        assert_eq!(codes_of(&snapshot), [codes::BAD_EXTERNAL_CERTIFICATE.number]);
+        assert_eq!(codes_of(&snapshot), [code.number]);
         assert_eq!(selected(&snapshot, "r.example.com").0, "default");
     }
     let mut compiler = compiler();

@@ -15,10 +15,13 @@ use super::{
     record::Frontend,
     worker::Worker,
 };
-use crate::model::reason::Reason;
+use crate::{model::reason::Reason, tls::store::Offer};
 
-/// The TLS handshake with a client that has `said` its ClientHello: the certificate is chosen by SNI from the snapshot that serves now, and stays
-/// with the connection [CERT-7].
+/// The record of a fatal alert `unrecognized_name` (RFC 8446 5.1, 6).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// The TLS handshake with a client that has `said` its ClientHello: the certificate is chosen from the
+/// snapshot that serves now, by SNI and key type, and stays with the connection [CERT-7].
 pub(super) async fn run(
     worker: Rc<Worker>,
     stream: TcpStream,
@@ -29,13 +32,16 @@ pub(super) async fn run(
     let handshake = async {
         let start = hello::accept(stream, said).await?;
         let (config, has_sni) = {
-            let hello = start.client_hello();
-            let sni = hello.server_name().map(str::to_ascii_lowercase);
+            let offer = Offer::of(&start.client_hello());
             let snapshot = worker.live.load();
-            let served = snapshot.certs.select(sni.as_deref());
-            (served.map(|served| Arc::clone(&served.config)), sni.is_some())
+            let served = snapshot.certs.select(&offer);
+            (served.map(|served| Arc::clone(&served.config)), offer.name.is_some())
         };
-        let config = config.ok_or_else(|| io::Error::other("no certificate"))?;
+        let Some(config) = config else {
+            // Whoever cannot take seven bytes at once learns it from the end of the connection.
+            drop(start.io.try_write(&UNRECOGNIZED_NAME));
+            return Err(io::Error::other("no certificate for this name"));
+        };
         let waited = || worker.stats.workers.cell(worker.index).handshakes_waited.add(1);
         let answer = std::pin::pin!(start.into_stream(config));
         // Boxed, since it is large and handed on several times.

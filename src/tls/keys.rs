@@ -1,67 +1,55 @@
-//! From PEM text to a certificate chain with its key, checked (spec/route.md 5.1).
+//! A certificate chain with its key, ready to sign handshakes.
 //!
-//! Called by `compile` for routes and Secrets and by `app` for the default certificate. Always holds:
-//! the key belongs to the first certificate, and no error text contains key material.
+//! Called by `tls::validation` for routes and Secrets and by `compile` for the default certificate.
+//! Always holds: the key belongs to the first certificate, and no error text contains key material.
 
 use std::sync::Arc;
 
 use rustls::{
+    SignatureAlgorithm,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer},
     sign::CertifiedKey,
 };
+use x509_parser::{parse_x509_certificate, public_key::PublicKey};
+
+use super::pem::{self, PemError};
+
+/// Least bits of an RSA key; the TLS library refuses fewer.
+const MIN_RSA_BITS: usize = 2048;
 
 /// Why a pair cannot be served.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum KeyError {
     /// No CERTIFICATE block.
     #[error("the certificate has no CERTIFICATE block")]
     NoCertificate,
-    /// A block is not valid PEM or not valid DER.
-    #[error("the {part} is not valid PEM: {source}")]
-    Pem {
-        /// `certificate`, `CA certificate` or `key`.
-        part: &'static str,
-        /// What the parser said.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// A certificate block does not hold an X.509 certificate.
-    #[error("certificate {index} of the chain is not a valid X.509 certificate")]
-    Certificate {
-        /// Position in the chain, from 1.
-        index: usize,
-    },
-    /// No private key in `key` or `certificate` [XV-5].
+    /// A block of the certificate is not what it says.
+    #[error(transparent)]
+    Certificate(PemError),
+    /// A block of the CA certificate is not what it says.
+    #[error(transparent)]
+    Authority(PemError),
+    /// A block of the key is not what it says.
+    #[error(transparent)]
+    Key(PemError),
+    /// No private key with the certificate or by itself [XV-5].
     #[error("no key specified")]
     NoKey,
-    /// The TLS library refuses the key: type or size.
+    /// Too short for the TLS library; OpenSSL refuses it as well.
+    #[error("the RSA key has {0} bits, and 2048 are the least that is served")]
+    Short(usize),
+    /// The TLS library refuses the key.
     #[error("the key cannot be used: {0}")]
     Unusable(#[source] rustls::Error),
-    /// Ed25519 and other key types that OpenShift refuses [XV-4].
-    #[error("the key is neither RSA nor ECDSA")]
-    KeyType,
     /// The key does not belong to the first certificate [XV-6].
-    #[error("certificate and key do not match")]
+    #[error("the private key does not match the public key of the first certificate")]
     Mismatch,
 }
 
-impl KeyError {
-    /// True when the key, and not the certificate, is to blame.
-    #[must_use]
-    pub fn is_about_key(&self) -> bool {
-        matches!(
-            self,
-            Self::NoKey
-                | Self::Unusable(_)
-                | Self::KeyType
-                | Self::Mismatch
-                | Self::Pem { part: "key", .. }
-        )
-    }
-}
-
-/// The pair of `certificate` (which may hold the key) and `key`, with `ca` appended to the chain
-/// [CERT-4].
+/// The pair of PEM texts: `certificate`, which may hold the key, `key`, and `ca`, which is appended to
+/// the chain [CERT-4]. What else stands in the texts is left out of account: this is what can be
+/// served, not what is valid.
 ///
 /// # Errors
 /// [`KeyError`] when the pair cannot be served.
@@ -71,38 +59,42 @@ pub fn parse(
     key: &str,
     ca: &str,
 ) -> Result<Arc<CertifiedKey>, KeyError> {
-    let mut chain = certificates(certificate, "certificate")?;
+    let own = pem::lenient(certificate).map_err(KeyError::Certificate)?;
+    let mut keys = own.keys.into_iter().chain(pem::lenient(key).map_err(KeyError::Key)?.keys);
+    let mut chain = own.certificates;
     if chain.is_empty() {
         return Err(KeyError::NoCertificate);
     }
-    chain.extend(certificates(ca, "CA certificate")?);
-    for (index, der) in chain.iter().enumerate() {
-        x509_parser::parse_x509_certificate(der)
-            .map_err(|_reason| KeyError::Certificate { index: index + 1 })?;
-    }
-    let key_text = if key.trim().is_empty() { certificate } else { key };
-    let key = match PrivateKeyDer::from_pem_slice(key_text.as_bytes()) {
-        Ok(key) => key,
-        Err(rustls::pki_types::pem::Error::NoItemsFound) => return Err(KeyError::NoKey),
-        Err(source) => return Err(KeyError::Pem { part: "key", source }),
-    };
-    let signer = provider.key_provider.load_private_key(key).map_err(KeyError::Unusable)?;
-    if !matches!(
-        signer.algorithm(),
-        rustls::SignatureAlgorithm::RSA | rustls::SignatureAlgorithm::ECDSA
-    ) {
-        return Err(KeyError::KeyType);
-    }
-    let pair = CertifiedKey::new(chain, signer);
-    match pair.keys_match() {
-        Ok(()) => Ok(Arc::new(pair)),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(KeyError::Mismatch),
-        Err(error) => Err(KeyError::Unusable(error)),
-    }
+    chain.extend(pem::lenient(ca).map_err(KeyError::Authority)?.certificates);
+    pair(provider, chain, keys.next())
 }
 
-fn certificates(text: &str, part: &'static str) -> Result<Vec<CertificateDer<'static>>, KeyError> {
-    CertificateDer::pem_slice_iter(text.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|source| KeyError::Pem { part, source })
+/// The pair of a chain, whose first certificate is the server's own, and its key.
+///
+/// # Errors
+/// [`KeyError`] when the pair cannot be served.
+pub fn pair(
+    provider: &CryptoProvider,
+    chain: Vec<CertificateDer<'static>>,
+    key: Option<PrivateKeyDer<'static>>,
+) -> Result<Arc<CertifiedKey>, KeyError> {
+    let key = key.ok_or(KeyError::NoKey)?;
+    let leaf = chain.first().ok_or(KeyError::NoCertificate)?;
+    let Ok((_, leaf)) = parse_x509_certificate(leaf) else { return Err(KeyError::NoCertificate) };
+    if let Ok(PublicKey::RSA(key)) = leaf.public_key().parsed()
+        && key.key_size() < MIN_RSA_BITS
+    {
+        return Err(KeyError::Short(key.key_size()));
+    }
+    let signer = provider.key_provider.load_private_key(key).map_err(KeyError::Unusable)?;
+    // Compared here, since rustls reads the certificate with a parser that refuses version 1.
+    let public = signer.public_key().is_some_and(|key| key.as_ref() == leaf.public_key().raw);
+    drop(leaf);
+    if public { Ok(Arc::new(CertifiedKey::new(chain, signer))) } else { Err(KeyError::Mismatch) }
+}
+
+/// True for an ECDSA key, false for RSA.
+#[must_use]
+pub fn is_ecdsa(key: &CertifiedKey) -> bool {
+    key.key.algorithm() == SignatureAlgorithm::ECDSA
 }

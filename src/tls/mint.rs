@@ -73,10 +73,18 @@ pub fn authority(name: &str) -> Result<Authority, MintError> {
     Ok(Authority { pair, issuer: Issuer::new(params, key) })
 }
 
-/// Makes a certificate for `names` that signs itself.
+/// Makes a certificate for `names` that signs itself; its common name is the first of them.
 pub fn self_signed(names: &[String]) -> Result<Pair, MintError> {
+    self_signed_as(None, names)
+}
+
+/// As [`self_signed`], with the common name `common`, of at most 64 characters, if there is one.
+pub fn self_signed_as(common: Option<&str>, names: &[String]) -> Result<Pair, MintError> {
     let key = KeyPair::generate()?;
-    let params = leaf_params(names, AUTHORITY_DAYS)?;
+    let mut params = leaf_params(names, AUTHORITY_DAYS)?;
+    if let Some(common) = common {
+        params.distinguished_name = common_name(common);
+    }
     Ok(Pair { cert_pem: params.self_signed(&key)?.pem(), key_pem: key.serialize_pem() })
 }
 

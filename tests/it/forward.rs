@@ -2,7 +2,7 @@
 
 use http::Request;
 use serde_json::Value;
-use wharf::tls::mint;
+use wharf::{settings::DefaultCert, tls::mint};
 
 use crate::harness::{
     client::{self, Client},
@@ -156,7 +156,7 @@ async fn cert_selection_by_sni() {
     ]);
     let edge = Edge::with(&objects, |settings| {
         settings.allow_wildcard_routes = true;
-        settings.default_cert = Some(folder.path().to_owned());
+        settings.default_cert = Some(DefaultCert::Path(folder.path().to_owned()));
     })
     .await;
     let served = async |sni: Option<&'static str>| {

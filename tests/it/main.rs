@@ -5,6 +5,7 @@
 mod admission;
 mod answers;
 mod architecture;
+mod certs;
 mod corpus;
 mod drain;
 mod dual_stack;

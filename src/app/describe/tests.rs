@@ -181,6 +181,10 @@ fn what_wharf_knows_follows_in_a_section_of_its_own() {
             not_after: "2027-01-01T00:00:00Z".to_owned(),
             not_after_unix: 0,
             names: vec!["a.b".to_owned(), "c.d".to_owned()],
+            subject: "CN=a.b".to_owned(),
+            key: "ECDSA".to_owned(),
+            http2: true,
+            chain: Vec::new(),
         }),
         policy: PolicyView {
             timeout: "30s".to_owned(),

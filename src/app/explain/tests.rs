@@ -13,6 +13,10 @@ fn a_winner_and_a_loser() {
         not_after: "2026-08-04T12:30:00Z".to_owned(),
         not_after_unix: 1_785_846_600,
         names: Vec::new(),
+        subject: "CN=shop.example.com".to_owned(),
+        key: "ECDSA".to_owned(),
+        http2: true,
+        chain: Vec::new(),
     });
     assert_eq!(
         render(&explained),

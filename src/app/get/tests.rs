@@ -115,16 +115,21 @@ fn kinds_are_the_words_of_oc() {
 fn certificates_have_an_end() {
     let certs = serde_json::json!([{
         "host": "shop.example.com", "source": "Route shop/web", "names": ["shop.example.com"],
-        "notAfter": "2026-08-04T12:30:00Z", "notAfterUnix": 1_785_846_600,
+        "notAfter": "2026-08-04T12:30:00Z", "notAfterUnix": 1_785_846_600, "subject": "CN=shop",
+        "key": "RSA", "http2": true,
+        "chain": [{"subject": "CN=ca", "notAfter": "2030-01-01T00:00:00Z"}],
     }]);
     let Value::Array(certs) = certs else { unreachable!() };
     assert_eq!(
-        tabulate(&asked(Kind::Certs, "wide"), certs).unwrap(),
+        tabulate(&asked(Kind::Certs, "table"), certs.clone()).unwrap(),
         "\
-HOST               SOURCE           NOT-AFTER              NAMES
-shop.example.com   Route shop/web   2026-08-04T12:30:00Z   shop.example.com
+HOST               SOURCE           SUBJECT   NOT-AFTER              NAMES
+shop.example.com   Route shop/web   CN=shop   2026-08-04T12:30:00Z   shop.example.com
 "
     );
+    let wide = tabulate(&asked(Kind::Certs, "wide"), certs).unwrap();
+    assert!(wide.contains("KEY   HTTP/2   CHAIN"), "{wide}");
+    assert!(wide.contains("RSA   yes      CN=ca until 2030-01-01T00:00:00Z"), "{wide}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -13,17 +12,21 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{data::Listeners, pages::PageFiles};
+use super::{
+    data::Listeners,
+    default_cert::{self, Texts},
+    pages::PageFiles,
+};
 use crate::{
     admin::{AdminState, readiness::Readiness},
     compile::Compiler,
     dns::resolver::{self, Resolver},
     model::{finding::Finding, objects::Objects},
     probe,
-    settings::RouterSettings,
+    settings::{DefaultCert, RouterSettings},
     snapshot::{Live, Snapshot},
     source::watch::Update,
-    tls::{mint, server::Profile},
+    tls::server::Profile,
     upstream::peer::Peer,
     zone::{Resolved, Zone, names_to_resolve},
 };
@@ -71,31 +74,9 @@ pub fn host_suffix(settings: &RouterSettings) -> String {
 /// When the certificate cannot be read or used.
 pub fn compiler(settings: &Arc<RouterSettings>) -> anyhow::Result<Compiler> {
     let profile = Profile::new().context("cannot set up TLS")?;
-    let (certificate, key) = match &settings.default_cert {
-        Some(path) => default_pair(path)?,
-        None => {
-            let name = match settings.domain.as_str() {
-                "" => "localhost".to_owned(),
-                domain => format!("*.{domain}"),
-            };
-            let pair = mint::self_signed(&[name]).context("cannot make a default certificate")?;
-            (pair.cert_pem, pair.key_pem)
-        },
-    };
-    Compiler::new(Arc::clone(settings), profile, (&certificate, &key))
+    let texts = default_cert::texts(settings)?;
+    Compiler::new(Arc::clone(settings), profile, (&texts.certificate, &texts.key))
         .context("the default certificate cannot be used")
-}
-
-/// Certificate and key text of a PEM file, or of a folder with `tls.crt` and `tls.key`.
-fn default_pair(path: &Path) -> anyhow::Result<(String, String)> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the default certificate {}", path.display()))
-    };
-    if path.is_dir() {
-        return Ok((read(&path.join("tls.crt"))?, read(&path.join("tls.key"))?));
-    }
-    Ok((read(path)?, String::new()))
 }
 
 /// Starts the control tasks.
@@ -117,14 +98,26 @@ pub(super) fn spawn(
     }
     let interval = publisher.settings.timeouts.check_interval;
     tasks.spawn(probe::run_checks(checked, interval, CHECK_TIMEOUT, cancel.clone()));
-    tasks.spawn(publish_updates(publisher, updates, resolved, want, cancel.clone()));
+    let (renew, renewed) = watch::channel(Arc::default());
+    if let Some(DefaultCert::Path(path)) = &publisher.settings.default_cert {
+        tasks.spawn(default_cert::watch(path.clone(), renew, cancel.clone()));
+    }
+    let inputs = Inputs { updates, resolved, renewed };
+    tasks.spawn(publish_updates(publisher, inputs, want, cancel.clone()));
 }
 
-/// One snapshot for each update of the manifests or of the resolved names.
+/// What makes a new snapshot.
+struct Inputs {
+    updates: watch::Receiver<Arc<Update>>,
+    resolved: watch::Receiver<Arc<Resolved>>,
+    renewed: watch::Receiver<Arc<Texts>>,
+}
+
+/// One snapshot for each update of the manifests, of the resolved names, or of the default
+/// certificate.
 async fn publish_updates(
     mut publisher: Publisher,
-    mut updates: watch::Receiver<Arc<Update>>,
-    mut resolved: watch::Receiver<Arc<Resolved>>,
+    mut inputs: Inputs,
     want: watch::Sender<BTreeSet<Arc<str>>>,
     cancel: CancellationToken,
 ) {
@@ -135,8 +128,11 @@ async fn publish_updates(
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            change = updates.changed() => if change.is_err() { return },
-            Ok(()) = resolved.changed() => if first { continue },
+            change = inputs.updates.changed() => if change.is_err() { return },
+            Ok(()) = inputs.resolved.changed() => if first { continue },
+            Ok(()) = inputs.renewed.changed() => {
+                if !publisher.renew(&inputs.renewed.borrow_and_update()) || first { continue }
+            },
             _ = tick.tick() => {
                 while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
                     retired.pop_front();
@@ -148,8 +144,8 @@ async fn publish_updates(
             },
         }
         first = false;
-        let update = Arc::clone(&updates.borrow_and_update());
-        let names = Arc::clone(&resolved.borrow_and_update());
+        let update = Arc::clone(&inputs.updates.borrow_and_update());
+        let names = Arc::clone(&inputs.resolved.borrow_and_update());
         let compile = || publisher.publish(&update, &names, &want);
         // A panic costs this one update: what serves goes on serving, the next change tries again.
         match tokio::task::block_in_place(|| catch_unwind(AssertUnwindSafe(compile))) {
@@ -165,6 +161,23 @@ async fn publish_updates(
 }
 
 impl Publisher {
+    /// Takes another default certificate over; false if it is none, or bad, and then the old one
+    /// stays [DCERT-1].
+    fn renew(&mut self, texts: &Texts) -> bool {
+        match self.compiler.set_default((&texts.certificate, &texts.key)) {
+            Ok(changed) => {
+                if changed {
+                    tracing::info!("the default certificate has changed");
+                }
+                changed
+            },
+            Err(error) => {
+                tracing::error!(%error, "the new default certificate is bad, the old one stays");
+                false
+            },
+        }
+    }
+
     /// Compiles and swaps; returns the snapshot that served before.
     fn publish(
         &mut self,
@@ -251,6 +264,7 @@ mod tests {
             let certs = snapshot.certs.describe();
             assert_eq!(certs.len(), 1);
             assert_eq!(certs[0].source, "default");
+            assert_eq!(certs[0].subject, "CN=openshift-router");
             assert!(certs[0].names.iter().any(|have| have == name), "{:?}", certs[0].names);
             let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
             let days = (certs[0].not_after - i64::try_from(now).unwrap()) / 86_400;

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{settings::RouterSettings, tls::mint};
+use crate::{
+    settings::RouterSettings,
+    tls::{mint, store::Offer},
+};
 
 fn compiler() -> Compiler {
     let pair = mint::self_signed(&["localhost".to_owned()]).unwrap();
@@ -58,7 +61,8 @@ fn a_secret_that_turns_bad_is_reported_while_its_last_pair_serves() {
             ..Objects::default()
         };
         let snapshot = compile(&mut compiler, &objects);
-        let source = snapshot.certs.select(Some("web.test")).unwrap().source.to_string();
+        let source =
+            snapshot.certs.select(&Offer::named(Some("web.test"))).unwrap().source.to_string();
         (source, snapshot.findings.len())
     };
     assert_eq!(with(&pair.cert_pem), ("Route app/web".to_owned(), 0));

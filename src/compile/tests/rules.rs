@@ -7,7 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::snapshot::{Backend, ForwardedPolicy};
+use crate::{
+    snapshot::{Backend, ForwardedPolicy},
+    tls::store::Offer,
+};
 
 fn compile(compiler: &mut Compiler, items: &[Value]) -> Snapshot {
     compiler.compile(&objects(items), &Resolved::new(), Vec::new(), UNIX_EPOCH)
@@ -286,6 +289,6 @@ fn certificates_go_by_host() {
         (Some("one"), "default"),
         (None, "default"),
     ] {
-        assert_eq!(&*snapshot.certs.select(sni).unwrap().source, want, "{sni:?}");
+        assert_eq!(&*snapshot.certs.select(&Offer::named(sni)).unwrap().source, want, "{sni:?}");
     }
 }

@@ -197,8 +197,11 @@ codes! {
     /// `externalCertificate`.
     BAD_EXTERNAL_CERTIFICATE = 1044, "the Secret of an external certificate cannot be used",
         "`spec.tls.externalCertificate` must name a Secret of type `kubernetes.io/tls` in the \
-         route's namespace, with `tls.crt` and `tls.key`.\n\n\
-         Effect: the route is not admitted (ExternalCertificateValidationFailed).";
+         route's namespace, with `tls.crt` and `tls.key`, and its content must pass what \
+         certificates and keys inside a route must.\n\n\
+         Effect: while wharf runs, the last good content of the Secret keeps serving. With none, \
+         or if the type is wrong, the route is not admitted (ExtendedValidationFailed, \
+         ExternalCertificateValidationFailed).";
     /// An allow list that lets nobody in.
     ALLOW_LIST_DENIES_ALL = 1050, "the allow list has no valid entry",
         "The annotation that restricts clients is set, but none of its entries is an IP address \
@@ -227,6 +230,16 @@ codes! {
         "The list has an entry for each name and kind, and the API server refuses a second one.\n\n\
          Effect: while wharf runs, the last valid version of the route keeps serving.\n\n\
          Remove one of the two, or add their weights.";
+    /// A certificate of other authorities.
+    BAD_CHAIN = 1080, "a certificate does not come from its CA",
+        "`spec.tls.caCertificate` is given, and none of its certificates has signed the first one \
+         of `spec.tls.certificate`, or it may not: it is no authority, or one of the two is not \
+         made for servers. Only caCertificate counts here, not what stands behind the first \
+         certificate. Dates and names are not looked at.\n\n\
+         Effect: while wharf runs, the last valid version of the route keeps serving; otherwise \
+         the route is not admitted (ExtendedValidationFailed).\n\n\
+         Look: `openssl x509 -noout -issuer -in CERT` must be `openssl x509 -noout -subject -in \
+         CA`, and `openssl verify -partial_chain -trusted CA CERT` must say OK.";
     /// The service CA of reencrypt routes.
     BAD_SERVICE_CA = 1100, "the CA of pods' certificates cannot be used",
         "Pods of `reencrypt` routes without a `destinationCACertificate` are verified against the \
@@ -342,6 +355,12 @@ codes! {
          namespace without a manifest has none.\n\n\
          Effect: the router does not know the routes of this namespace.\n\n\
          Add a Namespace manifest with the labels that it has in the cluster.";
+    /// PEM text whose rest is ignored.
+    PEM_CUT = 2080, "the end of a PEM text is ignored",
+        "A block has no last line of its own, such as `-----END CERTIFICATE-----` for one that \
+         began as CERTIFICATE. As in OpenShift, reading stops there.\n\n\
+         Effect: what is in front of the block is used, the block and what follows are not: a \
+         chain may be shorter than it was meant to be.";
     /// Reencrypt without a CA.
     PODS_NOT_VERIFIED = 2100, "the pods of a reencrypt route are not verified",
         "A `reencrypt` route speaks TLS with its pods, but names no `destinationCACertificate`, and \

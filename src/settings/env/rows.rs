@@ -9,7 +9,7 @@ use std::{
 use super::{Kind, Outcome, RouterSettings, Row};
 use crate::{
     model::grammar,
-    settings::{NO_LIMIT, parse},
+    settings::{DefaultCert, NO_LIMIT, parse},
 };
 
 const NOT_A_PORT: Outcome = Outcome::Noted("is not a port number; the default is used");
@@ -82,6 +82,26 @@ pub const ENV: &[Row] = &[
         "WHARF_REENCRYPT_SNI",
         "tells pods of reencrypt routes the name SERVICE.NAMESPACE.svc",
         Kind::Bool(|settings, flag| settings.reencrypt_sni = flag),
+    ),
+    row(
+        "DEFAULT_CERTIFICATE",
+        "PEM text, the default certificate with its key",
+        Kind::Text(default_cert_text),
+    ),
+    row(
+        "EXTENDED_VALIDATION",
+        "refuses routes with certificates or keys that are not valid",
+        Kind::Bool(|settings, flag| settings.extended_validation = flag),
+    ),
+    row(
+        "ROUTER_ENABLE_EXTERNAL_CERTIFICATE",
+        "honours externalCertificate of routes",
+        Kind::Bool(|settings, flag| settings.external_certificates = flag),
+    ),
+    row(
+        "ROUTER_STRICT_SNI",
+        "refuses TLS handshakes for names without a certificate",
+        Kind::Bool(|settings, flag| settings.strict_sni = flag),
     ),
     row("ROUTER_SERVICE_NAME", "name in route status", Kind::Text(router_name)),
     row("ROUTER_SERVICE_NAMESPACE", "required with ROUTER_SERVICE_NAME", Kind::Text(accept)),
@@ -248,8 +268,6 @@ pub const ENV: &[Row] = &[
 /// Variables of OpenShift's router that do nothing here yet (spec/route.md 17).
 pub const NOT_YET: &[&str] = &[
     // 17.1
-    "EXTENDED_VALIDATION",
-    "ROUTER_ENABLE_EXTERNAL_CERTIFICATE",
     "ROUTER_WATCH_ENDPOINTS",
     "KUBERNETES_MASTER",
     "OPENSHIFT_ON_PANIC",
@@ -273,13 +291,11 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_IDLE_CLOSE_ON_RESPONSE",
     // 17.3
     "ROUTER_INSPECT_DELAY",
-    "DEFAULT_CERTIFICATE",
     "ROUTER_CIPHERS",
     "ROUTER_CIPHERSUITES",
     "ROUTER_CURVES",
     "SSL_MIN_VERSION",
     "SSL_MAX_VERSION",
-    "ROUTER_STRICT_SNI",
     "ROUTER_MUTUAL_TLS_AUTH",
     "ROUTER_MUTUAL_TLS_AUTH_CA",
     "ROUTER_MUTUAL_TLS_AUTH_CRL",
@@ -455,7 +471,12 @@ fn workers(settings: &mut RouterSettings, value: &str) -> Outcome {
 }
 
 fn default_cert(settings: &mut RouterSettings, value: &str) -> Outcome {
-    settings.default_cert = Some(PathBuf::from(value));
+    settings.default_cert = Some(DefaultCert::Path(PathBuf::from(value)));
+    Outcome::Used
+}
+
+fn default_cert_text(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.default_cert = Some(DefaultCert::Text(value.to_owned()));
     Outcome::Used
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::*;
+use crate::settings::DefaultCert;
 
 struct Fake(BTreeMap<&'static str, &'static str>);
 
@@ -104,7 +105,10 @@ fn limits_go_to_their_fields_and_a_bad_one_gives_the_default() {
 #[test]
 fn booleans_go_to_their_fields_conv_1() {
     type Field = fn(&RouterSettings) -> bool;
-    let rows: [(&str, Field); 4] = [
+    let rows: [(&str, Field); 7] = [
+        ("EXTENDED_VALIDATION", |s| s.extended_validation),
+        ("ROUTER_ENABLE_EXTERNAL_CERTIFICATE", |s| s.external_certificates),
+        ("ROUTER_STRICT_SNI", |s| s.strict_sni),
         ("ROUTER_USE_PROXY_PROTOCOL", |s| s.proxy_protocol),
         ("ROUTER_ALLOW_WILDCARD_ROUTES", |s| s.allow_wildcard_routes),
         ("ROUTER_DISABLE_NAMESPACE_OWNERSHIP_CHECK", |s| s.disable_namespace_ownership_check),
@@ -190,8 +194,12 @@ fn the_more_particular_variable_wins() {
     assert_eq!(settings.https, addresses(&["0.0.0.0:8443"]));
     assert_eq!(settings.dns, "127.0.0.1:8053".parse().ok());
     assert_eq!(settings.workers, 2);
-    assert_eq!(settings.default_cert, Some(PathBuf::from("/a.pem")), "[DCERT-1]");
+    let path = DefaultCert::Path(PathBuf::from("/a.pem"));
+    assert_eq!(settings.default_cert, Some(path), "[DCERT-1]");
     assert_eq!(settings.manifests, [PathBuf::from("routes"), PathBuf::from("certs")]);
+    let settings = quiet(&[("DEFAULT_CERTIFICATE", "PEM"), ("DEFAULT_CERTIFICATE_PATH", "/a.pem")]);
+    assert_eq!(settings.default_cert, Some(DefaultCert::Text("PEM".to_owned())), "[DCERT-1]");
+    assert!(!format!("{settings:?}").contains("PEM"));
 }
 
 #[test]

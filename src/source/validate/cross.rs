@@ -1,5 +1,6 @@
-//! What can only be seen across objects: names that lead nowhere. These are findings for people,
-//! not admission: OpenShift admits such routes and answers 503 (decisions 5).
+//! What can only be seen across objects: names of Services and ports that lead nowhere. These are
+//! findings for people, not admission: OpenShift admits such routes and answers 503 (decisions 5).
+//! Secrets are compile's business, which judges what is in them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -37,7 +38,6 @@ pub fn cross_check(objects: &Objects) -> Vec<Finding> {
         for (target, field) in targets {
             index.target(&mut report, route, target, &field);
         }
-        index.secret(&mut report, route);
         findings.append(&mut report.findings);
     }
     findings
@@ -47,7 +47,6 @@ struct Index<'a> {
     services: HashMap<&'a ObjectKey, &'a Service>,
     endpoints: HashMap<&'a ObjectKey, &'a Endpoints>,
     slices: HashMap<ObjectKey, Vec<&'a EndpointSlice>>,
-    secrets: HashMap<&'a ObjectKey, &'a str>,
 }
 
 impl<'a> Index<'a> {
@@ -64,11 +63,6 @@ impl<'a> Index<'a> {
             services: objects.services.iter().map(|s| (&s.key, &s.object)).collect(),
             endpoints: objects.endpoints.iter().map(|s| (&s.key, &s.object)).collect(),
             slices,
-            secrets: objects
-                .secrets
-                .iter()
-                .map(|s| (&s.key, s.object.type_.as_deref().unwrap_or_default()))
-                .collect(),
         }
     }
 
@@ -137,23 +131,5 @@ impl<'a> Index<'a> {
             }
         }
         known
-    }
-
-    fn secret(&self, report: &mut Report<'_, Route>, route: &Stored<Route>) {
-        let tls = route.object.spec.tls.as_ref();
-        let Some(reference) = tls.and_then(|tls| tls.external_certificate.as_ref()) else { return };
-        let key = ObjectKey::new(&route.key.namespace, &reference.name);
-        let field = "spec.tls.externalCertificate.name";
-        match self.secrets.get(&key) {
-            None => {
-                let text = format!("the Secret {key} does not exist");
-                report.add(codes::UNKNOWN_SECRET, field, text);
-            },
-            Some(&"kubernetes.io/tls") => {},
-            Some(other) => {
-                let text = format!("the Secret {key} has type {other}, not kubernetes.io/tls");
-                report.add(codes::BAD_EXTERNAL_CERTIFICATE, field, text);
-            },
-        }
     }
 }

@@ -9,7 +9,7 @@ use wharf::tls::{
     hello::{Scan, Scanner, server_name},
     keys, mint,
     server::Profile,
-    store::{CertStore, Served},
+    store::{CertStore, Offer, Served, UnknownName},
 };
 
 /// How a connection began for the library.
@@ -32,7 +32,7 @@ static STORE: LazyLock<CertStore> = LazyLock::new(|| {
         let config = profile.config(Arc::clone(&key), true).expect("suites for both versions");
         Arc::new(Served { config, key, source: source.into() })
     };
-    let mut store = CertStore::new(Some(served("default")));
+    let mut store = CertStore::new(Some(served("default")), UnknownName::Default);
     store.insert(&"a.example.com".into(), false, served("exact"));
     store.insert(&"any.wild.example.com".into(), true, served("wildcard"));
     store
@@ -99,8 +99,9 @@ fn begin(data: &[u8], size: usize) -> Outcome {
         match acceptor.accept() {
             Ok(None) => {},
             Ok(Some(accepted)) => {
-                let sni = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                let served = STORE.select(sni.as_deref()).expect("there is a default");
+                let offer = Offer::of(&accepted.client_hello());
+                let served = STORE.select(&offer).expect("there is a default");
+                let sni = offer.name;
                 assert_eq!(&*served.source, owner(sni.as_deref()));
                 if let Ok(connection) = accepted.into_connection(Arc::clone(&served.config)) {
                     go_on(connection, rest);

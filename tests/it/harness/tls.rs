@@ -1,12 +1,19 @@
 //! TLS clients that look at the certificate instead of trusting it.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime, pem::PemObject as _,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -44,7 +51,33 @@ pub async fn handshake<S>(stream: S, hello: Hello) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    handshake_as(stream, hello, aws_lc_rs::default_provider()).await
+}
+
+/// As [`connect`], by a client that can only do RSA: signatures and, below TLS 1.3, suites.
+pub async fn connect_rsa(address: SocketAddr, hello: Hello) -> io::Result<TlsStream<TcpStream>> {
+    static SCHEMES: LazyLock<&[(SignatureScheme, &[&dyn SignatureVerificationAlgorithm])]> =
+        LazyLock::new(|| {
+            let all = aws_lc_rs::default_provider().signature_verification_algorithms.mapping;
+            let rsa = |(scheme, _): &&(SignatureScheme, _)| format!("{scheme:?}").contains("RSA_P");
+            all.iter().filter(rsa).copied().collect::<Vec<_>>().leak()
+        });
+    let mut provider = aws_lc_rs::default_provider();
+    provider.signature_verification_algorithms.mapping = &SCHEMES;
+    provider.cipher_suites.retain(|suite| !format!("{:?}", suite.suite()).contains("ECDSA"));
+    let stream = within("connecting", TcpStream::connect(address)).await?;
+    handshake_as(stream, hello, provider).await
+}
+
+async fn handshake_as<S>(
+    stream: S,
+    hello: Hello,
+    provider: CryptoProvider,
+) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let provider = Arc::new(provider);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[hello.version])
         .expect("the provider has the version")
@@ -78,6 +111,14 @@ pub fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
 /// A self-signed pair for `name`.
 pub fn pair(name: &str) -> Pair {
     mint::self_signed(&[name.to_owned()]).expect("a pair")
+}
+
+/// A self-signed pair for `name` with an RSA key.
+pub fn rsa_pair(name: &str) -> Pair {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
+    let params = CertificateParams::new([name.to_owned()]).expect("a name");
+    let cert_pem = params.self_signed(&key).expect("a certificate").pem();
+    Pair { cert_pem, key_pem: key.serialize_pem() }
 }
 
 /// Accepts any certificate whose signature over the handshake is right.
