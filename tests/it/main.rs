@@ -27,6 +27,7 @@ mod peers;
 mod process;
 mod proxy_header;
 mod queue;
+mod reencrypt;
 mod retry;
 mod timeouts;
 mod upgrade;
