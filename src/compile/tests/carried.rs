@@ -175,7 +175,7 @@ fn a_destination_ca_that_turns_bad_denies_the_route() {
         panic!("it is refused");
     };
     assert_eq!(*reason, RejectReason::ExtendedValidationFailed);
-    assert_eq!(message, "destinationCACertificate: there is no CERTIFICATE block");
+    assert!(message.starts_with("spec.tls.destinationCACertificate: Invalid value"), "{message}");
     let codes: Vec<u16> = snapshot.findings.iter().map(|finding| finding.code.number).collect();
     assert_eq!(codes, [codes::BAD_DESTINATION_CA.number]);
 }
