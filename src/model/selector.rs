@@ -188,7 +188,7 @@ fn value(lexer: &mut Lexer<'_>) -> Result<String, SelectorError> {
 }
 
 fn number(lexer: &mut Lexer<'_>) -> Result<i64, SelectorError> {
-    value(lexer)?.parse().map_err(|_| SelectorError::BadNumber)
+    value(lexer)?.parse().map_err(|_not_a_number| SelectorError::BadNumber)
 }
 
 /// The list of `in` and `notin`. What is missing between two commas is the empty value.

@@ -101,10 +101,10 @@ impl Router {
     /// Whether only one of two routes may pass the wildcard admitter [CLAIM-3..5].
     fn fight(&self, a: &Subject, b: &Subject) -> bool {
         let friendly = self.friendly(a, b);
-        let same_path = a.path == b.path;
+        let coexist = friendly && a.path != b.path;
         match (is_wildcard(a), is_wildcard(b)) {
-            (false, false) => a.host == b.host && !(friendly && !same_path),
-            (true, true) => domain(&a.host) == domain(&b.host) && !(friendly && !same_path),
+            (false, false) => a.host == b.host && !coexist,
+            (true, true) => domain(&a.host) == domain(&b.host) && !coexist,
             _ => domain(&a.host) == domain(&b.host) && !friendly,
         }
     }
