@@ -4,6 +4,7 @@
 //! everything is bound; [`Router::finish`] runs the stop. Control tasks live in a `JoinSet` that the
 //! handle owns.
 
+mod client_auth;
 mod control;
 mod data;
 mod descriptors;
@@ -76,6 +77,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let mut compiler = compiler(&settings)?;
     let pages = pages::PageFiles::new(&settings).map_err(|finding| anyhow::anyhow!("{finding}"))?;
     compiler.set_pages(pages.pages());
+    let clients = client_auth::Source::open(&settings.tls, compiler.provider())?;
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
     let readiness = Arc::new(Readiness::default());
@@ -100,6 +102,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
             ..Extra::default()
         }),
     });
+    let clients = control::follow_clients(&mut tasks, &mut compiler, clients, &cancel);
     let publisher = control::Publisher {
         admin: Arc::clone(&state),
         compiler,
@@ -110,6 +113,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         readiness: Arc::clone(&readiness),
         synced: synced.clone(),
         checked: check,
+        clients,
         extra,
     };
     control::spawn(&mut tasks, publisher, changed, checked, &cancel);

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use aws_lc_rs::digest;
 use k8s_openapi::api::core::v1::Secret;
-use rustls::{ServerConfig, sign::CertifiedKey};
+use rustls::{ServerConfig, crypto::CryptoProvider, sign::CertifiedKey};
 
 use super::secret_text;
 use crate::{
@@ -17,8 +17,10 @@ use crate::{
         route::{Route, RouteTls},
         status::RejectReason,
     },
+    settings::RouterSettings,
     snapshot::RouteState,
     tls::{
+        client_auth::ClientAuth,
         keys::{self, KeyError},
         server::Profile,
         store::{CertStore, Served},
@@ -70,6 +72,17 @@ impl Certificates {
             last_good_secrets: HashMap::new(),
             of_routes: HashMap::new(),
         })
+    }
+
+    pub(super) const fn provider(&self) -> &Arc<CryptoProvider> {
+        self.profile.provider()
+    }
+
+    /// Asks clients for certificates from the next compile on.
+    pub(super) fn set_client_auth(&mut self, client_auth: Arc<ClientAuth>) {
+        self.profile.set_client_auth(client_auth);
+        // Each was made with what was asked of clients until now.
+        self.configs.clear();
     }
 
     pub(super) fn set_default(&mut self, pair: (&str, &str)) -> Result<(), KeyError> {
@@ -172,9 +185,10 @@ impl Certificates {
         Ok(pair)
     }
 
-    /// The store for the admitted `routes`. HTTP/2 is offered with a certificate that exactly one
-    /// route uses and that is not the default one [ALPN-1].
-    pub(super) fn store(&mut self, routes: &[RouteState], disable_http2: bool) -> CertStore {
+    /// The store for the admitted `routes`. Unless it is to be offered with all or none, HTTP/2 is offered
+    /// with a certificate that exactly one route uses and that is not the default one [ALPN-1].
+    pub(super) fn store(&mut self, routes: &[RouteState], settings: &RouterSettings) -> CertStore {
+        let everywhere = settings.tls.http2_everywhere && !settings.disable_http2;
         let mut users: HashMap<Digest, usize> = HashMap::new();
         let used = |state: &RouteState| {
             let compiled = state.compiled.as_ref()?;
@@ -187,11 +201,12 @@ impl Certificates {
         }
         let previous = std::mem::take(&mut self.configs);
         let mut store =
-            CertStore::new(self.served(&self.default.clone(), false, "default", &previous));
+            CertStore::new(self.served(&self.default.clone(), everywhere, "default", &previous));
+        store.set_client_auth(self.profile.client_auth().cloned());
         for (route, pair) in served {
             let shared = users.get(&pair.digest).is_some_and(|count| *count > 1);
             let is_default = pair.key.cert.first() == self.default.key.cert.first();
-            let http2 = !shared && !is_default && !disable_http2;
+            let http2 = everywhere || (!shared && !is_default && !settings.disable_http2);
             let source = format!("Route {}", route.key);
             if let Some(served) = self.served(&pair, http2, &source, &previous) {
                 store.insert(&route.host, route.wildcard, served);

@@ -9,6 +9,8 @@ use hashbrown::HashMap;
 use rustls::{ServerConfig, sign::CertifiedKey};
 use serde::Serialize;
 
+use super::client_auth::ClientAuth;
+
 /// A certificate that is served, ready for handshakes.
 #[derive(Debug)]
 pub struct Served {
@@ -39,6 +41,18 @@ pub struct CertStore {
     exact: HashMap<Arc<str>, Arc<Served>, foldhash::fast::RandomState>,
     wildcard: HashMap<Arc<str>, Arc<Served>, foldhash::fast::RandomState>,
     default: Option<Arc<Served>>,
+    client_auth: Option<Arc<ClientAuth>>,
+}
+
+impl Served {
+    /// True when a client that was shown `other` may take it for this: the same certificate, or an
+    /// earlier or later one of the same route.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.key, &other.key)
+            || self.source == other.source
+            || self.key.cert == other.key.cert
+    }
 }
 
 impl CertStore {
@@ -55,6 +69,18 @@ impl CertStore {
         } else if let Some((_, domain)) = host.split_once('.') {
             self.wildcard.insert(domain.into(), served);
         }
+    }
+
+    /// Who may be a client, where certificates are asked for: what every configuration in the store
+    /// was made with.
+    #[must_use]
+    pub const fn client_auth(&self) -> Option<&Arc<ClientAuth>> {
+        self.client_auth.as_ref()
+    }
+
+    /// See [`Self::client_auth`].
+    pub fn set_client_auth(&mut self, client_auth: Option<Arc<ClientAuth>>) {
+        self.client_auth = client_auth;
     }
 
     /// The certificate for `sni`, and whether a route brought it. `sni` is lower case.
@@ -99,5 +125,36 @@ fn dns_name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
     match name {
         x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs;
+
+    use super::*;
+    use crate::{
+        settings::tls::TlsSettings,
+        tls::{keys, mint, server::Profile},
+    };
+
+    fn served(source: &str, pair: &mint::Pair) -> Served {
+        let profile = Profile::new(&TlsSettings::default()).unwrap();
+        let provider = aws_lc_rs::default_provider();
+        let key = keys::parse(&provider, &pair.cert_pem, &pair.key_pem, "").unwrap();
+        let config = profile.config(Arc::clone(&key), false).unwrap();
+        Served { config, key, source: source.into() }
+    }
+
+    /// S-63: what makes two certificates the same to a client.
+    #[test]
+    fn s_63_the_same_certificate_or_the_same_route() {
+        let (one, two) = (["a".to_owned()], ["b".to_owned()]);
+        let (one, two) = (mint::self_signed(&one).unwrap(), mint::self_signed(&two).unwrap());
+        let first = served("Route a/a", &one);
+        assert!(first.is_like(&first));
+        assert!(first.is_like(&served("Route b/b", &one)), "shared");
+        assert!(first.is_like(&served("Route a/a", &two)), "renewed");
+        assert!(!first.is_like(&served("Route b/b", &two)));
     }
 }

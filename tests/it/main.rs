@@ -4,6 +4,7 @@
 
 mod answers;
 mod architecture;
+mod client_certs;
 mod corpus;
 mod drain;
 mod dual_stack;
@@ -29,5 +30,6 @@ mod proxy_header;
 mod queue;
 mod retry;
 mod timeouts;
+mod tls_policy;
 mod upgrade;
 mod websocket_h2;

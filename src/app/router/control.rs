@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::pages::PageFiles;
+use super::{client_auth, pages::PageFiles};
 use crate::{
     admin::{AdminState, readiness::Readiness},
     compile::Compiler,
@@ -23,7 +23,7 @@ use crate::{
     settings::RouterSettings,
     snapshot::{Live, Snapshot},
     source::watch::Update,
-    tls::{mint, server::Profile},
+    tls::{mint, server::Profile, suites::Dropped},
     upstream::peer::Peer,
     zone::{Resolved, Zone, names_to_resolve},
 };
@@ -54,6 +54,8 @@ pub(super) struct Publisher {
     /// Done once the first snapshot serves.
     pub(super) synced: CancellationToken,
     pub(super) checked: watch::Sender<Peers>,
+    /// Client certificates, as they are in force.
+    pub(super) clients: watch::Receiver<Arc<client_auth::State>>,
     pub(super) extra: Objects,
 }
 
@@ -68,7 +70,10 @@ pub fn host_suffix(settings: &RouterSettings) -> String {
 /// # Errors
 /// When the certificate cannot be read or used.
 pub fn compiler(settings: &Arc<RouterSettings>) -> anyhow::Result<Compiler> {
-    let profile = Profile::new().context("cannot set up TLS")?;
+    let profile = Profile::new(&settings.tls).context("cannot set up TLS")?;
+    for Dropped { setting, word, why } in profile.dropped() {
+        tracing::warn!(setting, word, "left out: it {why}");
+    }
     let (certificate, key) = match &settings.default_cert {
         Some(path) => default_pair(path)?,
         None => {
@@ -94,6 +99,24 @@ fn default_pair(path: &Path) -> anyhow::Result<(String, String)> {
         return Ok((read(&path.join("tls.crt"))?, read(&path.join("tls.key"))?));
     }
     Ok((read(path)?, String::new()))
+}
+
+/// Follows what client certificates are verified with, if they are, and puts the present state into
+/// `compiler`.
+pub(super) fn follow_clients(
+    tasks: &mut JoinSet<()>,
+    compiler: &mut Compiler,
+    source: Option<client_auth::Source>,
+    cancel: &CancellationToken,
+) -> watch::Receiver<Arc<client_auth::State>> {
+    let Some(source) = source else { return watch::channel(Arc::default()).1 };
+    let state = source.state();
+    if let Some(auth) = &state.auth {
+        compiler.set_client_auth(Arc::clone(auth));
+    }
+    let (publish, clients) = watch::channel(Arc::new(state));
+    tasks.spawn(source.follow(publish, cancel.clone()));
+    clients
 }
 
 /// Starts the control tasks.
@@ -129,12 +152,14 @@ async fn publish_updates(
     let mut retired: VecDeque<(Instant, Arc<Snapshot>)> = VecDeque::new();
     let mut tick = tokio::time::interval(RETIRE);
     let mut first = true;
+    let mut clients = publisher.clients.clone();
     loop {
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,
             change = updates.changed() => if change.is_err() { return },
             Ok(()) = resolved.changed() => if first { continue },
+            Ok(()) = clients.changed() => if first { continue },
             _ = tick.tick() => {
                 while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
                     retired.pop_front();
@@ -163,6 +188,16 @@ async fn publish_updates(
 }
 
 impl Publisher {
+    /// Puts a new state of client certificates in force.
+    fn take_clients(&mut self) -> Arc<client_auth::State> {
+        let is_new = self.clients.has_changed().unwrap_or(false);
+        let state = Arc::clone(&self.clients.borrow_and_update());
+        if let Some(auth) = state.auth.as_ref().filter(|_| is_new) {
+            self.compiler.set_client_auth(Arc::clone(auth));
+        }
+        state
+    }
+
     /// Compiles and swaps; returns the snapshot that served before.
     fn publish(
         &mut self,
@@ -185,6 +220,7 @@ impl Publisher {
         });
         let mut findings = update.findings.clone();
         findings.extend(self.pages.findings().cloned());
+        findings.extend_from_slice(&self.take_clients().findings);
         let snapshot = self.compiler.compile(&objects, resolved, findings, SystemTime::now());
         let admitted = snapshot.routes.iter().filter(|route| route.compiled.is_some()).count();
         tracing::info!(

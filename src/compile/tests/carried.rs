@@ -3,12 +3,20 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{settings::RouterSettings, tls::mint};
+use crate::{
+    settings::{RouterSettings, tls::TlsSettings},
+    tls::mint,
+};
 
 fn compiler() -> Compiler {
     let pair = mint::self_signed(&["localhost".to_owned()]).unwrap();
     let settings = Arc::new(RouterSettings::default());
-    Compiler::new(settings, Profile::new().unwrap(), (&pair.cert_pem, &pair.key_pem)).unwrap()
+    Compiler::new(
+        settings,
+        Profile::new(&TlsSettings::default()).unwrap(),
+        (&pair.cert_pem, &pair.key_pem),
+    )
+    .unwrap()
 }
 
 fn stored<T: serde::de::DeserializeOwned>(name: &str, mut object: Value) -> Arc<Stored<T>> {
