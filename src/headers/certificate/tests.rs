@@ -1,3 +1,5 @@
+//! Certificates made to order, and the fields that they become.
+
 use proptest::prelude::*;
 use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, SerialNumber};
 

@@ -1,3 +1,5 @@
+//! Chains, lists and filters against certificates made to order.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{

@@ -1,3 +1,5 @@
+//! Lists of the settings in, suites and groups out.
+
 use super::*;
 
 fn settings(change: impl FnOnce(&mut TlsSettings)) -> TlsSettings {

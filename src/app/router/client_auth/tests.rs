@@ -1,3 +1,5 @@
+//! Files that turn bad and good again, places that are asked for lists, starts that must fail.
+
 use std::path::Path;
 
 use rcgen::{
