@@ -74,12 +74,12 @@ impl Bed {
 
     /// The status that curl gets with the identity in file `name`; `000` without a response.
     async fn curl(&self, arguments: &[&str], name: Option<&str>, url: &str) -> String {
-        let identity = name.map(|name| self.file(name));
-        let identity = identity.iter().flat_map(|file| ["--cert", file]);
-        let to = format!("::{}", self.edge.https);
+        let (identity, to) = (name.map(|name| self.file(name)), format!("::{}", self.edge.https));
         let fixed = ["-sk", "-o", "/dev/null", "-w", "%{http_code}", "--connect-to", &to, url];
-        let all: Vec<&str> =
-            fixed.into_iter().chain(identity).chain(arguments.iter().copied()).collect();
+        let mut all = [&fixed[..], arguments].concat();
+        if let Some(file) = &identity {
+            all.extend(["--cert", file]);
+        }
         String::from_utf8_lossy(&run("curl", &all).await.stdout).into_owned()
     }
 }
@@ -331,7 +331,7 @@ async fn peers_haproxy_says_the_same_of_a_client() {
             told.push(fields(bed.pod.seen().last().expect("a request")));
         }
         assert_eq!(told[1], told[0]);
-        assert!(told[0].len() == FIELDS.len(), "{told:?}");
+        assert!(told[0].iter().all(|(_, values)| values.len() == 1), "{told:?}");
     }
 }
 
