@@ -8,7 +8,8 @@
 mod file;
 
 use std::{
-    path::PathBuf,
+    io,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -196,36 +197,38 @@ impl Source {
         let crl = self.crl.as_mut().map_or(Look::Same, Followed::look);
         let mut changed = false;
         if let Look::New(text) = ca {
-            self.bad_ca = self.take_ca(text).err();
+            let problem = self.take_ca(text).err();
+            self.bad_ca = problem.map(|text| self.finding(codes::CLIENT_CA, &self.ca.path, text));
             changed = true;
         }
         if let Look::New(bytes) = crl {
-            self.bad_crl = self.take_crl(bytes).err();
+            let problem = self.take_crl(bytes).err();
+            let path = self.crl.as_ref().map_or(&self.ca.path, |file| &file.path);
+            self.bad_crl = problem.map(|text| self.finding(codes::CLIENT_CRL, path, text));
             changed = true;
         }
         changed
     }
 
-    fn take_ca(&mut self, text: std::io::Result<Vec<u8>>) -> Result<(), Finding> {
-        let bad = |text: String| self.finding(codes::CLIENT_CA, &self.ca.path, text);
-        let text = text.map_err(|error| bad(error.to_string()))?;
-        let authorities = Authorities::read(&text).map_err(|error| bad(error.to_string()))?;
+    /// Takes new authorities over, or says what is wrong with them.
+    fn take_ca(&mut self, text: io::Result<Vec<u8>>) -> Result<(), String> {
+        let text = text.map_err(|error| error.to_string())?;
+        let authorities = Authorities::read(&text).map_err(|error| error.to_string())?;
         let parts = Parts::new(authorities, self.parts.file.clone(), &self.parts.places);
-        let built = self.build(&parts).map_err(|error| bad(error.to_string()))?;
-        (self.parts, self.auth) = (parts, built);
-        tracing::info!(path = %self.ca.path.display(), "authorities of client certificates read");
+        self.auth = self.build(&parts).map_err(|error| error.to_string())?;
+        self.parts = parts;
+        tracing::info!("authorities of client certificates read");
         Ok(())
     }
 
-    fn take_crl(&mut self, bytes: std::io::Result<Vec<u8>>) -> Result<(), Finding> {
-        let path = self.crl.as_ref().map_or_else(PathBuf::new, |file| file.path.clone());
-        let bad = |text: String| self.finding(codes::CLIENT_CRL, &path, text);
-        let bytes = bytes.map_err(|error| bad(error.to_string()))?;
-        let lists = crl::read(&bytes).map_err(|error| bad(error.to_string()))?;
+    /// Takes new lists over, or says what is wrong with them.
+    fn take_crl(&mut self, bytes: io::Result<Vec<u8>>) -> Result<(), String> {
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        let lists = crl::read(&bytes).map_err(|error| error.to_string())?;
         let parts = Parts { file: Some(lists), ..self.parts.clone() };
-        let built = self.build(&parts).map_err(|error| bad(error.to_string()))?;
-        (self.parts, self.auth) = (parts, built);
-        tracing::info!(path = %path.display(), "revocation lists of client certificates read");
+        self.auth = self.build(&parts).map_err(|error| error.to_string())?;
+        self.parts = parts;
+        tracing::info!("revocation lists of client certificates read");
         Ok(())
     }
 
@@ -283,7 +286,7 @@ impl Source {
         build(&self.provider, self.mode, &self.filter, parts)
     }
 
-    fn finding(&self, code: Code, path: &std::path::Path, text: String) -> Finding {
+    fn finding(&self, code: Code, path: &Path, text: String) -> Finding {
         let fix = match code {
             codes::CRL_DOWNLOAD => "see that the address can be reached from here",
             _ => "put a good file there; until then the last good one counts",
@@ -302,7 +305,7 @@ fn build(
     ClientAuth::new(provider, mode, filter.clone(), &parts.authorities, revocation).map(Arc::new)
 }
 
-fn in_file(what: &str, path: &std::path::Path) -> String {
+fn in_file(what: &str, path: &Path) -> String {
     format!("the {what} of client certificates in {} cannot be used", path.display())
 }
 

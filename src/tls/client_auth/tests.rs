@@ -126,7 +126,7 @@ fn mtls_4_lists_cover_the_chain_or_it_fails() {
     };
     assert!(verify(&all, &[bad]).unwrap_err().contains("Revoked"));
     says(&with(vec![of_middle.clone()]), "UnknownRevocationStatus");
-    says(&with(vec![first.list(&[5], LONG), of_middle.clone()]), "Revoked");
+    says(&with(vec![first.list(&[5], LONG), of_middle]), "Revoked");
     says(&with(vec![of_root, middle.list(&[], 10)]), "ExpiredRevocationList");
     says(&with(Vec::new()), "UnknownRevocationStatus");
     says(&auth(&bundle, Revocation::Unknown, ""), "UnknownRevocationStatus");

@@ -1,7 +1,5 @@
 //! Files that turn bad and good again, places that are asked for lists, starts that must fail.
 
-use std::path::Path;
-
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
     IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
@@ -150,8 +148,10 @@ async fn mtls_4_a_place_is_asked_for_its_list() {
     let (stale, three) = server(old.der().to_vec()).await;
     let list = newest(&[bad.clone(), good.clone()], None).await.unwrap();
     assert_eq!(&list.der[..], &now.der()[..]);
-    assert!(newest(&[bad.clone()], None).await.unwrap_err().contains("no revocation list"));
-    assert!(newest(&[stale.clone()], Some(&list)).await.unwrap_err().contains("older"));
+    assert!(
+        newest(std::slice::from_ref(&bad), None).await.unwrap_err().contains("no revocation list")
+    );
+    assert!(newest(std::slice::from_ref(&stale), Some(&list)).await.unwrap_err().contains("older"));
     assert!(newest(&[stale], None).await.is_ok());
     assert!(newest(&["https://a/".to_owned()], None).await.is_err());
     [one, two, three].iter().for_each(tokio::task::JoinHandle::abort);
