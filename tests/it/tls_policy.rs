@@ -91,7 +91,8 @@ async fn tls_1_suites_and_groups_follow_the_servers_order() {
 /// [TLS-2]: the start stops with a sentence when nothing is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_2_nothing_to_offer_stops_the_start() {
-    let rows: [(fn(&mut TlsSettings), &str); 3] = [
+    type Row = (fn(&mut TlsSettings), &'static str);
+    let rows: [Row; 3] = [
         (|tls| "AES128-SHA".clone_into(&mut tls.ciphers), "ROUTER_CIPHERS=\"AES128-SHA\""),
         (|tls| "secp521r1".clone_into(&mut tls.curves), "ROUTER_CURVES=\"secp521r1\""),
         (|tls| tls.max_version = Some(TlsVersion::V11), "SSL_MAX_VERSION"),

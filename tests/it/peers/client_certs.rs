@@ -8,7 +8,6 @@ use std::{
 };
 
 use rcgen::{DnType, DnValue, string::BmpString};
-use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use wharf::{headers::base64, settings::tls::ClientCertificates, tls::mint::Pair};
@@ -33,9 +32,8 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 /// Chain and key in one file, as curl and openssl take them.
 fn write_identity(path: &Path, identity: &Identity) {
-    let PrivateKeyDer::Pkcs8(key) = &identity.key else { panic!("PKCS #8") };
     let chain: String = identity.chain.iter().map(|der| pem("CERTIFICATE", der)).collect();
-    replace(path, &format!("{chain}{}", pem("PRIVATE KEY", key.secret_pkcs8_der())));
+    replace(path, &format!("{chain}{}", pem("PRIVATE KEY", identity.key.secret_der())));
 }
 
 /// A router that asks for certificates, and the files of its clients.
