@@ -126,6 +126,9 @@ struct RouterArgs {
     /// Connections at once from an IPv4 address or an IPv6 /64 [default: any number]
     #[arg(long, value_name = "N")]
     max_connections_per_source: Option<usize>,
+    /// Offers HTTP/2 with every certificate, and answers 421 for hosts of another one
+    #[arg(long)]
+    http2_everywhere: bool,
     /// Writes no access log
     #[arg(long)]
     no_access_log: bool,

@@ -21,6 +21,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
+use rustls::crypto::CryptoProvider;
 
 pub use self::trust::ServiceCa;
 use self::{
@@ -45,7 +46,7 @@ use crate::{
     },
     settings::RouterSettings,
     snapshot::{CompiledRoute, RouteState, Snapshot},
-    tls::{keys::KeyError, server::Profile, store::CertStore},
+    tls::{client_auth::ClientAuth, keys::KeyError, server::Profile, store::CertStore},
     zone::{Resolved, Zone},
 };
 
@@ -127,6 +128,18 @@ impl Compiler {
         self.policies.set_service_ca(path, found);
     }
 
+    /// The crypto provider of every certificate.
+    #[must_use]
+    pub const fn provider(&self) -> &Arc<CryptoProvider> {
+        self.certificates.provider()
+    }
+
+    /// Asks clients for certificates, from the next snapshot on [MTLS-1]. Sessions and tickets of what
+    /// was asked until now are not resumed (S-67).
+    pub fn set_client_auth(&mut self, client_auth: Arc<ClientAuth>) {
+        self.certificates.set_client_auth(client_auth);
+    }
+
     /// The snapshot that serves nothing, for the time before the first objects.
     #[must_use]
     pub fn empty() -> Snapshot {
@@ -185,7 +198,7 @@ impl Compiler {
         }
         self.statuses.finish();
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
-        let certs = self.certificates.store(&routes, self.settings.disable_http2);
+        let certs = self.certificates.store(&routes);
         let checked = self.backends.finish();
         self.policies.finish();
         let passthrough = SniTable::build(entries.iter().filter_map(sni_entry).collect());

@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod env;
 pub mod parse;
+pub mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use self::admission::AdmissionSettings;
+use self::{admission::AdmissionSettings, tls::TlsSettings};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -123,6 +124,8 @@ pub struct RouterSettings {
     pub timeouts: Timeouts,
     /// HTTP/2 with clients.
     pub http2: Http2Settings,
+    /// TLS with clients.
+    pub tls: TlsSettings,
 }
 
 impl Default for RouterSettings {
@@ -173,6 +176,7 @@ impl Default for RouterSettings {
             access_log: true,
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),
+            tls: TlsSettings::default(),
         }
     }
 }

@@ -4,10 +4,13 @@
 pub mod anchors;
 pub mod chain;
 pub mod client;
+pub mod client_auth;
+pub mod crl;
 pub mod hello;
 pub mod keys;
 pub mod mint;
 pub mod pem;
 pub mod server;
 pub mod store;
+pub mod suites;
 pub mod validation;

@@ -1,4 +1,5 @@
-//! One GET of an admin port or of the NLB's API, for the commands that ask a running process.
+//! One GET over plain HTTP: of an admin port or of the NLB's API, for the commands that ask a running
+//! process, and of revocation lists.
 
 use std::time::Duration;
 
@@ -56,6 +57,24 @@ pub struct Reply {
 
 /// Asks for `url` (http only, no redirects) and waits `limit` at most.
 pub fn get(url: &str, limit: Duration) -> Result<Reply, ClientError> {
+    let (_, server) = target(url)?;
+    let connect = |source| ClientError::Connect { server, source };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(connect)?;
+    let asked = runtime.block_on(fetch(url, limit, BODY_BYTES));
+    // A name that is still being looked up must not delay the end of the command.
+    runtime.shutdown_background();
+    asked
+}
+
+/// As [`get`], for callers that are asynchronous, with a body of at most `most` bytes.
+pub async fn fetch(url: &str, limit: Duration, most: usize) -> Result<Reply, ClientError> {
+    let (uri, server) = target(url)?;
+    let asked = timeout(limit, ask(&server, &uri, most)).await;
+    asked.ok().ok_or(ClientError::Timeout { server, limit })?
+}
+
+/// The URL, and the host and port to connect to.
+fn target(url: &str) -> Result<(Uri, String), ClientError> {
     let bad = || ClientError::Url { url: url.to_owned() };
     let uri: Uri = url.parse().ok().ok_or_else(bad)?;
     let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(bad)?;
@@ -63,21 +82,25 @@ pub fn get(url: &str, limit: Duration) -> Result<Reply, ClientError> {
         Some(_) => authority.as_str().to_owned(),
         None => format!("{}:80", authority.host()),
     };
-    let connect = |source| ClientError::Connect { server: server.clone(), source };
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(connect)?;
-    let asked = runtime.block_on(async { timeout(limit, ask(&server, &uri)).await });
-    // A name that is still being looked up must not delay the end of the command.
-    runtime.shutdown_background();
-    asked.ok().ok_or_else(|| ClientError::Timeout { server: server.clone(), limit })?
+    Ok((uri, server))
 }
 
-async fn ask(server: &str, uri: &Uri) -> Result<Reply, ClientError> {
+/// A task that ends with whoever waits for what it does.
+struct Owned(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn ask(server: &str, uri: &Uri, most: usize) -> Result<Reply, ClientError> {
     let stream = TcpStream::connect(server)
         .await
         .map_err(|source| ClientError::Connect { server: server.to_owned(), source })?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
+    let _driver = Owned(tokio::spawn(connection));
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = path.parse().unwrap_or_default();
@@ -86,8 +109,7 @@ async fn ask(server: &str, uri: &Uri) -> Result<Reply, ClientError> {
     }
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), BODY_BYTES).collect().await;
-    driver.abort();
+    let body = Limited::new(response.into_body(), most).collect().await;
     Ok(Reply { status, body: body.map_err(ClientError::Body)?.to_bytes() })
 }
 

@@ -4,6 +4,7 @@
 //! everything is bound; [`Router::finish`] runs the stop. Control tasks live in a `JoinSet` that the
 //! handle owns.
 
+mod client_auth;
 mod control;
 mod data;
 mod default_cert;
@@ -80,6 +81,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     compiler.set_pages(pages.pages());
     let service_ca = service_ca::ServiceCaFile::new(&settings);
     compiler.set_service_ca(service_ca.path(), service_ca.found());
+    let clients = client_auth::Source::open(&settings.tls, compiler.provider())?;
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
     let readiness = Arc::new(Readiness::default());
@@ -108,6 +110,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     if !settings.bind_after_sync {
         listeners.open()?;
     }
+    let clients = control::follow_clients(&mut tasks, &mut compiler, clients, &cancel);
     let publisher = control::Publisher {
         admin: Arc::clone(&state),
         compiler,
@@ -120,6 +123,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         synced: synced.clone(),
         checked: check,
         service_ca,
+        clients,
         extra,
     };
     control::spawn(&mut tasks, publisher, changed, checked, &cancel);

@@ -237,6 +237,7 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     settings.allow_wildcard_routes |= args.allow_wildcard_routes;
     settings.disable_namespace_ownership_check |= args.disable_namespace_ownership_check;
     settings.resolve_external_names |= args.resolve_external_names;
+    settings.tls.http2_everywhere |= args.http2_everywhere;
     settings.access_log &= !args.no_access_log;
     args.admission.apply(&mut settings);
     settings.admission.check()?;

@@ -12,10 +12,11 @@ mod verdict;
 use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
+use rustls::crypto::CryptoProvider;
 
 use self::{
     external::{External, Found},
-    serve::Configs,
+    serve::{Configs, Http2, Offers},
     verdict::{Pair, Verdict, Verdicts},
 };
 use super::secret_text;
@@ -29,6 +30,7 @@ use crate::{
     settings::RouterSettings,
     snapshot::RouteState,
     tls::{
+        client_auth::ClientAuth,
         keys::KeyError,
         server::Profile,
         store::{CertStore, UnknownName},
@@ -96,6 +98,15 @@ impl Certificates {
             before: HashMap::new(),
             now: HashMap::new(),
         })
+    }
+
+    pub(super) const fn provider(&self) -> &Arc<CryptoProvider> {
+        self.configs.provider()
+    }
+
+    /// Asks clients for certificates from the next compile on.
+    pub(super) fn set_client_auth(&mut self, client_auth: Arc<ClientAuth>) {
+        self.configs.set_client_auth(client_auth);
     }
 
     pub(super) fn set_default(&mut self, pair: (&str, &str)) -> Result<bool, KeyError> {
@@ -237,7 +248,7 @@ impl Certificates {
     }
 
     /// The store for the admitted `routes`, which ends the compile.
-    pub(super) fn store(&mut self, routes: &[RouteState], disable_http2: bool) -> CertStore {
+    pub(super) fn store(&mut self, routes: &[RouteState]) -> CertStore {
         self.external.finish(routes);
         let pairs: Vec<_> = routes
             .iter()
@@ -250,7 +261,12 @@ impl Certificates {
             true => UnknownName::Refuse,
             false => UnknownName::Default,
         };
-        self.configs.store(pairs, &self.default, serve::Offers { disable_http2, unknown })
+        let http2 = match (self.settings.disable_http2, self.settings.tls.http2_everywhere) {
+            (true, _) => Http2::Nowhere,
+            (false, true) => Http2::Everywhere,
+            (false, false) => Http2::OwnCertificate,
+        };
+        self.configs.store(pairs, &self.default, Offers { http2, unknown })
     }
 }
 

@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use super::*;
 use crate::{
     balance::Algorithm,
+    settings::tls::TlsSettings,
     source::document::{self, Outcome},
     tls::{
         mint::{self, Pair},
@@ -50,7 +51,8 @@ fn compiler_with(change: impl FnOnce(&mut RouterSettings)) -> Compiler {
     change(&mut settings);
     let default = pair("default.example.com");
     let texts = (default.cert_pem.as_str(), default.key_pem.as_str());
-    Compiler::new(Arc::new(settings), Profile::new().unwrap(), texts).unwrap()
+    Compiler::new(Arc::new(settings), Profile::new(&TlsSettings::default()).unwrap(), texts)
+        .unwrap()
 }
 
 fn compile(compiler: &mut Compiler, text: &str) -> Snapshot {

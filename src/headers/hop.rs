@@ -46,10 +46,20 @@ const TRUSTED: [&str; 13] = [
     "x-forwarded-proto-version",
 ];
 
+/// What becomes of the X-SSL fields that a client sent [MTLS-5].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientFields {
+    /// They are deleted, and so is what imitates them with `_`.
+    Delete,
+    /// They go on, for routers behind something that may say who the client is.
+    Keep,
+}
+
 /// Removes from a request what must not reach the pod: hop-by-hop fields and what `Connection`
-/// nominates, `Proxy` [SEC-1], client certificate fields [MTLS-5], and names that become a trusted
-/// one when `_` is read as `-`. `Transfer-Encoding` stays, as the body's framing follows it.
-pub fn strip_request_hop_by_hop(headers: &mut HeaderMap) {
+/// nominates, `Proxy` [SEC-1], client certificate fields [MTLS-5] unless they are to be kept, and names
+/// that become a trusted one when `_` is read as `-`. `Transfer-Encoding` stays, as the body's framing
+/// follows it.
+pub fn strip_request_hop_by_hop(headers: &mut HeaderMap, client: ClientFields) {
     let found = Found::among(headers);
     if found.nothing() {
         return;
@@ -65,7 +75,7 @@ pub fn strip_request_hop_by_hop(headers: &mut HeaderMap) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     if found.has(Found::IMITATION) {
-        remove_imitations(headers);
+        remove_imitations(headers, client);
     }
 }
 
@@ -235,12 +245,16 @@ fn remove_nominated(headers: &mut HeaderMap, kept: impl Fn(&HeaderName) -> bool)
 }
 
 /// Removes certificate fields and names with underscores that a pod could take for a trusted name.
-fn remove_imitations(headers: &mut HeaderMap) {
+fn remove_imitations(headers: &mut HeaderMap, client: ClientFields) {
+    let kept = |name: &str| client == ClientFields::Keep && CLIENT_CERTIFICATE.contains(&name);
     let forged = |name: &HeaderName| {
         let name = name.as_str();
+        if !name.contains('_') {
+            return CLIENT_CERTIFICATE.contains(&name) && !kept(name);
+        }
         // Underscores are rare, so most requests allocate nothing here.
-        (name.starts_with("x-ssl") && CLIENT_CERTIFICATE.contains(&name))
-            || (name.contains('_') && is_trusted(&name.replace('_', "-")))
+        let name = name.replace('_', "-");
+        is_trusted(&name) && !kept(&name)
     };
     let names: Vec<HeaderName> = headers.keys().filter(|name| forged(name)).cloned().collect();
     for name in names {

@@ -131,10 +131,35 @@ fn request_fields_that_end_here_are_removed() {
         ("x_other", "a"),
     ];
     headers.extend(map(&kept));
-    strip_request_hop_by_hop(&mut headers);
+    strip_request_hop_by_hop(&mut headers, ClientFields::Delete);
     let mut want = map(&kept);
     want.insert("te", HeaderValue::from_static("trailers"));
     assert_eq!(headers, want);
+}
+
+/// [MTLS-5]: ROUTER_MUTUAL_TLS_HEADER_FILTER decides about the fields of certificates, under either
+/// spelling, and about nothing else.
+#[test]
+fn mtls_5_certificate_fields_of_clients_are_deleted_unless_kept() {
+    let fields = [
+        ("x-ssl", "1"),
+        ("x-ssl-client-cn", "a"),
+        ("x-ssl-client-subject", "a"),
+        ("x_ssl_client_dn", "a"),
+        ("x-ssl_issuer", "a"),
+    ];
+    let others = [("x-ssl-other", "1"), ("x_other", "1")];
+    let run = |client| {
+        let mut headers = map(&fields);
+        headers.extend(map(&others));
+        headers.insert("x_forwarded_for", HeaderValue::from_static("1.2.3.4"));
+        strip_request_hop_by_hop(&mut headers, client);
+        headers
+    };
+    assert_eq!(run(ClientFields::Delete), map(&others));
+    let mut kept = map(&fields);
+    kept.extend(map(&others));
+    assert_eq!(run(ClientFields::Keep), kept);
 }
 
 #[test]
@@ -192,7 +217,7 @@ proptest! {
         let mut response = headers.clone();
         _ = upgrade_of(&headers, Version::HTTP_11);
         merge_cookies(&mut headers);
-        strip_request_hop_by_hop(&mut headers);
+        strip_request_hop_by_hop(&mut headers, ClientFields::Delete);
         strip_response_hop_by_hop(&mut response);
         for headers in [&headers, &response] {
             for name in nominated.iter().map(String::as_str).chain(["connection", "keep-alive", "upgrade"]) {

@@ -23,7 +23,7 @@ use super::{
     gated::GateCell,
     hello, http1, http2, passthrough,
     record::Frontend,
-    secure,
+    secure::{self, Secured},
     serve::Connection,
     worker::{Busy, Worker},
 };
@@ -179,7 +179,8 @@ async fn connection(
         refused(&worker, frontend, Reason::Overload);
         return None;
     }
-    let about = About { client, port: destination.port(), frontend, http2: false, open };
+    let about =
+        About { client, port: destination.port(), frontend, http2: false, secured: None, open };
     if frontend == Frontend::PublicSsl {
         encrypted(worker, stream, about).await
     } else {
@@ -279,6 +280,7 @@ pub(super) struct About {
     pub(super) port: u16,
     pub(super) frontend: Frontend,
     pub(super) http2: bool,
+    pub(super) secured: Option<Box<Secured>>,
     pub(super) open: Open,
 }
 
@@ -309,6 +311,7 @@ pub(super) async fn serve<S>(
         client: about.client,
         port: about.port,
         frontend: about.frontend,
+        secured: about.secured,
         phase: Arc::clone(&phase),
         gate: Arc::clone(&gate),
         requests: std::cell::Cell::new(0),

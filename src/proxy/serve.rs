@@ -21,6 +21,7 @@ use super::{
     record::Frontend,
     reply, request,
     response::{Exchange, ResponseBody},
+    secure::{Found, Secured},
     worker::Worker,
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     model::reason::Reason,
     net::{alarm::Alarm, timed::PhaseCell},
     routing::table::Lookup,
-    snapshot::CompiledRoute,
+    snapshot::{CompiledRoute, Snapshot},
     upstream::body::Progress,
 };
 
@@ -44,6 +45,8 @@ pub struct Connection {
     pub port: u16,
     /// The frontend.
     pub frontend: Frontend,
+    /// What its TLS handshake says about its requests, where a setting asks.
+    pub(super) secured: Option<Box<Secured>>,
     /// Phase of its I/O.
     pub phase: Arc<PhaseCell>,
     /// What the gate in its I/O says of its requests; silent on HTTP/2.
@@ -115,15 +118,7 @@ async fn handle(
         let snapshot = worker.live.load();
         let decision = match &checked {
             Err(fault) => Decision::Refuse(*fault),
-            Ok(checked) => {
-                let tls = connection.frontend.is_tls();
-                match snapshot.table.lookup(tls, checked.host_bytes(), checked.path()) {
-                    Lookup::Serve(route) => Decision::Forward(Arc::clone(route)),
-                    Lookup::Redirect(route) => Decision::Redirect(Arc::clone(route)),
-                    Lookup::NoPath => Decision::Nowhere(Reason::NoPath),
-                    Lookup::NoHost => Decision::Nowhere(Reason::NoRoute),
-                }
-            },
+            Ok(checked) => decide(&connection, &snapshot, checked),
         };
         (snapshot.generation, decision)
     };
@@ -146,6 +141,31 @@ async fn handle(
         response.headers_mut().entry(CONNECTION).or_insert(close);
     }
     Ok(response)
+}
+
+/// What becomes of a sound request [ORD-1]: the client's certificate first, then the route, and then
+/// whether the connection may be used for it.
+fn decide(connection: &Connection, snapshot: &Snapshot, checked: &request::Checked) -> Decision {
+    let secured = connection.secured.as_deref();
+    if let Some(reason) = secured.and_then(Secured::refuses) {
+        return Decision::Nowhere(reason);
+    }
+    let host = checked.host_bytes();
+    let found = snapshot.table.lookup(connection.frontend.is_tls(), host, checked.path());
+    let about = match found {
+        Lookup::Serve(_) | Lookup::Redirect(_) => Found::Route,
+        Lookup::NoPath => Found::OnlyHost,
+        Lookup::NoHost => Found::Nothing,
+    };
+    if secured.is_some_and(|secured| secured.misdirects(host, about, snapshot)) {
+        return Decision::Nowhere(Reason::Misdirected);
+    }
+    match found {
+        Lookup::Serve(route) => Decision::Forward(Arc::clone(route)),
+        Lookup::Redirect(route) => Decision::Redirect(Arc::clone(route)),
+        Lookup::NoPath => Decision::Nowhere(Reason::NoPath),
+        Lookup::NoHost => Decision::Nowhere(Reason::NoRoute),
+    }
 }
 
 /// The client is not on the route's allow list: the connection is closed without an answer [IPL-7].

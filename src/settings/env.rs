@@ -6,6 +6,7 @@
 mod admission;
 mod http2;
 mod rows;
+mod tls;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use crate::model::grammar;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use http2::HTTP2;
 pub use rows::{ENV, NOT_YET};
+pub use tls::TLS;
 
 #[cfg(test)]
 mod tests;
@@ -101,7 +103,7 @@ enum Kind {
 
 /// Every variable that is honoured.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ENV.iter().chain(ADMISSION).chain(HTTP2)
+    ENV.iter().chain(ADMISSION).chain(HTTP2).chain(TLS)
 }
 
 /// What became of a value.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rustls::{CipherSuite, ServerConfig, SignatureScheme, server::ClientHello, sign::CertifiedKey};
 
-use super::keys;
+use super::{client_auth::ClientAuth, keys};
 
 /// A certificate that is served, ready for handshakes.
 #[derive(Debug)]
@@ -20,6 +20,17 @@ pub struct Served {
     pub key: Arc<CertifiedKey>,
     /// Who brought it: `Route ns/name` or `default`.
     pub source: Arc<str>,
+}
+
+impl Served {
+    /// True when a client that was shown `other` may take it for this: the same certificate, or an
+    /// earlier or later one of the same route.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.key, &other.key)
+            || self.source == other.source
+            || self.key.cert == other.key.cert
+    }
 }
 
 /// What of a ClientHello the choice depends on.
@@ -145,6 +156,7 @@ pub struct CertStore {
     wildcard: Choices,
     default: Option<Arc<Served>>,
     unknown: UnknownName,
+    client_auth: Option<Arc<ClientAuth>>,
 }
 
 impl CertStore {
@@ -182,13 +194,31 @@ impl CertStore {
         }
     }
 
+    /// Who may be a client, where certificates are asked for: what every configuration in the store
+    /// was made with.
+    #[must_use]
+    pub const fn client_auth(&self) -> Option<&Arc<ClientAuth>> {
+        self.client_auth.as_ref()
+    }
+
+    /// See [`Self::client_auth`].
+    pub fn set_client_auth(&mut self, client_auth: Option<Arc<ClientAuth>>) {
+        self.client_auth = client_auth;
+    }
+
     /// The certificate for a client; none if its name is unknown and must not be.
     #[must_use]
     pub fn select(&self, offer: &Offer) -> Option<&Arc<Served>> {
-        let Some(name) = offer.name.as_deref() else { return self.default.as_ref() };
+        self.choose(offer.name.as_deref(), offer.ecdsa)
+    }
+
+    /// The same for `name`, in lower case, and a client that takes `ecdsa` or does not.
+    #[must_use]
+    pub fn choose(&self, name: Option<&str>, ecdsa: bool) -> Option<&Arc<Served>> {
+        let Some(name) = name else { return self.default.as_ref() };
         let by_domain = || self.wildcard.get(name.split_once('.')?.1);
         match self.exact.get(name).or_else(by_domain) {
-            Some(choice) => choice.pick(offer.ecdsa),
+            Some(choice) => choice.pick(ecdsa),
             None => self.default.as_ref().filter(|_| self.unknown == UnknownName::Default),
         }
     }

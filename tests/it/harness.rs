@@ -4,6 +4,7 @@
 //! Used by every file next to it. Always holds: every wait of the harness is bounded by [`LIMIT`],
 //! which is a bound for failing tests and never waited out by passing ones.
 
+pub mod authority;
 pub mod client;
 pub mod frames;
 pub mod h2client;

@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    client_auth,
     data::Listeners,
     default_cert::{self, Texts},
     pages::PageFiles,
@@ -27,7 +28,7 @@ use crate::{
     settings::{DefaultCert, RouterSettings},
     snapshot::{Live, Snapshot},
     source::watch::Update,
-    tls::server::Profile,
+    tls::{server::Profile, suites::Dropped},
     upstream::peer::Peer,
     zone::{Resolved, Zone, names_to_resolve},
 };
@@ -61,6 +62,8 @@ pub(super) struct Publisher {
     pub(super) synced: CancellationToken,
     pub(super) checked: watch::Sender<Peers>,
     pub(super) service_ca: ServiceCaFile,
+    /// Client certificates, as they are in force.
+    pub(super) clients: watch::Receiver<Arc<client_auth::State>>,
     pub(super) extra: Objects,
 }
 
@@ -75,10 +78,31 @@ pub fn host_suffix(settings: &RouterSettings) -> String {
 /// # Errors
 /// When the certificate cannot be read or used.
 pub fn compiler(settings: &Arc<RouterSettings>) -> anyhow::Result<Compiler> {
-    let profile = Profile::new().context("cannot set up TLS")?;
+    let profile = Profile::new(&settings.tls).context("cannot set up TLS")?;
+    for Dropped { setting, word, why } in profile.dropped() {
+        tracing::warn!(setting, word, "left out: it {why}");
+    }
     let texts = default_cert::texts(settings)?;
     Compiler::new(Arc::clone(settings), profile, (&texts.certificate, &texts.key))
         .context("the default certificate cannot be used")
+}
+
+/// Follows what client certificates are verified with, if they are, and puts the present state into
+/// `compiler`.
+pub(super) fn follow_clients(
+    tasks: &mut JoinSet<()>,
+    compiler: &mut Compiler,
+    source: Option<client_auth::Source>,
+    cancel: &CancellationToken,
+) -> watch::Receiver<Arc<client_auth::State>> {
+    let Some(source) = source else { return watch::channel(Arc::default()).1 };
+    let state = source.state();
+    if let Some(auth) = &state.auth {
+        compiler.set_client_auth(Arc::clone(auth));
+    }
+    let (publish, clients) = watch::channel(Arc::new(state));
+    tasks.spawn(source.follow(publish, cancel.clone()));
+    clients
 }
 
 /// Starts the control tasks.
@@ -104,7 +128,8 @@ pub(super) fn spawn(
     if let Some(DefaultCert::Path(path)) = &publisher.settings.default_cert {
         tasks.spawn(default_cert::watch(path.clone(), renew, cancel.clone()));
     }
-    let inputs = Inputs { updates, resolved, renewed };
+    let clients = publisher.clients.clone();
+    let inputs = Inputs { updates, resolved, renewed, clients };
     tasks.spawn(publish_updates(publisher, inputs, want, cancel.clone()));
 }
 
@@ -113,10 +138,11 @@ struct Inputs {
     updates: watch::Receiver<Arc<Update>>,
     resolved: watch::Receiver<Arc<Resolved>>,
     renewed: watch::Receiver<Arc<Texts>>,
+    clients: watch::Receiver<Arc<client_auth::State>>,
 }
 
-/// One snapshot for each update of the manifests, of the resolved names, or of the default
-/// certificate.
+/// One snapshot for each update of the manifests, of the resolved names, of the default certificate, or
+/// of what client certificates are verified with.
 async fn publish_updates(
     mut publisher: Publisher,
     mut inputs: Inputs,
@@ -135,6 +161,7 @@ async fn publish_updates(
             Ok(()) = inputs.renewed.changed() => {
                 if !publisher.renew(&inputs.renewed.borrow_and_update()) || first { continue }
             },
+            Ok(()) = inputs.clients.changed() => if first { continue },
             _ = tick.tick() => {
                 while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
                     retired.pop_front();
@@ -192,6 +219,16 @@ impl Publisher {
         new_pages || new_ca
     }
 
+    /// Puts a new state of client certificates in force.
+    fn take_clients(&mut self) -> Arc<client_auth::State> {
+        let is_new = self.clients.has_changed().unwrap_or(false);
+        let state = Arc::clone(&self.clients.borrow_and_update());
+        if let Some(auth) = state.auth.as_ref().filter(|_| is_new) {
+            self.compiler.set_client_auth(Arc::clone(auth));
+        }
+        state
+    }
+
     /// Compiles and swaps; returns the snapshot that served before.
     fn publish(
         &mut self,
@@ -214,6 +251,7 @@ impl Publisher {
         });
         let mut findings = update.findings.clone();
         findings.extend(self.pages.findings().cloned());
+        findings.extend_from_slice(&self.take_clients().findings);
         let snapshot = self.compiler.compile(&objects, resolved, findings, SystemTime::now());
         let admitted = snapshot.routes.iter().filter(|route| route.compiled.is_some()).count();
         tracing::info!(

@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rustls::ServerConfig;
+use rustls::{ServerConfig, crypto::CryptoProvider};
 
 use super::verdict::{Digest, Pair};
 use crate::{
     snapshot::CompiledRoute,
     tls::{
+        client_auth::ClientAuth,
         server::Profile,
         store::{CertStore, Served, UnknownName},
     },
@@ -20,11 +21,22 @@ pub(super) struct Configs {
     known: HashMap<(Digest, bool), Arc<ServerConfig>>,
 }
 
+/// With which certificates HTTP/2 is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Http2 {
+    /// With none.
+    Nowhere,
+    /// With those that one route alone has [ALPN-1].
+    OwnCertificate,
+    /// With all; requests are then held to what the client was shown (S-63).
+    Everywhere,
+}
+
 /// Settings of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offers {
-    /// No HTTP/2 at all.
-    pub(super) disable_http2: bool,
+    /// HTTP/2.
+    pub(super) http2: Http2,
     /// What names without a certificate get.
     pub(super) unknown: UnknownName,
 }
@@ -34,9 +46,20 @@ impl Configs {
         Self { profile, known: HashMap::new() }
     }
 
-    /// The store for admitted routes and their pairs. HTTP/2 is offered with a certificate that
-    /// exactly one route uses and that is not the default one [ALPN-1]; what is compared is the first
-    /// certificate of a chain, however its text is written (register, row 15).
+    pub(super) const fn provider(&self) -> &Arc<CryptoProvider> {
+        self.profile.provider()
+    }
+
+    pub(super) fn set_client_auth(&mut self, client_auth: Arc<ClientAuth>) {
+        self.profile.set_client_auth(client_auth);
+        // Each was made with what was asked of clients until now.
+        self.known.clear();
+    }
+
+    /// The store for admitted routes and their pairs. Unless it is for all or none, HTTP/2 is offered
+    /// with a certificate that exactly one route uses and that is not the default one [ALPN-1]; what
+    /// is compared is the first certificate of a chain, however its text is written (register, row
+    /// 15).
     pub(super) fn store(
         &mut self,
         mut routes: Vec<(&Arc<CompiledRoute>, &Pair)>,
@@ -50,11 +73,13 @@ impl Configs {
         // Of several on one host the last by `namespace:name` wins [CERT-3].
         routes.sort_by(|(a, _), (b, _)| name(a).cmp(name(b)));
         let mut next = HashMap::with_capacity(self.known.len());
-        let default_served = self.served(default, false, "default", &mut next);
+        let everywhere = offers.http2 == Http2::Everywhere;
+        let default_served = self.served(default, everywhere, "default", &mut next);
         let mut store = CertStore::new(default_served, offers.unknown);
+        store.set_client_auth(self.profile.client_auth().cloned());
         for (route, pair) in routes {
-            let alone = users.get(&pair.leaf) == Some(&1);
-            let http2 = alone && pair.leaf != default.leaf && !offers.disable_http2;
+            let is_own = users.get(&pair.leaf) == Some(&1) && pair.leaf != default.leaf;
+            let http2 = everywhere || (is_own && offers.http2 == Http2::OwnCertificate);
             let source = format!("Route {}", route.key);
             if let Some(served) = self.served(pair, http2, &source, &mut next) {
                 store.insert(&route.host, route.wildcard, served);

@@ -4,14 +4,19 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    settings::RouterSettings,
+    settings::{RouterSettings, tls::TlsSettings},
     tls::{mint, store::Offer},
 };
 
 fn compiler() -> Compiler {
     let pair = mint::self_signed(&["localhost".to_owned()]).unwrap();
     let settings = Arc::new(RouterSettings::default());
-    Compiler::new(settings, Profile::new().unwrap(), (&pair.cert_pem, &pair.key_pem)).unwrap()
+    Compiler::new(
+        settings,
+        Profile::new(&TlsSettings::default()).unwrap(),
+        (&pair.cert_pem, &pair.key_pem),
+    )
+    .unwrap()
 }
 
 fn stored<T: serde::de::DeserializeOwned>(name: &str, mut object: Value) -> Arc<Stored<T>> {

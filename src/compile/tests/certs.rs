@@ -258,7 +258,8 @@ fn alpn_2_a_copy_of_the_default_has_no_h2() {
     let default = pair("default.example.com");
     let texts = (default.cert_pem.as_str(), default.key_pem.as_str());
     let settings = Arc::new(RouterSettings { workers: 1, ..RouterSettings::default() });
-    let mut compiler = Compiler::new(settings, Profile::new().unwrap(), texts).unwrap();
+    let mut compiler =
+        Compiler::new(settings, Profile::new(&TlsSettings::default()).unwrap(), texts).unwrap();
     let noted = |pair: &Pair| Pair {
         cert_pem: format!("a note\n{}", pair.cert_pem),
         key_pem: pair.key_pem.clone(),

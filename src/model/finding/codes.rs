@@ -240,6 +240,22 @@ codes! {
          the route is not admitted (ExtendedValidationFailed).\n\n\
          Look: `openssl x509 -noout -issuer -in CERT` must be `openssl x509 -noout -subject -in \
          CA`, and `openssl verify -partial_chain -trusted CA CERT` must say OK.";
+    /// The file of authorities of client certificates.
+    CLIENT_CA = 1090, "the authorities of client certificates cannot be used",
+        "The file of ROUTER_MUTUAL_TLS_AUTH_CA has changed, and what it holds now is not a list of \
+         PEM certificates that can be authorities.\n\n\
+         Effect: the authorities that were read last decide on. At the start of the router the same \
+         fault stops it.\n\n\
+         Put a good file in its place, by a rename. `openssl storeutl -certs FILE` shows what it \
+         holds.";
+    /// The file of revocation lists.
+    CLIENT_CRL = 1091, "the revocation lists of client certificates cannot be used",
+        "The file of ROUTER_MUTUAL_TLS_AUTH_CRL has changed, and what it holds now are not \
+         revocation lists, in PEM or one in DER, of version 2.\n\n\
+         Effect: the lists that were read last decide on, until they end; then every client \
+         certificate fails. At the start of the router the same fault stops it.\n\n\
+         Put a good file in its place, by a rename. `openssl crl -text -in FILE` shows what it \
+         holds.";
     /// The service CA of reencrypt routes.
     BAD_SERVICE_CA = 1100, "the CA of pods' certificates cannot be used",
         "Pods of `reencrypt` routes without a `destinationCACertificate` are verified against the \
@@ -361,6 +377,14 @@ codes! {
          began as CERTIFICATE. As in OpenShift, reading stops there.\n\n\
          Effect: what is in front of the block is used, the block and what follows are not: a \
          chain may be shorter than it was meant to be.";
+    /// A revocation list that is not to be had.
+    CRL_DOWNLOAD = 2090, "a revocation list cannot be downloaded",
+        "The authorities of client certificates name a place with their revocation list, and it \
+         could not be downloaded from there.\n\n\
+         Effect: a list that was downloaded before counts until it ends. Without one, every client \
+         certificate fails. The download is tried again every five minutes.\n\n\
+         Let the router reach the address, or give it the lists as a file with \
+         ROUTER_MUTUAL_TLS_AUTH_CRL.";
     /// Reencrypt without a CA.
     PODS_NOT_VERIFIED = 2100, "the pods of a reencrypt route are not verified",
         "A `reencrypt` route speaks TLS with its pods, but names no `destinationCACertificate`, and \

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header:
 use hyper::body::{Body as _, Incoming};
 
 use crate::{
-    headers,
-    proxy::{framing, request::Checked, response::Exchange},
+    headers::{self, ClientFields, certificate},
+    proxy::{framing, request::Checked, response::Exchange, secure::Secured},
     snapshot::CompiledRoute,
     upstream::body::RequestBody,
 };
@@ -106,7 +106,11 @@ pub(super) fn prepare(
     let (mut parts, body) = request.into_parts();
     let connection = &exchange.connection;
     let host = checked.host.unwrap_or_else(|| HeaderValue::from_static(""));
-    headers::strip_request_hop_by_hop(&mut parts.headers);
+    let client = connection.secured.as_deref().and_then(Secured::client);
+    // Who verifies clients says who they are, and nobody else.
+    let keeps = client.is_none() && !connection.worker.settings.tls.client_header_filter;
+    let theirs = if keeps { ClientFields::Keep } else { ClientFields::Delete };
+    headers::strip_request_hop_by_hop(&mut parts.headers, theirs);
     if parts.version == Version::HTTP_2 {
         headers::merge_cookies(&mut parts.headers);
     }
@@ -118,7 +122,10 @@ pub(super) fn prepare(
         h2: parts.version == Version::HTTP_2 && connection.frontend.is_tls(),
     };
     // Room for all of them at once: the map grows by doubling otherwise.
-    parts.headers.reserve(FORWARDED_FIELDS);
+    parts.headers.reserve(FORWARDED_FIELDS + client.map_or(0, |_| certificate::COUNT));
+    if let Some(client) = client {
+        client.fields.write(&mut parts.headers);
+    }
     let said = &mut connection.said.borrow_mut();
     headers::forward(&mut parts.headers, &about, said, route.policy.forwarded);
     if parts.headers.get(http::header::HOST) != Some(&host) {

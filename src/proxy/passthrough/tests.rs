@@ -67,6 +67,7 @@ impl Rig {
             port: 443,
             frontend: Frontend::PublicSsl,
             http2: false,
+            secured: None,
             open: Open::new(&self.worker, Frontend::PublicSsl, slot),
         };
         let name = Some(HeaderValue::from_static("a.example.com"));

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::*;
-use crate::settings::DefaultCert;
+use crate::settings::{
+    DefaultCert,
+    tls::{ClientCertificates, TlsVersion},
+};
 
 struct Fake(BTreeMap<&'static str, &'static str>);
 
@@ -260,8 +263,7 @@ fn a_named_router_with_a_namespace_starts() {
 #[test]
 fn variables_without_effect_are_noted() {
     let (_, notes) = read(&[
-        ("ROUTER_CIPHERS", "modern"),
-        ("SSL_MIN_VERSION", "TLSv1.3"),
+        ("ROUTER_METRICS_HAPROXY_PID_FILE", "/x"),
         ("ROUTER_FOO", "1"),
         ("WHARF_HTPP", ":80"),
         ("PATH", "/bin"),
@@ -273,12 +275,53 @@ fn variables_without_effect_are_noted() {
     assert_eq!(
         notes,
         [
-            "ROUTER_CIPHERS is not honoured yet",
             "ROUTER_FOO is not a variable of this router; is it misspelt?",
-            "SSL_MIN_VERSION is not honoured yet",
+            "ROUTER_METRICS_HAPROXY_PID_FILE is not honoured yet",
             "WHARF_HTPP is not a variable of this router; is it misspelt?",
         ]
     );
+}
+
+/// [TLS-1, MTLS-1..5]: what spec/route.md 17.3 lists.
+#[test]
+fn tls_1_every_variable_of_tls_goes_to_its_field() {
+    let tls = quiet(&[
+        ("SSL_MIN_VERSION", "TLSv1.2"),
+        ("SSL_MAX_VERSION", "TLSv1.3"),
+        ("ROUTER_CIPHERS", "modern"),
+        ("ROUTER_CIPHERSUITES", "TLS_AES_128_GCM_SHA256"),
+        ("ROUTER_CURVES", "X25519"),
+        ("ROUTER_MUTUAL_TLS_AUTH", "optional"),
+        ("ROUTER_MUTUAL_TLS_AUTH_CA", "/ca"),
+        ("ROUTER_MUTUAL_TLS_AUTH_CRL", "/crl"),
+        ("ROUTER_MUTUAL_TLS_AUTH_FILTER", "CN=a"),
+        ("ROUTER_MUTUAL_TLS_HEADER_FILTER", "false"),
+        ("WHARF_HTTP2_EVERYWHERE", "true"),
+    ])
+    .tls;
+    assert_eq!((tls.min_version, tls.max_version), (TlsVersion::V12, Some(TlsVersion::V13)));
+    let texts = [&tls.ciphers, &tls.ciphersuites, &tls.curves, &tls.client_filter];
+    assert_eq!(texts, ["modern", "TLS_AES_128_GCM_SHA256", "X25519", "CN=a"]);
+    assert_eq!(tls.client_certificates, ClientCertificates::Optional);
+    assert_eq!((tls.client_ca, tls.client_crl), (Some("/ca".into()), Some("/crl".into())));
+    assert!(!tls.client_header_filter && tls.http2_everywhere);
+}
+
+/// S-68: what is not understood never means less than what was asked for.
+#[test]
+fn s_68_bad_values_of_tls_stop_the_start_or_fail_closed() {
+    for (name, value) in [
+        ("SSL_MIN_VERSION", "TLSv1.4"),
+        ("SSL_MAX_VERSION", "1.3"),
+        ("ROUTER_MUTUAL_TLS_AUTH", "require"),
+        ("ROUTER_MUTUAL_TLS_AUTH", "true"),
+    ] {
+        assert_eq!(read(&[(name, value)]).unwrap_err().name, name, "{value}");
+    }
+    let (settings, notes) = read(&[("ROUTER_MUTUAL_TLS_HEADER_FILTER", "maybe")]).unwrap();
+    assert!(settings.tls.client_header_filter && notes.len() == 1, "{notes:?}");
+    let (_, notes) = read(&[("SSL_MIN_VERSION", "TLSv1.0")]).unwrap();
+    assert!(notes[0].contains("older than TLSv1.2"), "{notes:?}");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
 use super::*;
-use crate::tls::{keys, mint, server::Profile};
+use crate::{
+    settings::tls::TlsSettings,
+    tls::{keys, mint, server::Profile},
+};
 
 fn served(profile: &Profile, source: &str, names: &[&str], rsa: bool) -> Arc<Served> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -28,7 +31,7 @@ fn source<'a>(store: &'a CertStore, name: Option<&str>, ecdsa: bool) -> Option<&
 /// counts before a wildcard, whatever the key.
 #[test]
 fn the_key_type_follows_the_client() {
-    let profile = Profile::new().unwrap();
+    let profile = Profile::new(&TlsSettings::default()).unwrap();
     let make = |source: &str, rsa| served(&profile, source, &["x"], rsa);
     let mut store = CertStore::new(Some(make("default", false)), UnknownName::Default);
     for (host, wildcard, source, rsa) in [
@@ -62,7 +65,7 @@ fn the_key_type_follows_the_client() {
 /// default one, common name and wildcards included; who sends no name gets the default.
 #[test]
 fn strictness_knows_the_names_of_the_default() {
-    let profile = Profile::new().unwrap();
+    let profile = Profile::new(&TlsSettings::default()).unwrap();
     let names = ["exact.example.org", "*.Apps.example.org"];
     let rows = [
         (Some("route.example.com"), Some("route")),
@@ -98,7 +101,7 @@ fn strictness_knows_the_names_of_the_default() {
 /// What people see: of the first certificate and of those behind it.
 #[test]
 fn certificates_are_described_with_their_chain() {
-    let profile = Profile::new().unwrap();
+    let profile = Profile::new(&TlsSettings::default()).unwrap();
     let authority = mint::authority("some root").unwrap();
     let pair = authority.leaf(&["a.example.com".to_owned(), "10.1.2.3".to_owned()]).unwrap();
     let ca = &authority.pair().cert_pem;

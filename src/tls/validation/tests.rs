@@ -4,9 +4,12 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use rustls::pki_types::pem::PemObject as _;
 
 use super::*;
-use crate::tls::{
-    mint::{self, Pair},
-    server::Profile,
+use crate::{
+    settings::tls::TlsSettings,
+    tls::{
+        mint::{self, Pair},
+        server::Profile,
+    },
 };
 
 /// Self-signed for short.example.com, of an RSA key with 1024 bits.
@@ -47,7 +50,7 @@ fn pair() -> Pair {
 }
 
 fn profile() -> Profile {
-    Profile::new().unwrap()
+    Profile::new(&TlsSettings::default()).unwrap()
 }
 
 fn texts<'a>(certificate: &'a str, key: &'a str) -> Texts<'a> {

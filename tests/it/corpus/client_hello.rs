@@ -5,11 +5,14 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::{ServerConnection, server::Acceptor};
-use wharf::tls::{
-    hello::{Scan, Scanner, server_name},
-    keys, mint,
-    server::Profile,
-    store::{CertStore, Offer, Served, UnknownName},
+use wharf::{
+    settings::tls::TlsSettings,
+    tls::{
+        hello::{Scan, Scanner, server_name},
+        keys, mint,
+        server::Profile,
+        store::{CertStore, Offer, Served, UnknownName},
+    },
 };
 
 /// How a connection began for the library.
@@ -24,7 +27,7 @@ enum Outcome {
 }
 
 static STORE: LazyLock<CertStore> = LazyLock::new(|| {
-    let profile = Profile::new().expect("the system has entropy");
+    let profile = Profile::new(&TlsSettings::default()).expect("the system has entropy");
     let served = |source: &str| {
         let pair = mint::self_signed(&["a.example.com".to_owned()]).expect("a pair");
         let key = keys::parse(profile.provider(), &pair.cert_pem, &pair.key_pem, "");

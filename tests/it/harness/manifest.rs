@@ -108,6 +108,11 @@ pub fn app(route: Value, endpoints: &[SocketAddr]) -> Vec<Value> {
     all
 }
 
+/// Several lists as one.
+pub fn with_all(lists: impl IntoIterator<Item = Vec<Value>>) -> Vec<Value> {
+    lists.into_iter().flatten().collect()
+}
+
 /// The same objects, with `appProtocol` on every port of the slices [ALPN-4].
 pub fn h2c(objects: Vec<Value>) -> Vec<Value> {
     let slice = |object: &Value| object["kind"] == "EndpointSlice";

@@ -9,9 +9,13 @@ use std::{
 
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, DigitallySignedStruct, HandshakeKind, NamedGroup, RootCertStore, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion,
+    client::{
+        ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+        Tls13ClientSessionValue,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName, SignatureVerificationAlgorithm, UnixTime,
@@ -55,7 +59,17 @@ pub async fn handshake<S>(stream: S, hello: Hello) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    handshake_as(stream, hello, aws_lc_rs::default_provider()).await
+    handshake_with(stream, hello.sni, client(hello, None)).await
+}
+
+/// A TLS connection to `address` by a client that was made before.
+pub async fn connect_with(
+    address: SocketAddr,
+    sni: Option<&'static str>,
+    client: &Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = within("connecting", TcpStream::connect(address)).await?;
+    handshake_with(stream, sni, Arc::clone(client)).await
 }
 
 /// As [`connect`], by a client that can only do RSA: signatures and, below TLS 1.3, suites.
@@ -70,29 +84,100 @@ pub async fn connect_rsa(address: SocketAddr, hello: Hello) -> io::Result<TlsStr
     provider.signature_verification_algorithms.mapping = &SCHEMES;
     provider.cipher_suites.retain(|suite| !format!("{:?}", suite.suite()).contains("ECDSA"));
     let stream = within("connecting", TcpStream::connect(address)).await?;
-    handshake_as(stream, hello, provider).await
+    handshake_with(stream, hello.sni, client_of(provider, hello, None)).await
 }
 
-async fn handshake_as<S>(
+async fn handshake_with<S>(
     stream: S,
-    hello: Hello,
-    provider: CryptoProvider,
+    sni: Option<&'static str>,
+    client: Arc<ClientConfig>,
 ) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let name = ServerName::try_from(sni.unwrap_or("unused.example.com")).expect("a name");
+    within("the handshake", TlsConnector::from(client).connect(name, stream)).await
+}
+
+/// A client that presents `identity` if it is asked for one, and remembers its sessions. It tries them
+/// under any name, which a client should not do.
+pub fn client(hello: Hello, identity: Option<&Identity>) -> Arc<ClientConfig> {
+    client_of(aws_lc_rs::default_provider(), hello, identity)
+}
+
+fn client_of(
+    provider: CryptoProvider,
+    hello: Hello,
+    identity: Option<&Identity>,
+) -> Arc<ClientConfig> {
     let provider = Arc::new(provider);
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[hello.version])
         .expect("the provider has the version")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Anything(provider)));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .expect("the key fits"),
+    };
     config.alpn_protocols = hello.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     config.enable_sni = hello.sni.is_some();
-    let name = ServerName::try_from(hello.sni.unwrap_or("unused.example.com")).expect("a name");
-    let connector = TlsConnector::from(Arc::new(config));
-    within("the handshake", connector.connect(name, stream)).await
+    config.resumption = Resumption::store(Arc::new(AnyName(ClientSessionMemoryCache::new(8))));
+    Arc::new(config)
+}
+
+/// A client's certificate chain and key.
+#[derive(Debug)]
+pub struct Identity {
+    /// Chain, the client's own first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Sessions of all servers under one name.
+#[derive(Debug)]
+struct AnyName(ClientSessionMemoryCache);
+
+fn one_name() -> ServerName<'static> {
+    ServerName::try_from("one.example.com").expect("a name")
+}
+
+impl ClientSessionStore for AnyName {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(one_name(), group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&one_name())
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(one_name(), value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&one_name())
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&one_name());
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(one_name(), value);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&one_name())
+    }
+}
+
+/// True when the connection goes on with an earlier session.
+pub fn is_resumed(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
 }
 
 /// The protocol that ALPN chose.

@@ -1,0 +1,204 @@
+//! Chains, lists and filters against certificates made to order.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SerialNumber,
+};
+
+use super::*;
+use crate::tls::crl;
+
+/// An authority.
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
+    pem: String,
+}
+
+fn params(name: &str, ca: bool) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    if ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    } else {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    }
+    params
+}
+
+fn root(name: &str) -> Ca {
+    let (params, key) = (params(name, true), KeyPair::generate().unwrap());
+    let made = params.self_signed(&key).unwrap();
+    Ca { der: made.der().clone(), pem: made.pem(), issuer: Issuer::new(params, key) }
+}
+
+impl Ca {
+    fn signs(&self, name: &str, serial: u64) -> Self {
+        let (mut params, key) = (params(name, true), KeyPair::generate().unwrap());
+        params.serial_number = Some(SerialNumber::from(serial));
+        let made = params.signed_by(&key, &self.issuer).unwrap();
+        Self { der: made.der().clone(), pem: made.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    fn client(&self, name: &str, serial: u64) -> CertificateDer<'static> {
+        let mut params = params(name, false);
+        params.serial_number = Some(SerialNumber::from(serial));
+        let key = KeyPair::generate().unwrap();
+        params.signed_by(&key, &self.issuer).unwrap().der().clone()
+    }
+
+    /// A list of 2020 that ends `days` later.
+    fn list(&self, revoked: &[u64], days: u32) -> List {
+        let start = rcgen::date_time_ymd(2020, 1, 1);
+        let entry = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: start,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: start,
+            next_update: start + Duration::from_secs(86_400) * days,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let made = params.signed_by(&self.issuer).unwrap();
+        crl::read(made.der()).unwrap().remove(0)
+    }
+}
+
+fn auth(bundle: &[&Ca], revocation: Revocation, filter: &str) -> ClientAuth {
+    let text: String = bundle.iter().map(|ca| ca.pem.as_str()).collect();
+    let authorities = Authorities::read(text.as_bytes()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let filter = Filter::new(filter).unwrap();
+    ClientAuth::new(&provider, ClientCertificates::Optional, filter, &authorities, revocation)
+        .unwrap()
+}
+
+fn verify(auth: &ClientAuth, chain: &[CertificateDer<'static>]) -> Result<(), String> {
+    let now = UnixTime::since_unix_epoch(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+    let outcome = auth.verifier.verify_client_cert(&chain[0], &chain[1..], now);
+    outcome.map(|_| ()).map_err(|error| format!("{error:?}"))
+}
+
+/// Far beyond today.
+const LONG: u32 = 36_000;
+
+/// [MTLS-1]: chains through what the client sends and what the bundle has, to a root of the bundle.
+#[test]
+fn mtls_1_chains_end_at_a_root_of_the_bundle() {
+    let (first, other) = (root("root"), root("other"));
+    let middle = first.signs("middle", 5);
+    let (leaf, stranger) = (middle.client("a", 7), other.client("b", 8));
+    let only_root = auth(&[&first], Revocation::Unchecked, "");
+    assert!(verify(&only_root, std::slice::from_ref(&leaf)).is_err(), "the middle is missing");
+    assert_eq!(verify(&only_root, &[leaf.clone(), middle.der.clone()]), Ok(()));
+    let both = auth(&[&middle, &first], Revocation::Unchecked, "");
+    assert_eq!(verify(&both, std::slice::from_ref(&leaf)), Ok(()));
+    assert!(verify(&both, &[stranger]).is_err());
+    // Without its root, it has to be taken for one.
+    let only_middle = auth(&[&middle], Revocation::Unchecked, "");
+    assert_eq!(verify(&only_middle, &[leaf]), Ok(()));
+    assert_eq!(both.verifier.names.len(), 2, "clients are told every name of the bundle");
+}
+
+/// [MTLS-4]: every certificate below the root must be covered by a current list, as with OpenSSL.
+#[test]
+fn mtls_4_lists_cover_the_chain_or_it_fails() {
+    let first = root("root");
+    let middle = first.signs("middle", 5);
+    let (good, bad) = (middle.client("good", 7), middle.client("bad", 8));
+    let bundle = [&first, &middle];
+    let with = |lists: Vec<List>| auth(&bundle, Revocation::Lists(lists), "");
+    let (of_root, of_middle) = (first.list(&[], LONG), middle.list(&[8], LONG));
+    let all = with(vec![of_root.clone(), of_middle.clone()]);
+    assert_eq!(verify(&all, std::slice::from_ref(&good)), Ok(()));
+    let says = |auth: &ClientAuth, word: &str| {
+        let error = verify(auth, std::slice::from_ref(&good)).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    };
+    assert!(verify(&all, &[bad]).unwrap_err().contains("Revoked"));
+    says(&with(vec![of_middle.clone()]), "UnknownRevocationStatus");
+    says(&with(vec![first.list(&[5], LONG), of_middle]), "Revoked");
+    says(&with(vec![of_root, middle.list(&[], 10)]), "ExpiredRevocationList");
+    says(&with(Vec::new()), "UnknownRevocationStatus");
+    says(&auth(&bundle, Revocation::Unknown, ""), "UnknownRevocationStatus");
+}
+
+/// [MTLS-3]: searched for in the slash form; who has no certificate does not match.
+#[test]
+fn mtls_3_the_filter_is_searched_for_in_the_subject() {
+    let ca = root("root");
+    let leaf = ca.client("web.example.com", 1);
+    let verdict = |filter: &str, chain: Option<&CertificateDer<'static>>| {
+        let auth = auth(&[&ca], Revocation::Unchecked, filter);
+        auth.client(chain.map(std::slice::from_ref), false).unwrap().verdict
+    };
+    assert_eq!(verdict("", None), Verdict::Served);
+    for filter in ["web", "^/CN=web[.]example", "(?:a|CN=web\\.)", "(?i)WEB", r"w\wB?b"] {
+        assert_eq!(verdict(filter, Some(&leaf)), Verdict::Served, "{filter}");
+        assert_eq!(verdict(filter, None), Verdict::Denied, "{filter}");
+    }
+    for filter in ["^CN=", "WEB", "example.org"] {
+        assert_eq!(verdict(filter, Some(&leaf)), Verdict::Denied, "{filter}");
+    }
+}
+
+/// S-52: patterns that would take much memory, or more than linear time, are refused.
+#[test]
+fn s_52_patterns_are_bounded() {
+    for pattern in ["(a{1000}){1000}", "(", "(?=a)", r"(a)\1"] {
+        assert!(Filter::new(pattern).is_err(), "{pattern}");
+    }
+}
+
+/// S-67: a session that is resumed is verified as of now.
+#[test]
+fn s_67_a_resumed_chain_is_verified_again() {
+    let (ca, other) = (root("root"), root("other"));
+    let auth = auth(&[&ca], Revocation::Unchecked, "");
+    let (ours, theirs) = ([ca.client("a", 1)], [other.client("b", 2)]);
+    assert!(auth.client(Some(&ours), true).is_ok());
+    assert!(auth.client(Some(&theirs), true).is_err());
+    assert!(auth.client(None, true).is_ok());
+}
+
+#[test]
+fn long_chains_are_refused() {
+    let ca = root("root");
+    let auth = auth(&[&ca], Revocation::Unchecked, "");
+    let mut chain = vec![ca.client("a", 1)];
+    assert_eq!(verify(&auth, &chain), Ok(()));
+    chain.push(CertificateDer::from(vec![0; MAX_CHAIN]));
+    assert!(verify(&auth, &chain).unwrap_err().contains("too long"));
+}
+
+/// S-68: a bundle with nothing in it, or with something that cannot be an authority, is no bundle.
+#[test]
+fn s_68_a_bundle_has_to_be_sound() {
+    let ca = root("root");
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(matches!(Authorities::read(b""), Err(AuthoritiesError::Empty)));
+    assert!(matches!(Authorities::read(b"no PEM"), Err(AuthoritiesError::Empty)));
+    let text = format!("{}{garbage}", ca.pem);
+    let error = Authorities::read(text.as_bytes()).unwrap_err();
+    assert!(matches!(error, AuthoritiesError::Certificate { index: 2, .. }), "{error}");
+    let text = format!("# ours\n{}", ca.pem);
+    assert_eq!(Authorities::read(text.as_bytes()).unwrap().all(), [ca.der]);
+}
+
+/// Two authorities that signed each other and no root: both are taken for roots.
+#[test]
+fn s_68_a_circle_of_authorities_is_not_empty() {
+    let (a, b) = (root("a"), root("b"));
+    let (a_by_b, b_by_a) = (b.signs("a", 1), a.signs("b", 2));
+    let authorities = Authorities::read(format!("{}{}", a_by_b.pem, b_by_a.pem).as_bytes());
+    assert_eq!(authorities.unwrap().roots().len(), 2);
+}
