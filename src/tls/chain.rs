@@ -79,9 +79,11 @@ pub fn verify(leaf: &X509Certificate<'_>, pool: &[X509Certificate<'_>]) -> Resul
     let mut error = ChainError::UnknownAuthority;
     for issuer in issuers {
         error = match signed(leaf, issuer) {
-            Ok(()) => match serves(leaf).and(understood(issuer)).and(serves(issuer)) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+            Ok(()) => {
+                match serves(leaf).and_then(|()| understood(issuer)).and_then(|()| serves(issuer)) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                }
             },
             Err(fault) => ChainError::Candidate { fault, name: common_name(issuer) },
         };

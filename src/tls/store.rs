@@ -295,7 +295,7 @@ fn shown(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
     match name {
         x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
         x509_parser::extensions::GeneralName::IPAddress(bytes) => {
-            let four = <[u8; 4]>::try_from(*bytes).map(|bytes| std::net::IpAddr::from(bytes));
+            let four = <[u8; 4]>::try_from(*bytes).map(std::net::IpAddr::from);
             let address =
                 four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from)).ok()?;
             Some(address.to_string())

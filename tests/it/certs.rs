@@ -40,7 +40,8 @@ fn external(name: &str, host: &str) -> Value {
 }
 
 async fn leaf(edge: &Edge, sni: Option<&'static str>) -> Vec<u8> {
-    let stream = tls::connect(edge.https, Hello { sni, ..hello("unused") }).await.unwrap();
+    let stream =
+        tls::connect(edge.https, Hello { sni, ..hello("unused") }).await.expect("a handshake");
     chain(&stream)[0].to_vec()
 }
 
@@ -166,12 +167,12 @@ async fn ext_a_secret_comes_changes_goes_and_returns() {
 /// renamed.
 fn mount(folder: &Path, version: &str, pair: &Pair) {
     let inner = folder.join(version);
-    std::fs::create_dir(&inner).unwrap();
-    std::fs::write(inner.join("tls.crt"), &pair.cert_pem).unwrap();
-    std::fs::write(inner.join("tls.key"), &pair.key_pem).unwrap();
+    std::fs::create_dir(&inner).expect("the folder is writable");
+    std::fs::write(inner.join("tls.crt"), &pair.cert_pem).expect("the folder is writable");
+    std::fs::write(inner.join("tls.key"), &pair.key_pem).expect("the folder is writable");
     let draft = folder.join("..data_tmp");
-    std::os::unix::fs::symlink(version, &draft).unwrap();
-    std::fs::rename(&draft, folder.join("..data")).unwrap();
+    std::os::unix::fs::symlink(version, &draft).expect("the folder is writable");
+    std::fs::rename(&draft, folder.join("..data")).expect("the folder is writable");
 }
 
 /// [DCERT-1]: a folder is followed through its `..data` link, a bad update leaves the old certificate,

@@ -168,7 +168,7 @@ struct Eye {
 impl Eye {
     fn new(path: &Path, changed: &Arc<Notify>) -> Self {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = if path.is_dir() { path } else { parent.unwrap_or(Path::new(".")) };
+        let folder = if path.is_dir() { path } else { parent.unwrap_or_else(|| Path::new(".")) };
         let changed = Arc::clone(changed);
         let tell = move |event: notify::Result<notify::Event>| {
             if event.is_err() || event.is_ok_and(|event| is_finished(&event.kind)) {

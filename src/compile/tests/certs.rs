@@ -72,7 +72,7 @@ fn xv_off_serves_what_can_be_served() {
     let ca = serde_json::to_string(&other.cert_pem).unwrap();
     let odd =
         edge("odd", &own).replace("certificate:", &format!("caCertificate: {ca}, certificate:"));
-    let mixed = Pair { cert_pem: own.cert_pem.clone(), key_pem: other.key_pem };
+    let mixed = Pair { cert_pem: own.cert_pem, key_pem: other.key_pem };
     let text = [start(), odd, edge("mixed", &mixed)].concat();
     let strict = compile(&mut compiler(), &text);
     assert!(strict.routes.iter().all(|state| state.compiled.is_none()));
@@ -184,7 +184,7 @@ fn transitions_name_secret_route_and_versions() {
         )
     );
     // Not admitted meanwhile: the update says so.
-    let bad = Pair { cert_pem: "nonsense".to_owned(), key_pem: one.key_pem.clone() };
+    let bad = Pair { cert_pem: "nonsense".to_owned(), key_pem: one.key_pem };
     let mut fresh = self::compiler();
     compile(&mut fresh, &format!("{routes}{}", version(&bad, 1)));
     let refused_before = passing(&mut fresh, &second);
