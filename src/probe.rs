@@ -18,7 +18,10 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 pub use endpoints::run_checks;
 pub use matcher::{Matcher, MatcherError};
 
-use crate::net::{connect, proxy_protocol};
+use crate::{
+    net::{connect, proxy_protocol},
+    upstream::{dial::DialError, secure::Secure},
+};
 
 /// Most bytes of a response head.
 const MAX_HEAD: usize = 16 * 1024;
@@ -43,6 +46,8 @@ pub enum FailReason {
     ResponseCode(u16),
     /// No answer in time.
     Timeout,
+    /// The TLS handshake failed.
+    Handshake,
 }
 
 /// What a check sends first.
@@ -69,6 +74,24 @@ pub struct HttpCheck<'a> {
 pub async fn tcp(address: SocketAddr, limit: Duration, preamble: Preamble) -> Outcome {
     within(limit, async {
         open(address, limit, preamble).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Passes if `address` accepts a connection and a TLS handshake with a certificate that is accepted
+/// for requests as well, all within `limit` [REENC-5].
+pub async fn tls(address: SocketAddr, secure: &Secure, limit: Duration) -> Outcome {
+    within(limit, async {
+        let stream = open(address, limit, Preamble::None).await?;
+        let mut stream = secure.check(stream).await.map_err(|error| {
+            if DialError::is_about_certificate(&error) {
+                secure.complain(address, &error);
+            }
+            FailReason::Handshake
+        })?;
+        // The pod sees an end and no cut; whether it takes it is its own affair.
+        let _gone = stream.shutdown().await;
         Ok(())
     })
     .await

@@ -11,6 +11,7 @@ mod descriptors;
 mod dns;
 mod memory;
 mod pages;
+mod service_ca;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -77,6 +78,8 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let mut compiler = compiler(&settings)?;
     let pages = pages::PageFiles::new(&settings).map_err(|finding| anyhow::anyhow!("{finding}"))?;
     compiler.set_pages(pages.pages());
+    let service_ca = service_ca::ServiceCaFile::new(&settings);
+    compiler.set_service_ca(service_ca.path(), service_ca.found());
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
     let readiness = Arc::new(Readiness::default());
@@ -116,6 +119,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         closed: Some(Arc::clone(&listeners)),
         synced: synced.clone(),
         checked: check,
+        service_ca,
         extra,
     };
     control::spawn(&mut tasks, publisher, changed, checked, &cancel);

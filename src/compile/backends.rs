@@ -184,7 +184,7 @@ impl Backends {
             }
             for Found { address, protocol, tls, pod, .. } in found {
                 let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
-                let peer = self.peer(PeerKey { tls, ..key.clone() });
+                let peer = self.peer(&key, tls.as_deref());
                 // Whoever is trusted now, it is the same pod.
                 let id = (Arc::clone(&service), key);
                 let mut server =
@@ -243,11 +243,17 @@ impl Backends {
         Some(Cap { limit, bound: self.max_queue })
     }
 
-    /// The peer of `key`: the one that is known, or a new one.
-    fn peer(&mut self, key: PeerKey) -> Arc<Peer> {
+    /// The peer of `key` that is spoken to by `policy`: the one that is known, or a new one.
+    fn peer(&mut self, key: &PeerKey, policy: Option<&Policy>) -> Arc<Peer> {
         let Self { peers, next_peers, .. } = self;
+        let tls = policy.map(|policy| Arc::clone(policy.identity()));
+        let key = PeerKey { tls, ..key.clone() };
         let peer = next_peers.entry(key).or_insert_with_key(|key| {
-            peers.get(key).map_or_else(|| Arc::new(Peer::new(key.clone())), Arc::clone)
+            let new = || match policy {
+                Some(policy) => Peer::secure(key.clone(), policy),
+                None => Peer::new(key.clone()),
+            };
+            peers.get(key).map_or_else(|| Arc::new(new()), Arc::clone)
         });
         Arc::clone(peer)
     }

@@ -1,4 +1,4 @@
-//! The router's active checks of its endpoints [HC-1] [HC-2] [HC-3].
+//! The router's active checks of its endpoints [HC-1] [HC-2] [HC-3] [REENC-5].
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, Preamble, tcp};
+use super::{Outcome, Preamble, tcp, tls};
 use crate::{
     health::{Change, Checked, Verdict},
     upstream::peer::Peer,
@@ -77,7 +77,10 @@ async fn check_peer(
         tokio::time::sleep_until(due).await;
         let Ok(permit) = permits.acquire().await else { return };
         let begun = Instant::now();
-        let outcome = tcp(peer.key.address, timeout, Preamble::None).await;
+        let outcome = match &peer.tls {
+            Some(secure) => tls(peer.key.address, secure, timeout).await,
+            None => tcp(peer.key.address, timeout, Preamble::None).await,
+        };
         drop(permit);
         let verdict = match outcome {
             Outcome::Pass => Verdict::Pass,

@@ -5,11 +5,7 @@
 //! it. Always holds: no client certificate is presented [REENC-4], and a policy with anchors never
 //! falls back to none.
 
-use std::{
-    hash::{Hash, Hasher},
-    net::Ipv4Addr,
-    sync::Arc,
-};
+use std::{net::Ipv4Addr, sync::Arc};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
@@ -37,7 +33,7 @@ pub enum Trust {
     Named(Arc<Anchors>),
 }
 
-/// What tells one policy from another.
+/// What tells one policy from another, and so connections that may be shared from those that must not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     anchors: Option<Digest>,
@@ -48,26 +44,12 @@ pub struct Identity {
     http2: bool,
 }
 
-/// How pods of some routes are spoken to. Equal when its [`Identity`] is.
+/// How pods of some routes are spoken to.
 #[derive(Debug)]
 pub struct Policy {
-    identity: Identity,
+    identity: Arc<Identity>,
     config: ClientConfig,
     name: ServerName<'static>,
-}
-
-impl PartialEq for Policy {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity == other.identity
-    }
-}
-
-impl Eq for Policy {}
-
-impl Hash for Policy {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity.hash(state);
-    }
 }
 
 impl Identity {
@@ -122,7 +104,13 @@ impl Policy {
         if identity.http2 {
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         }
-        Ok(Self { identity, config, name })
+        Ok(Self { identity: Arc::new(identity), config, name })
+    }
+
+    /// What tells it from others.
+    #[must_use]
+    pub const fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// The configuration, without sessions to resume.
@@ -141,7 +129,7 @@ impl Policy {
 
     /// False when any certificate passes.
     #[must_use]
-    pub const fn verifies(&self) -> bool {
+    pub fn verifies(&self) -> bool {
         self.identity.anchors.is_some()
     }
 }

@@ -62,15 +62,14 @@ impl DialError {
         }
     }
 
-    /// That of a TLS handshake.
-    fn of_handshake(error: io::Error) -> Self {
-        let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match rustls {
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-                Self::Certificate(error)
-            },
-            _ => Self::Handshake(error),
-        }
+    /// True for a TLS handshake that failed for the pod's certificate.
+    #[must_use]
+    pub fn is_about_certificate(error: &io::Error) -> bool {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        matches!(
+            inner,
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+        )
     }
 }
 
@@ -98,11 +97,11 @@ pub async fn tls(
     let outcome =
         tokio::time::timeout_at(deadline, handshake).await.map_err(|_late| DialError::Timeout)?;
     outcome.map(Box::new).map_err(|error| {
-        let error = DialError::of_handshake(error);
-        if let DialError::Certificate(reason) = &error {
-            secure.complain(address, reason);
+        if !DialError::is_about_certificate(&error) {
+            return DialError::Handshake(error);
         }
-        error
+        secure.complain(address, &error);
+        DialError::Certificate(error)
     })
 }
 

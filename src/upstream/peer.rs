@@ -13,7 +13,7 @@ use std::{
 use super::secure::Secure;
 use crate::{
     stats::{Counter, Gauge},
-    tls::client::Policy,
+    tls::client::{Identity, Policy},
 };
 
 /// What a pod is spoken to in without TLS; over TLS it chooses by ALPN.
@@ -46,7 +46,7 @@ pub struct PeerKey {
     pub protocol: Protocol,
     /// How TLS is spoken with it; plain when absent. Routes that trust other authorities never share
     /// its connections.
-    pub tls: Option<Arc<Policy>>,
+    pub tls: Option<Arc<Identity>>,
     /// Pod, so that a reused address is not taken for the old pod (F-11).
     pub pod: Arc<str>,
 }
@@ -58,7 +58,7 @@ pub struct Peer {
     pub id: u64,
     /// Identity.
     pub key: PeerKey,
-    /// TLS with it, if its key has a policy.
+    /// TLS with it, if its key says so.
     pub tls: Option<Box<Secure>>,
     /// Requests and tunnels in flight, over all routes and workers.
     pub in_flight: Gauge,
@@ -72,11 +72,21 @@ impl Peer {
     /// A peer that is up until a check says otherwise [HC-2].
     #[must_use]
     pub fn new(key: PeerKey) -> Self {
+        Self::with(key, None)
+    }
+
+    /// One that is spoken to over TLS, by `policy`, which its key names.
+    #[must_use]
+    pub fn secure(key: PeerKey, policy: &Policy) -> Self {
+        Self::with(key, Some(Box::new(Secure::new(policy))))
+    }
+
+    fn with(key: PeerKey, tls: Option<Box<Secure>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             id: NEXT.fetch_add(1, Relaxed),
-            tls: key.tls.as_deref().map(|policy| Box::new(Secure::new(policy))),
             key,
+            tls,
             in_flight: Gauge::default(),
             check_failures: Counter::default(),
             up: AtomicBool::new(true),

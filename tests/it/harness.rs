@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod pod;
 pub mod router;
 pub mod tls;
+pub mod tlspod;
 pub mod watched;
 
 use std::time::Duration;

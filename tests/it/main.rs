@@ -29,6 +29,7 @@ mod peers;
 mod process;
 mod proxy_header;
 mod queue;
+mod reencrypt;
 mod retry;
 mod status;
 mod streaming;

@@ -16,6 +16,7 @@ use super::{
     data::Listeners,
     default_cert::{self, Texts},
     pages::PageFiles,
+    service_ca::ServiceCaFile,
 };
 use crate::{
     admin::{AdminState, readiness::Readiness},
@@ -59,6 +60,7 @@ pub(super) struct Publisher {
     /// Done once the first snapshot serves.
     pub(super) synced: CancellationToken,
     pub(super) checked: watch::Sender<Peers>,
+    pub(super) service_ca: ServiceCaFile,
     pub(super) extra: Objects,
 }
 
@@ -137,10 +139,9 @@ async fn publish_updates(
                 while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
                     retired.pop_front();
                 }
-                if first || !publisher.pages.look() {
+                if first || !publisher.look() {
                     continue;
                 }
-                publisher.compiler.set_pages(publisher.pages.pages());
             },
         }
         first = false;
@@ -176,6 +177,19 @@ impl Publisher {
                 false
             },
         }
+    }
+
+    /// Looks at the files beside the manifests; true when one is not as before.
+    fn look(&mut self) -> bool {
+        let Self { pages, service_ca, compiler, .. } = self;
+        let (new_pages, new_ca) = (pages.look(), service_ca.look());
+        if new_pages {
+            compiler.set_pages(pages.pages());
+        }
+        if new_ca {
+            compiler.set_service_ca(service_ca.path(), service_ca.found());
+        }
+        new_pages || new_ca
     }
 
     /// Compiles and swaps; returns the snapshot that served before.

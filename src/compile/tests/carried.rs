@@ -119,3 +119,74 @@ fn r_12_counters_of_a_pod_behind_two_services_are_carried_over() {
     assert!(first.iter().zip(&second).all(|(a, b)| Arc::ptr_eq(a, b)));
     assert!(!Arc::ptr_eq(&first[0], &first[1]));
 }
+
+fn reencrypt(ca: &str) -> Objects {
+    let tls = json!({"termination": "reencrypt", "destinationCACertificate": ca});
+    let service = json!({
+        "metadata": {}, "spec": {"ports": [{"name": "http", "port": 443}]},
+    });
+    let slice = json!({
+        "metadata": {"labels": {"kubernetes.io/service-name": "one"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8443, "appProtocol": "kubernetes.io/h2c"}],
+        "endpoints": [{"addresses": ["10.0.0.1"]}],
+    });
+    Objects {
+        routes: vec![route("web", json!({"tls": tls}))],
+        services: vec![stored("one", service)],
+        slices: vec![stored("one-1", slice)],
+        ..Objects::default()
+    }
+}
+
+/// [REENC-1], F-11: another CA is another peer, and the old one departs; counters stay, since it is
+/// the same pod. An unchanged CA changes nothing. appProtocol has no say over TLS [ALPN-4].
+#[test]
+fn reenc_1_another_ca_is_another_peer() {
+    let ca = |name: &str| mint::authority(name).unwrap().pair().cert_pem.clone();
+    let (one, two) = (ca("one"), ca("two"));
+    let mut compiler = compiler();
+    let server = |snapshot: &Snapshot| {
+        let compiled = snapshot.routes[0].compiled.as_ref().expect("it is admitted");
+        assert_eq!(&*compiled.backend.name, "be_secure:app:web");
+        let server = &compiled.backend.servers[0];
+        assert!(server.peer.tls.is_some());
+        assert_eq!(server.peer.key.protocol, crate::upstream::peer::Protocol::Http1);
+        (Arc::clone(&server.peer), Arc::clone(&server.stats))
+    };
+    let (first, stats) = server(&compile(&mut compiler, &reencrypt(&one)));
+    let (same, _) = server(&compile(&mut compiler, &reencrypt(&one)));
+    assert!(Arc::ptr_eq(&first, &same));
+    let (other, kept) = server(&compile(&mut compiler, &reencrypt(&two)));
+    assert_ne!(first.id, other.id);
+    assert!(first.is_departed() && !other.is_departed());
+    assert!(Arc::ptr_eq(&stats, &kept));
+}
+
+/// Decisions 4: a CA that cannot be read denies the route, also one that was served before.
+#[test]
+fn a_destination_ca_that_turns_bad_denies_the_route() {
+    let mut compiler = compiler();
+    let good = mint::authority("one").unwrap().pair().cert_pem.clone();
+    assert!(compile(&mut compiler, &reencrypt(&good)).routes[0].compiled.is_some());
+    let snapshot = compile(&mut compiler, &reencrypt("nonsense"));
+    assert!(snapshot.routes[0].compiled.is_none());
+    let Admission::Rejected { reason, message } = &snapshot.routes[0].admission else {
+        panic!("it is refused");
+    };
+    assert_eq!(*reason, RejectReason::ExtendedValidationFailed);
+    assert_eq!(message, "destinationCACertificate: there is no CERTIFICATE block");
+    let codes: Vec<u16> = snapshot.findings.iter().map(|finding| finding.code.number).collect();
+    assert_eq!(codes, [codes::BAD_DESTINATION_CA.number]);
+}
+
+/// [REENC-3]: pods that nobody verifies are served, and somebody is told.
+#[test]
+fn reenc_3_a_route_without_any_ca_is_served_with_a_warning() {
+    let mut compiler = compiler();
+    compiler.set_service_ca(Path::new("/ca"), &ServiceCa::Absent);
+    let snapshot = compile(&mut compiler, &reencrypt(""));
+    assert!(snapshot.routes[0].compiled.is_some());
+    let codes: Vec<u16> = snapshot.findings.iter().map(|finding| finding.code.number).collect();
+    assert_eq!(codes, [codes::PODS_NOT_VERIFIED.number]);
+}

@@ -99,7 +99,9 @@ async fn check(group: &Group, target: &Target) -> Result<(), Code> {
     };
     match outcome {
         Outcome::Pass => Ok(()),
-        Outcome::Fail(FailReason::Failed | FailReason::Refused) => Err(Code::FailedHealthChecks),
+        Outcome::Fail(FailReason::Failed | FailReason::Refused | FailReason::Handshake) => {
+            Err(Code::FailedHealthChecks)
+        },
         Outcome::Fail(FailReason::ResponseCode(_)) => Err(Code::ResponseCodeMismatch),
         Outcome::Fail(FailReason::Timeout) => Err(Code::Timeout),
     }

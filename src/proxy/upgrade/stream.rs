@@ -60,11 +60,7 @@ pub(in crate::proxy) struct Stream {
 
 impl Stream {
     pub(super) fn new(upgraded: Upgraded, writer: &Writer) -> Self {
-        Self {
-            io: TokioIo::new(upgraded),
-            ended: Rc::clone(&writer.ended),
-            waited: false,
-        }
+        Self { io: TokioIo::new(upgraded), ended: Rc::clone(&writer.ended), waited: false }
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::{JoinHandle, JoinSet},
@@ -124,7 +124,7 @@ pub fn ok(text: impl AsRef<[u8]>) -> Act {
     Act::Reply(Reply::new(200).chunk(text))
 }
 
-type Script = dyn Fn(&Seen) -> Act + Send + Sync;
+pub(super) type Script = dyn Fn(&Seen) -> Act + Send + Sync;
 
 /// A pod; its connections end when it is dropped.
 #[derive(Debug)]
@@ -135,11 +135,19 @@ pub struct H2Pod {
     task: JoinHandle<()>,
 }
 
+/// What a pod of HTTP/2 has seen.
 #[derive(Debug, Default)]
-struct Shared {
+pub struct Shared {
     watched: Watched<Seen>,
     streams: AtomicUsize,
     most_streams: AtomicUsize,
+}
+
+impl Shared {
+    /// Most streams at once so far.
+    pub fn most_streams(&self) -> usize {
+        self.most_streams.load(SeqCst)
+    }
 }
 
 impl Deref for Shared {
@@ -203,8 +211,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, script: Arc<Script>,
     }
 }
 
-async fn serve(
-    stream: TcpStream,
+/// Serves one connection, the one with this number.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     connection: usize,
     shared: &Arc<Shared>,
     script: &Arc<Script>,

@@ -57,6 +57,15 @@ pub fn edge(name: &str, host: &str, pair: Option<&Pair>) -> Value {
     }
 }
 
+/// A reencrypt Route with the default certificate, whose pods must lead to `ca` if there is one.
+pub fn reencrypt(name: &str, host: &str, ca: Option<&str>) -> Value {
+    let route = route(name, host).with("/spec/tls/termination", "reencrypt");
+    match ca {
+        None => route,
+        Some(ca) => route.with("/spec/tls/destinationCACertificate", ca),
+    }
+}
+
 /// A Service in namespace `app` with a slice for each endpoint.
 pub fn service(name: &str, endpoints: &[SocketAddr]) -> Vec<Value> {
     let service = json!({

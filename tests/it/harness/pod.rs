@@ -17,7 +17,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::watched::Watched;
+use super::{tlspod::Wire, watched::Watched};
 
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +59,10 @@ impl Seen {
 pub enum Act {
     /// Sends bytes and waits for the next request.
     Reply(Vec<u8>),
-    /// Sends bytes and closes.
+    /// Sends bytes and closes; over TLS with a close_notify.
     Last(Vec<u8>),
+    /// Sends bytes and closes, over TLS without a word.
+    Cut(Vec<u8>),
     /// Sends bytes and then nothing more, until the other side closes.
     Stall(Vec<u8>),
     /// Closes with a reset.
@@ -93,7 +95,7 @@ pub fn raw(bytes: &str) -> Act {
     Act::Reply(bytes.as_bytes().to_vec())
 }
 
-type Script = dyn Fn(&Seen) -> Act + Send + Sync;
+pub(super) type Script = dyn Fn(&Seen) -> Act + Send + Sync;
 
 /// A pod; its connections end when it is dropped.
 #[derive(Debug)]
@@ -104,8 +106,9 @@ pub struct Pod {
     task: JoinHandle<()>,
 }
 
+/// What a pod of HTTP/1 has seen.
 #[derive(Debug, Default)]
-struct Shared {
+pub struct Shared {
     watched: Watched<Seen>,
     stray: AtomicUsize,
 }
@@ -185,8 +188,9 @@ async fn accept(
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
+/// Serves one connection, the one with this number.
+pub(super) async fn serve<S: Wire>(
+    mut stream: S,
     connection: usize,
     shared: &Shared,
     script: &Script,
@@ -210,37 +214,41 @@ async fn serve(
 }
 
 /// Does it; `None` when the connection has ended or is to end.
-async fn perform(act: Act, stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+async fn perform<S: Wire>(act: Act, stream: &mut S, buffer: &mut Vec<u8>) -> Option<()> {
     match act {
-        Act::Reply(bytes) => stream.write_all(&bytes).await.ok()?,
+        Act::Reply(bytes) => say(stream, &bytes).await?,
+        Act::Cut(bytes) => {
+            say(stream, &bytes).await?;
+            return None;
+        },
         Act::Last(bytes) => {
-            stream.write_all(&bytes).await.ok()?;
+            say(stream, &bytes).await?;
             stream.shutdown().await.ok()?;
             return None;
         },
         Act::Stall(bytes) => {
-            stream.write_all(&bytes).await.ok()?;
+            say(stream, &bytes).await?;
             while stream.read_buf(buffer).await.ok()? > 0 {}
             return None;
         },
         Act::After(permits, bytes) => {
             permits.acquire().await.ok()?.forget();
-            stream.write_all(&bytes).await.ok()?;
+            say(stream, &bytes).await?;
         },
         Act::Slowly(pause, head, body) => {
-            stream.set_nodelay(true).ok()?;
-            stream.write_all(&head).await.ok()?;
+            stream.tcp().set_nodelay(true).ok()?;
+            say(stream, &head).await?;
             for byte in body {
                 tokio::time::sleep(pause).await;
-                stream.write_all(&[byte]).await.ok()?;
+                say(stream, &[byte]).await?;
             }
         },
         Act::Reset => {
-            socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).ok()?;
+            socket2::SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO)).ok()?;
             return None;
         },
         Act::Tunnel(bytes) => {
-            stream.write_all(&bytes).await.ok()?;
+            say(stream, &bytes).await?;
             return echo(stream, std::mem::take(buffer)).await;
         },
         Act::Unread => std::future::pending().await,
@@ -249,9 +257,15 @@ async fn perform(act: Act, stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Opti
     Some(())
 }
 
-async fn pour(stream: &mut TcpStream, length: u64, written: &AtomicU64) -> Option<()> {
+/// Sends bytes, all the way to the socket.
+async fn say<S: Wire>(stream: &mut S, bytes: &[u8]) -> Option<()> {
+    stream.write_all(bytes).await.ok()?;
+    stream.flush().await.ok()
+}
+
+async fn pour<S: Wire>(stream: &mut S, length: u64, written: &AtomicU64) -> Option<()> {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.ok()?;
+    say(stream, head.as_bytes()).await?;
     let mut body = tokio::io::repeat(b'x').take(length);
     let mut chunk = vec![0; 65_536];
     loop {
@@ -259,14 +273,14 @@ async fn pour(stream: &mut TcpStream, length: u64, written: &AtomicU64) -> Optio
         if size == 0 {
             return Some(());
         }
-        stream.write_all(&chunk[..size]).await.ok()?;
+        say(stream, &chunk[..size]).await?;
         written.fetch_add(size as u64, SeqCst);
     }
 }
 
-async fn echo(stream: &mut TcpStream, mut buffer: Vec<u8>) -> Option<()> {
+async fn echo<S: Wire>(stream: &mut S, mut buffer: Vec<u8>) -> Option<()> {
     loop {
-        stream.write_all(&buffer).await.ok()?;
+        say(stream, &buffer).await?;
         buffer.clear();
         if stream.read_buf(&mut buffer).await.ok()? == 0 {
             return None;
@@ -275,7 +289,7 @@ async fn echo(stream: &mut TcpStream, mut buffer: Vec<u8>) -> Option<()> {
 }
 
 /// The bytes up to `mark`, without it.
-async fn up_to(stream: &mut TcpStream, buffer: &mut Vec<u8>, mark: &[u8]) -> Option<String> {
+async fn up_to<S: Wire>(stream: &mut S, buffer: &mut Vec<u8>, mark: &[u8]) -> Option<String> {
     loop {
         if let Some(at) = buffer.windows(mark.len()).position(|window| window == mark) {
             let taken: Vec<u8> = buffer.drain(..at + mark.len()).collect();
@@ -287,7 +301,7 @@ async fn up_to(stream: &mut TcpStream, buffer: &mut Vec<u8>, mark: &[u8]) -> Opt
     }
 }
 
-async fn take(stream: &mut TcpStream, buffer: &mut Vec<u8>, count: usize) -> Option<Vec<u8>> {
+async fn take<S: Wire>(stream: &mut S, buffer: &mut Vec<u8>, count: usize) -> Option<Vec<u8>> {
     while buffer.len() < count {
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;
@@ -296,7 +310,7 @@ async fn take(stream: &mut TcpStream, buffer: &mut Vec<u8>, count: usize) -> Opt
     Some(buffer.drain(..count).collect())
 }
 
-async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+async fn read_head<S: Wire>(stream: &mut S, buffer: &mut Vec<u8>) -> Option<Seen> {
     let head = up_to(stream, buffer, b"\r\n\r\n").await?;
     let mut lines = head.split("\r\n");
     let line = lines.next()?.to_owned();
@@ -308,7 +322,7 @@ fn field(line: &str) -> Option<(String, String)> {
     Some((name.to_owned(), value.trim().to_owned()))
 }
 
-async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, seen: &mut Seen) -> Option<()> {
+async fn read_body<S: Wire>(stream: &mut S, buffer: &mut Vec<u8>, seen: &mut Seen) -> Option<()> {
     if !seen.all("transfer-encoding").is_empty() {
         loop {
             let size = up_to(stream, buffer, b"\r\n").await?;

@@ -1,26 +1,30 @@
-//! TLS clients that look at the certificate instead of trusting it.
+//! TLS clients that look at the certificate instead of trusting it, and what TLS pods show.
 
 use std::{
     io,
     net::SocketAddr,
     sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
 };
 
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{
-        CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime, pem::PemObject as _,
+        CertificateDer, PrivateKeyDer, ServerName, SignatureVerificationAlgorithm, UnixTime,
+        pem::PemObject as _,
     },
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use wharf::tls::mint::{self, Pair};
+use wharf::tls::mint::{self, Authority, Pair};
 
 use super::within;
 
@@ -119,6 +123,64 @@ pub fn rsa_pair(name: &str) -> Pair {
     let params = CertificateParams::new([name.to_owned()]).expect("a name");
     let cert_pem = params.self_signed(&key).expect("a certificate").pem();
     Pair { cert_pem, key_pem: key.serialize_pem() }
+}
+
+/// An authority called `name`.
+pub fn authority(name: &str) -> Authority {
+    mint::authority(name).expect("an authority")
+}
+
+/// A server certificate for `name` by `authority`.
+pub fn leaf(authority: &Authority, name: &str) -> Pair {
+    authority.leaf(&[name.to_owned()]).expect("a certificate")
+}
+
+/// One whose time is over since yesterday.
+pub fn expired(authority: &Authority, name: &str) -> Pair {
+    let signer = authority.pair();
+    let key = KeyPair::from_pem(&signer.key_pem).expect("a key");
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&signer.cert_pem, key).expect("an authority");
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+    let day = Duration::from_secs(86_400);
+    params.not_before = (SystemTime::now() - 2 * day).into();
+    params.not_after = (SystemTime::now() - day).into();
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    Pair { cert_pem: certificate.pem(), key_pem: key.serialize_pem() }
+}
+
+/// A server that shows `pair` and chooses among `alpn`, without which it chooses nothing.
+pub fn server(pair: &Pair, alpn: &[&str]) -> Arc<ServerConfig> {
+    server_that_asks(pair, alpn, WebPkiClientVerifier::no_client_auth())
+}
+
+/// One that asks for a certificate of `authority`, and goes on without.
+pub fn curious(pair: &Pair, alpn: &[&str], authority: &Authority) -> Arc<ServerConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&authority.pair().cert_pem) {
+        roots.add(certificate).expect("an authority");
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.allow_unauthenticated().build().expect("an authority");
+    server_that_asks(pair, alpn, verifier)
+}
+
+fn server_that_asks(
+    pair: &Pair,
+    alpn: &[&str],
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Arc<ServerConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).expect("a key");
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certificates(&pair.cert_pem), key)
+        .expect("a pair");
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
 }
 
 /// Accepts any certificate whose signature over the handshake is right.
