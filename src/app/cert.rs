@@ -54,14 +54,14 @@ pub enum CertError {
     },
 }
 
-/// A Secret that a route wants.
+/// A Secret that a route or a Service wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Namespace of the route and the Secret.
+    /// Namespace of the route or Service, and of the Secret.
     pub namespace: String,
     /// Name of the Secret.
     pub secret: String,
-    /// Hosts of the routes that name it.
+    /// Hosts of the routes that name it, or names of the Services.
     pub hosts: Vec<String>,
 }
 
@@ -152,7 +152,8 @@ fn default_names(wanted: &[Wanted]) -> Vec<String> {
             .map(str::to_owned)
             .into();
     names.extend(["127.0.0.1", "::1"].map(str::to_owned));
-    let hosts = wanted.iter().flat_map(|want| &want.hosts);
+    // Names of Services are for pods.
+    let hosts = wanted.iter().flat_map(|want| &want.hosts).filter(|host| !is_of_service(host));
     // A wildcard over a whole top-level domain is refused by every client.
     let wildcards = hosts
         .filter_map(|host| host.split_once('.'))
@@ -162,6 +163,10 @@ fn default_names(wanted: &[Wanted]) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
+}
+
+fn is_of_service(host: &str) -> bool {
+    [".svc", ".svc.cluster.local"].iter().any(|end| host.ends_with(end))
 }
 
 /// A kubernetes.io/tls Secret.

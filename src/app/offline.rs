@@ -4,9 +4,14 @@
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
+use k8s_openapi::api::core::v1::Service;
+
 use crate::{
     app::{cert::Wanted, router},
-    model::{finding::Finding, objects::Objects},
+    model::{
+        finding::Finding,
+        objects::{Objects, Stored},
+    },
     settings::RouterSettings,
     snapshot::Snapshot,
     source::{directory::Directory, validate::cross_check},
@@ -47,7 +52,19 @@ pub fn compile(objects: &Objects, findings: Vec<Finding>) -> anyhow::Result<Snap
     Ok(compiler.compile(objects, &Resolved::new(), findings, SystemTime::now()))
 }
 
-/// The Secrets that the TLS routes of `objects` name, with the hosts they are for.
+/// The annotation of a Service that asks for a Secret with a certificate for its pods, as OpenShift's
+/// service CA makes them.
+pub const SERVING_CERT: &str = "service.beta.openshift.io/serving-cert-secret-name";
+
+/// The Secret that a Service wants for its pods.
+#[must_use]
+pub fn serving_cert(service: &Stored<Service>) -> Option<&str> {
+    let annotations = service.object.metadata.annotations.as_ref()?;
+    annotations.get(SERVING_CERT).map(String::as_str)
+}
+
+/// The Secrets that the TLS routes of `objects` name, with the hosts they are for, and those that
+/// Services want for their pods, with the names of the Services.
 #[must_use]
 pub fn wanted_secrets(objects: &Objects) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
@@ -59,17 +76,31 @@ pub fn wanted_secrets(objects: &Objects) -> Vec<Wanted> {
             ("Subdomain", Some((_, domain))) => format!("*.{domain}"),
             _ => spec.host.clone(),
         };
-        let same = |known: &&mut Wanted| {
-            *known.namespace == *route.key.namespace && known.secret == name.name
-        };
-        match wanted.iter_mut().find(same) {
-            Some(known) => known.hosts.push(host),
-            None => wanted.push(Wanted {
-                namespace: route.key.namespace.to_string(),
-                secret: name.name.clone(),
-                hosts: vec![host],
-            }),
+        want(&mut wanted, &route.key.namespace, &name.name, [host]);
+    }
+    for service in &objects.services {
+        if let Some(secret) = serving_cert(service) {
+            let name = format!("{}.{}.svc", service.key.name, service.key.namespace);
+            let names = [format!("{name}.cluster.local"), name];
+            want(&mut wanted, &service.key.namespace, secret, names);
         }
     }
     wanted
+}
+
+fn want(
+    wanted: &mut Vec<Wanted>,
+    namespace: &str,
+    secret: &str,
+    hosts: impl IntoIterator<Item = String>,
+) {
+    let same = |known: &&mut Wanted| known.namespace == namespace && known.secret == secret;
+    match wanted.iter_mut().find(same) {
+        Some(known) => known.hosts.extend(hosts),
+        None => wanted.push(Wanted {
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
+            hosts: hosts.into_iter().collect(),
+        }),
+    }
 }

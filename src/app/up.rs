@@ -65,7 +65,8 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     let plan = pods::plan(&objects);
     let cancel = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    pods::start(&mut tasks, &plan.pods, &cancel)?;
+    let (made, _) = offline::objects(std::slice::from_ref(&options.certs));
+    pods::start(&mut tasks, &plan.pods, &made.secrets, &cancel)?;
     let a = router::start(settings(&options, 0), plan.objects.clone()).await?;
     let b = router::start(settings(&options, 1), plan.objects).await?;
     a.ready(START).await?;
@@ -109,6 +110,8 @@ fn settings(options: &UpOptions, index: usize) -> RouterSettings {
         admin: loopback(ADMIN[index]),
         dns: (index == 0).then(|| loopback(DNS)),
         default_cert: Some(DefaultCert::Path(options.certs.join("default.pem"))),
+        // The development CA has signed the pods' certificates, too.
+        destination_ca: Some(options.certs.join("ca.pem")),
         workers: defaults.workers.div_ceil(2),
         proxy_protocol: true,
         allow_loopback_endpoints: true,

@@ -1,7 +1,8 @@
-//! What a client must see of the same answer on each of the four ways through: HTTP/1.1 and HTTP/2 on
-//! its side, HTTP/1.1 and HTTP/2 on the pod's, and that a cut body stays cut.
+//! What a client must see of the same answer on each of the ways through: HTTP/1.1 and HTTP/2 on its
+//! side, HTTP/1.1 and HTTP/2 on the pod's, each without TLS and over it, and that a cut body
+//! stays cut.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use http::Request;
 
@@ -9,9 +10,11 @@ use crate::harness::{
     client::Client,
     h2pod::{self, H2Pod, Reply},
     http2::{Http2, body},
-    manifest::{app, h2c, route},
+    manifest::{With as _, app, h2c, reencrypt, route},
     pod::{Act, Pod, raw},
     router::Edge,
+    tls,
+    tlspod::{Opening, TlsPod},
 };
 
 const HOST: &str = "a.example.com";
@@ -160,11 +163,28 @@ async fn ask_http2(client: &mut Http2, nth: usize) {
 /// Every row three times over one client connection of each version, which one pod connection serves:
 /// whatever an answer was, the next one begins where it should.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r_27_every_answer_is_the_same_on_all_four_ways() {
+async fn r_27_every_answer_is_the_same_on_all_ways() {
     let old = Pod::start(|seen| Act::Reply(asked(seen.target()).http1())).await;
     let new = H2Pod::start(|seen| asked(&seen.url).http2()).await;
-    let objects =
-        [app(route("a", HOST), &[old.address]), h2c(app(route("a", HOST), &[new.address]))];
+    let secure = async |alpn: &[&str]| {
+        let config = tls::server(&tls::pair("pod.test"), alpn);
+        TlsPod::start(
+            move |_| Opening::Tls(Arc::clone(&config)),
+            |seen| Act::Reply(asked(seen.target()).http1()),
+            |seen| asked(&seen.url).http2(),
+        )
+        .await
+    };
+    let (old_tls, new_tls) = (secure(&["http/1.1"]).await, secure(&["h2"]).await);
+    let policy = "/spec/tls/insecureEdgeTerminationPolicy";
+    let over_tls =
+        |pod: &TlsPod| app(reencrypt("a", HOST, None).with(policy, "Allow"), &[pod.address]);
+    let objects = [
+        app(route("a", HOST), &[old.address]),
+        h2c(app(route("a", HOST), &[new.address])),
+        over_tls(&old_tls),
+        over_tls(&new_tls),
+    ];
     for objects in objects {
         let edge = Edge::with(&objects, |settings| settings.workers = 1).await;
         let mut plain = edge.client().await;
@@ -179,6 +199,9 @@ async fn r_27_every_answer_is_the_same_on_all_four_ways() {
     }
     assert_eq!((old.connections(), new.connections()), (1, 1));
     assert_eq!((old.attempts(), new.attempts()), (6 * ROWS.len(), 6 * ROWS.len()));
+    assert_eq!((old_tls.connections(), new_tls.connections()), (1, 1));
+    let attempts = (old_tls.http1.attempts(), new_tls.http2.attempts());
+    assert_eq!(attempts, (6 * ROWS.len(), 6 * ROWS.len()));
 }
 
 /// a body that the pod of HTTP/1 cuts, whatever said its length, is cut for clients of either

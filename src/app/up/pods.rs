@@ -9,18 +9,20 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::Context as _;
 use k8s_openapi::{
     api::{
-        core::v1::{ObjectReference, Service, ServicePort},
+        core::v1::{ObjectReference, Secret, Service, ServicePort},
         discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
+use rustls::ServerConfig;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::bind,
+    app::{bind, offline},
     backend::{self, Identity},
     model::objects::{ObjectKey, Objects, Stored},
 };
@@ -41,6 +43,8 @@ pub(super) struct Pod {
     pub(super) namespace: Arc<str>,
     pub(super) address: IpAddr,
     pub(super) ports: Vec<u16>,
+    /// The Secret with its certificate, if it speaks TLS.
+    pub(super) secret: Option<ObjectKey>,
 }
 
 /// The pods to start, and the slices that make them known.
@@ -91,12 +95,15 @@ impl Plan {
             .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
             .collect();
         let numbers: Vec<u16> = (0..).zip(&ports).map(|(n, port)| number(n, port)).collect();
+        let secret = offline::serving_cert(service)
+            .map(|secret| ObjectKey::new(&service.key.namespace, secret));
         let pods: Vec<Pod> = (1..=PODS)
             .map(|pod| Pod {
                 name: format!("{}-{pod}", service.key.name),
                 namespace: Arc::clone(&service.key.namespace),
                 address: IpAddr::V4(Ipv4Addr::new(127, 77, index, pod)),
                 ports: numbers.clone(),
+                secret: secret.clone(),
             })
             .collect();
         let slice = slice(&service.key, &ports, &numbers, &pods);
@@ -153,26 +160,37 @@ fn slice(
     }
 }
 
-/// Binds and starts every pod.
+/// Binds and starts every pod; `secrets` hold the certificates of those that speak TLS.
 pub(super) fn start(
     tasks: &mut JoinSet<()>,
     pods: &[Pod],
+    secrets: &[Arc<Stored<Secret>>],
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     for pod in pods {
+        let tls = pod.secret.as_ref().map(|secret| tls(secret, secrets)).transpose()?;
         for port in &pod.ports {
             let address = SocketAddr::new(pod.address, *port);
             let listener = bind::tokio_tcp(address)?;
             let identity = Identity::new(&pod.name, &pod.namespace);
-            let cancel = cancel.clone();
+            let (tls, cancel) = (tls.clone(), cancel.clone());
             tasks.spawn(async move {
-                if let Err(error) = backend::serve(listener, identity, None, cancel).await {
+                if let Err(error) = backend::serve(listener, identity, tls, cancel).await {
                     tracing::error!(%address, %error, "a sample pod ended");
                 }
             });
         }
     }
     Ok(())
+}
+
+fn tls(key: &ObjectKey, secrets: &[Arc<Stored<Secret>>]) -> anyhow::Result<Arc<ServerConfig>> {
+    let secret = secrets.iter().find(|secret| secret.key == *key);
+    let data = secret.and_then(|secret| secret.object.data.as_ref());
+    let field = |name: &str| data.and_then(|data| data.get(name)).map_or(&[][..], |it| &it.0);
+    let config = backend::server_config(field("tls.crt"), field("tls.key"))
+        .with_context(|| format!("the pods cannot use Secret {key}"))?;
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]
@@ -210,8 +228,31 @@ mod tests {
         assert_eq!(names, ["picked-1", "picked-2", "picked-3", "picked-4"]);
         assert_eq!(plan.pods[3].address, IpAddr::from([127, 77, 0, 4]));
         assert_eq!(plan.pods[0].ports, [8080, 8081, 8082]);
+        assert_eq!(plan.pods[0].secret, None);
         let slice = &plan.objects.slices[0].object;
         assert_eq!(slice.endpoints.as_ref().map(Vec::len), Some(4));
         assert_eq!(slice.ports.as_ref().map(Vec::len), Some(3));
+    }
+    /// A Service that wants a certificate for its pods has pods that speak TLS, with one that bears its
+    /// name; without the Secret nothing is started.
+    #[test]
+    fn pods_with_a_serving_certificate_speak_tls() {
+        let mut objects = Objects::default();
+        let spec = serde_json::json!({"selector": {"app": "x"}, "ports": [{"port": 8443}]});
+        let mut vault = Stored::clone(&service("a", "vault", spec));
+        vault.object.metadata.annotations =
+            Some([(offline::SERVING_CERT.to_owned(), "vault-tls".to_owned())].into());
+        objects.services.push(Arc::new(vault));
+        let wanted = offline::wanted_secrets(&objects);
+        assert_eq!(wanted[0].secret, "vault-tls");
+        assert_eq!(wanted[0].hosts, ["vault.a.svc.cluster.local", "vault.a.svc"]);
+        let plan = plan(&objects);
+        let key = ObjectKey::new("a", "vault-tls");
+        assert!(plan.pods.iter().all(|pod| pod.secret.as_ref() == Some(&key)));
+        assert!(tls(&key, &[]).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        crate::app::cert::run(folder.path(), &wanted, false).unwrap();
+        let (made, _) = offline::objects(&[folder.path().to_owned()]);
+        assert!(tls(&key, &made.secrets).is_ok());
     }
 }

@@ -160,11 +160,11 @@ async fn reenc_5_checks_do_the_handshake() {
     for _ in 0..10 {
         assert_eq!(status(&edge, HOST).await, 200);
     }
-    eventually("more checks", async || (good.shaken().len() > shaken.len() + 3).then_some(()))
+    eventually("more checks", async || (good.shaken().len() > shaken.len() + 15).then_some(()))
         .await;
     assert_eq!(up(&edge), [good.address]);
-    let first = &good.shaken()[..shaken.len()];
-    assert!(first.iter().all(|shaken| !shaken.resumed), "a check sees the certificate each time");
+    let resumed = good.shaken().iter().filter(|shaken| shaken.resumed).count();
+    assert!(resumed < 10, "a check sees the certificate each time: {resumed}");
     assert!(edge.reasons().is_empty(), "{:?}", edge.reasons());
 }
 
