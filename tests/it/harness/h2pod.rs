@@ -264,8 +264,10 @@ async fn answer(
         ..Seen::default()
     };
     let mut act = script(&seen);
+    // Where a request is noted that has waited; places never move.
+    let mut place = None;
     if let Act::After(permits, next) = act {
-        let index = note(shared, seen.clone());
+        let index = note(shared, None, seen.clone());
         let permit = tokio::select! {
             permit = permits.acquire() => permit.expect("never closed"),
             reason = std::future::poll_fn(|cx| respond.poll_reset(cx)) => {
@@ -274,7 +276,7 @@ async fn answer(
             },
         };
         permit.forget();
-        shared.seen.lock().expect("no panic while held").remove(index);
+        place = Some(index);
         act = *next;
     }
     if let Act::Continue(next) = act {
@@ -284,20 +286,20 @@ async fn answer(
     }
     match act {
         Act::Refuse(reason) => {
-            note(shared, seen);
+            note(shared, place, seen);
             respond.send_reset(reason);
         },
         Act::Stall => {
-            let index = note(shared, seen);
+            let index = note(shared, place, seen);
             let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
             shared.seen.lock().expect("no panic while held")[index].reset = reason.ok();
         },
         Act::Early(reply) => {
-            note(shared, seen);
+            note(shared, place, seen);
             send(&mut respond, &reply, true);
         },
         Act::Echo(reply) => {
-            let index = note(shared, seen);
+            let index = note(shared, place, seen);
             let mut stream = respond.send_response(reply.head(), false).expect("open");
             let end = echo(&mut body, &mut stream, &reply).await;
             shared.seen.lock().expect("no panic while held")[index].reset = end;
@@ -305,10 +307,10 @@ async fn answer(
         Act::Reply(_) | Act::Cut(..) | Act::Die(_) => {
             if let Err(reason) = read(&mut body, &mut seen).await {
                 seen.reset = reason;
-                note(shared, seen);
+                note(shared, place, seen);
                 return;
             }
-            note(shared, seen);
+            note(shared, place, seen);
             match act {
                 Act::Reply(reply) => {
                     send(&mut respond, &reply, true);
@@ -334,8 +336,12 @@ async fn answer(
     }
 }
 
-fn note(shared: &Shared, seen: Seen) -> usize {
+fn note(shared: &Shared, place: Option<usize>, seen: Seen) -> usize {
     let mut all = shared.seen.lock().expect("no panic while held");
+    if let Some(index) = place {
+        all[index] = seen;
+        return index;
+    }
     all.push(seen);
     all.len() - 1
 }

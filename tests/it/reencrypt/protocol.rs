@@ -233,12 +233,16 @@ async fn sessions_are_resumed_with_the_same_pod() {
         let pods = [TlsPod::telling(Arc::clone(&config)).await, TlsPod::telling(config).await];
         let all = objects(&ours, &[&pods[0], &pods[1]]);
         let edge = with(&all, |settings| settings.timeouts.pool_age = Duration::ZERO).await;
-        for _ in 0..6 {
+        // Which pod a request goes to is chance.
+        let mut asked = 0;
+        while pods.iter().any(|pod| pod.shaken().len() < 2) {
+            asked += 1;
+            assert!(asked < 100, "one pod gets nothing");
             assert_eq!(edge.get(HOST, "/").await.status(), 200);
         }
         for pod in &pods {
             let resumed: Vec<bool> = pod.shaken().iter().map(|shaken| shaken.resumed).collect();
-            assert!(resumed.len() > 1 && !resumed[0], "{resumed:?}");
+            assert!(!resumed[0], "{resumed:?}");
             assert!(resumed[1..].iter().all(|resumed| *resumed), "{resumed:?}");
         }
     }

@@ -177,15 +177,18 @@ async fn a_refused_certificate_is_tried_elsewhere() {
     let good = TlsPod::telling(shown(&ours, BOTH)).await;
     let bad = TlsPod::telling(shown(&tls::authority("others"), BOTH)).await;
     let edge = over(&objects(&ours, &[&good, &bad])).await;
-    for _ in 0..6 {
+    // Which pod is tried first is chance.
+    let mut asked = 0;
+    while bad.connections() == 0 {
+        asked += 1;
+        assert!(asked < 100, "nobody tries the pod with the bad certificate");
         let mut client = edge.client().await;
         let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\ncontent-length: 4\r\n\r\nbody");
         client.send(head).await;
         assert_eq!(client.response().await.status(), 200);
     }
-    assert_eq!((good.http2.attempts(), bad.http2.attempts()), (6, 0));
+    assert_eq!((good.http2.attempts(), bad.http2.attempts()), (asked, 0));
     assert!(good.http2.seen().iter().all(|seen| seen.body == b"body"));
-    assert!(bad.connections() > 0);
     assert!(bad.failed().iter().all(|error| error.contains("UnknownCA")), "{:?}", bad.failed());
     assert!(edge.reasons().is_empty(), "{:?}", edge.reasons());
 }
