@@ -117,6 +117,9 @@ struct RouterArgs {
     /// Port that redirects to https name, when it is not 443
     #[arg(long, value_name = "PORT")]
     redirect_https_port: Option<u16>,
+    /// Leaves header names of HTTP/1 in the case they were sent in
+    #[arg(long)]
+    preserve_header_case: bool,
     /// Resolves ExternalName Services
     #[arg(long)]
     resolve_external_names: bool,

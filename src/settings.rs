@@ -118,6 +118,8 @@ pub struct RouterSettings {
     pub max_queue: usize,
     /// Pod connections without a request that one worker keeps. WHARF_POOL_CONNECTIONS.
     pub pool_connections: usize,
+    /// Case of header names. WHARF_PRESERVE_HEADER_CASE.
+    pub header_case: HeaderCase,
     /// Access log on stdout.
     pub access_log: bool,
     /// All durations.
@@ -173,6 +175,7 @@ impl Default for RouterSettings {
             max_requests: 50_000,
             max_queue: 10_000,
             pool_connections: 4096,
+            header_case: HeaderCase::Lower,
             access_log: true,
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),
@@ -213,6 +216,16 @@ impl std::fmt::Debug for DefaultCert {
             Self::Text(_) => f.debug_tuple("Text").finish_non_exhaustive(),
         }
     }
+}
+
+/// What becomes of the case of header names of HTTP/1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderCase {
+    /// Names are lower case, as OpenShift's router has them [ORD-5].
+    #[default]
+    Lower,
+    /// Names are as they were sent, at some cost for each message.
+    Kept,
 }
 
 /// Durations of the router (spec/route.md 13, reliability.md 3). "Inactivity" restarts with every

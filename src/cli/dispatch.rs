@@ -19,7 +19,7 @@ use crate::{
         up::UpOptions,
     },
     model::objects::Objects,
-    settings::{DefaultCert, RouterSettings, env},
+    settings::{DefaultCert, HeaderCase, RouterSettings, env},
 };
 
 /// Longest time for a health check.
@@ -231,6 +231,9 @@ fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
     settings.destination_ca = args.default_destination_ca.or(settings.destination_ca);
     settings.reencrypt_sni |= args.reencrypt_sni;
     settings.redirect_https_port = args.redirect_https_port.or(settings.redirect_https_port);
+    if args.preserve_header_case {
+        settings.header_case = HeaderCase::Kept;
+    }
     settings.admin_allow.extend(args.admin_allow);
     settings.proxy_protocol |= args.proxy_protocol;
     settings.allow_loopback_endpoints |= args.allow_loopback_endpoints;

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     gate::{MAX_FIELDS, MAX_HEAD},
     net::{alarm::Alarm, clock, readable::Readable, timed::TimedIo},
+    settings::HeaderCase,
 };
 
 /// Most bytes buffered in one direction of a client connection. With that of pod connections it decides
@@ -71,6 +72,7 @@ where
                 .auto_date_header(false)
                 .header_read_timeout(None)
                 .half_close(false)
+                .preserve_header_case(connection.worker.settings.header_case == HeaderCase::Kept)
                 .max_headers(MAX_FIELDS)
                 .max_header_size(MAX_HEAD)
                 .max_buf_size(MAX_BUFFER)

@@ -101,11 +101,14 @@ impl Worker {
             index,
             live,
             handshakes: Turns::new(settings.max_handshakes),
-            pool: Pool::new(Limits {
-                idle: settings.timeouts.pool_idle,
-                age: settings.timeouts.pool_age,
-                total: settings.pool_connections,
-            }),
+            pool: Pool::new(
+                Limits {
+                    idle: settings.timeouts.pool_idle,
+                    age: settings.timeouts.pool_age,
+                    total: settings.pool_connections,
+                },
+                settings.header_case,
+            ),
             alarms: Spare::default(),
             space: RefCell::default(),
             settings,

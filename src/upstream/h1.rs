@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{body::RequestBody, dial::DialError};
 use crate::{
     net::{connect, flat::FlatStream},
+    settings::HeaderCase,
     task,
 };
 
@@ -80,19 +81,24 @@ const MAX_BUFFER: usize = 48 * 1024;
 ///
 /// # Errors
 /// [`DialError`] when no connection came about.
-pub async fn dial(address: SocketAddr, limit: Duration) -> Result<Sender, DialError> {
-    start(FlatStream(connect::tcp(address, limit).await?)).await
+pub async fn dial(
+    address: SocketAddr,
+    case: HeaderCase,
+    limit: Duration,
+) -> Result<Sender, DialError> {
+    start(FlatStream(connect::tcp(address, limit).await?), case).await
 }
 
 /// Starts HTTP/1.1 over `stream`; nothing is sent yet.
 ///
 /// # Errors
 /// [`DialError::Connect`], which hyper never asks for.
-pub async fn start<S>(stream: S) -> Result<Sender, DialError>
+pub async fn start<S>(stream: S, case: HeaderCase) -> Result<Sender, DialError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (send, connection) = http1::Builder::new()
+        .preserve_header_case(case == HeaderCase::Kept)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)

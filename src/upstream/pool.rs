@@ -27,7 +27,7 @@ use super::{
     h2::{self, Lease},
     peer::Peer,
 };
-use crate::net::connect;
+use crate::{net::connect, settings::HeaderCase};
 
 /// Most idle connections kept for one peer by one worker.
 pub const MAX_IDLE_PER_PEER: usize = 100;
@@ -78,6 +78,7 @@ pub struct Pool {
     idle: ById<Stack>,
     shared: ById<Shared>,
     limits: Limits,
+    case: HeaderCase,
     /// Number of idle connections of HTTP/1.
     count: Cell<usize>,
 }
@@ -103,8 +104,9 @@ enum Found {
 impl Pool {
     /// An empty pool.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self { idle: RefCell::default(), shared: RefCell::default(), limits, count: Cell::new(0) }
+    pub fn new(limits: Limits, case: HeaderCase) -> Self {
+        let (idle, shared) = (RefCell::default(), RefCell::default());
+        Self { idle, shared, limits, case, count: Cell::new(0) }
     }
 
     /// The youngest connection to `peer` that is ready for a request.

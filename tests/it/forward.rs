@@ -519,3 +519,30 @@ async fn f_11_a_pod_that_leaves_takes_its_connections_with_it() {
     .await;
     assert_eq!(edge.get(HOST, "/").await.text(), "2");
 }
+
+/// [ORD-5], register row 26: names are lower case, and as they were sent where the setting says so.
+/// What the router adds is lower case either way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ord_5_the_case_of_names_is_lower_unless_it_is_kept() {
+    use wharf::settings::HeaderCase;
+    for (case, asked, answered) in [
+        (HeaderCase::Lower, "x-odd-name", "x-pod-name"),
+        (HeaderCase::Kept, "X-OdD-Name", "X-PoD-Name"),
+    ] {
+        let answer = "HTTP/1.1 200 OK\r\nX-PoD-Name: 1\r\ncontent-length: 0\r\n\r\n";
+        let pod = Pod::start(move |_| raw(answer)).await;
+        let all = app(route("a", HOST), &[pod.address]);
+        let edge = Edge::with(&all, |settings| settings.header_case = case).await;
+        let mut client = edge.client().await;
+        // The second goes over a connection that there is, and is kept for another try.
+        for nth in 0..2 {
+            client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-OdD-Name: 1\r\n\r\n")).await;
+            let response = client.response().await;
+            let has =
+                |fields: &[(String, String)], name| fields.iter().any(|field| field.0 == name);
+            assert!(has(&response.headers, answered), "{case:?}: {:?}", response.headers);
+            let seen = &pod.seen()[nth].headers;
+            assert!(has(seen, asked) && has(seen, "x-forwarded-for"), "{case:?}: {seen:?}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::{
     headers::{self, ClientFields, certificate},
     proxy::{framing, request::Checked, response::Exchange, secure::Secured},
+    settings::HeaderCase,
     snapshot::CompiledRoute,
     upstream::body::RequestBody,
 };
@@ -47,6 +48,12 @@ impl Outgoing {
             *request.uri_mut() = std::mem::take(self.head.uri_mut());
         }
         *request.headers_mut() = std::mem::take(self.head.headers_mut());
+        // Empty unless the case of header names is kept.
+        *request.extensions_mut() = if keep {
+            self.head.extensions().clone()
+        } else {
+            std::mem::take(self.head.extensions_mut())
+        };
         request
     }
 
@@ -155,6 +162,10 @@ pub(super) fn prepare(
     *head.method_mut() = parts.method;
     *head.uri_mut() = checked.target;
     *head.headers_mut() = parts.headers;
+    if connection.worker.settings.header_case == HeaderCase::Kept {
+        // hyper keeps the names as the client wrote them there.
+        *head.extensions_mut() = parts.extensions;
+    }
     let kept = KeptFields { text: connection.worker.take_space() };
     Outgoing { head, kept, lent: false, body, replayable, upgrades: upgrade.is_some() }
 }

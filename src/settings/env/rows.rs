@@ -9,7 +9,7 @@ use std::{
 use super::{Kind, Outcome, RouterSettings, Row};
 use crate::{
     model::grammar,
-    settings::{DefaultCert, NO_LIMIT, parse},
+    settings::{DefaultCert, HeaderCase, NO_LIMIT, parse},
 };
 
 const NOT_A_PORT: Outcome = Outcome::Noted("is not a port number; the default is used");
@@ -45,6 +45,11 @@ pub const ENV: &[Row] = &[
         "ROUTER_BIND_PORTS_AFTER_SYNC",
         "`true`: the traffic ports refuse connections until the first objects are served",
         Kind::Text(bind_after_sync),
+    ),
+    row(
+        "WHARF_PRESERVE_HEADER_CASE",
+        "header names of HTTP/1 keep the case they were sent in",
+        Kind::Bool(header_case),
     ),
     row("ROUTER_THREADS", "worker threads", Kind::Text(workers)),
     row("WHARF_WORKERS", "worker threads", Kind::Text(workers)),
@@ -330,6 +335,10 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD",
     "ROUTER_METRICS_HAPROXY_EXPORTED",
 ];
+
+const fn header_case(settings: &mut RouterSettings, kept: bool) {
+    settings.header_case = if kept { HeaderCase::Kept } else { HeaderCase::Lower };
+}
 
 /// This one word, and no other spelling of it [PIPE-2].
 fn bind_after_sync(settings: &mut RouterSettings, value: &str) -> Outcome {

@@ -89,6 +89,6 @@ impl Pool {
         if offer == Offer::All {
             secure.speaks(Spoken::Http1);
         }
-        Ok(Reached::Http1 { sender: h1::start(stream).await?, reused: false })
+        Ok(Reached::Http1 { sender: h1::start(stream, self.case).await?, reused: false })
     }
 }
