@@ -5,7 +5,9 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header::EXPECT};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header::EXPECT, request::Parts,
+};
 use hyper::body::{Body as _, Incoming};
 
 use crate::{
@@ -143,19 +145,10 @@ pub(super) fn prepare(
         parts.headers.insert(http::header::UPGRADE, protocol.clone());
     }
     let empty = body.is_end_stream();
-    let progress = Rc::clone(&exchange.progress);
     let body = if empty {
-        RequestBody::empty(progress)
+        RequestBody::empty(Rc::clone(&exchange.progress))
     } else {
-        framing::announce(&mut parts.headers);
-        // HTTP/1.0 knows no expectations (RFC 9110 10.1.1).
-        if parts.version != Version::HTTP_10 && parts.headers.contains_key(EXPECT) {
-            progress.expect();
-        }
-        // Several streams share one connection, so each watches its own body.
-        let http2 = parts.version == Version::HTTP_2;
-        let limit = http2.then_some(connection.worker.settings.timeouts.client);
-        RequestBody::new(body, progress, Arc::clone(&connection.phase), limit)
+        passed_on(exchange, &mut parts, body)
     };
     let replayable = empty && upgrade.is_none() && is_idempotent(&parts.method);
     let mut head = Request::new(());
@@ -168,6 +161,21 @@ pub(super) fn prepare(
     }
     let kept = KeptFields { text: connection.worker.take_space() };
     Outgoing { head, kept, lent: false, body, replayable, upgrades: upgrade.is_some() }
+}
+
+/// The body of the request with the head `parts`, which is not empty.
+fn passed_on(exchange: &Exchange, parts: &mut Parts, body: Incoming) -> RequestBody {
+    let connection = &exchange.connection;
+    let progress = Rc::clone(&exchange.progress);
+    framing::announce(&mut parts.headers);
+    // HTTP/1.0 knows no expectations (RFC 9110 10.1.1).
+    if parts.version != Version::HTTP_10 && parts.headers.contains_key(EXPECT) {
+        progress.expect();
+    }
+    // Several streams share one connection, so each watches its own body.
+    let http2 = parts.version == Version::HTTP_2;
+    let limit = http2.then_some(connection.worker.settings.timeouts.client);
+    RequestBody::new(body, progress, Arc::clone(&connection.phase), limit)
 }
 
 /// RFC 9110 9.2.2.
