@@ -13,7 +13,7 @@ pub mod websocket;
 pub use base64::base64;
 pub use forwarded::{ForwardedPolicy, Forwarding, Said, forward};
 pub use hop::{
-    ClientFields, merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop,
+    ClientFields, is_offered, merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop,
     strip_trailers, upgrade_of,
 };
 

@@ -183,6 +183,13 @@ pub fn upgrade_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> 
     if protocols.any(|p| is(p, b"h2c")) { None } else { Some(value.clone()) }
 }
 
+/// True when `chosen` is a member of `offered`, both values of `Upgrade` (RFC 9110 7.8).
+#[must_use]
+pub fn is_offered(chosen: &HeaderValue, offered: &HeaderValue) -> bool {
+    let mut members = offered.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii);
+    members.any(|member| is(member, chosen.as_bytes()))
+}
+
 /// Removes from a trailer section what must be known before the body, or says who somebody is: some
 /// merge trailers into the fields (S-23).
 pub fn strip_trailers(trailers: &mut HeaderMap) {

@@ -88,13 +88,13 @@ impl Wanted {
         Some(Box::new(Self { protocol, client, accept }))
     }
 
-    /// True when `response`, a 101, switches to what was asked for (S-15).
+    /// True when `response`, a 101, switches to something of what was asked for (S-15).
     #[must_use]
     pub fn is_met_by<B>(&self, response: &Response<B>) -> bool {
         let fields = response.headers();
         let protocol = headers::upgrade_of(fields, Version::HTTP_11);
         protocol.is_some_and(|got| {
-            got.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes())
+            headers::is_offered(&got, &self.protocol)
                 && (self.accept.is_none()
                     || fields.get(SEC_WEBSOCKET_ACCEPT) == self.accept.as_ref())
         })

@@ -103,6 +103,26 @@ async fn another_answer_than_101_is_an_answer() {
     assert_eq!(client.get(HOST, "/").await.text(), "plain");
 }
 
+/// RFC 9110 7.8: a client may offer several protocols, and a pod takes one of them or the switch is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_15_a_pod_takes_one_of_the_protocols_that_are_offered() {
+    let pod = echo_pod().await;
+    let edge = edge(route("a", HOST), &pod).await;
+    for (offered, status) in [
+        ("foo/2, WebSocket", 101),
+        ("websocket,foo", 101),
+        ("foo", 502),
+        ("websocket/13, sock", 502),
+    ] {
+        let mut client = edge.client().await;
+        client
+            .send(handshake().replace("Upgrade: websocket", &format!("Upgrade: {offered}")))
+            .await;
+        assert_eq!(client.response().await.status(), status, "{offered}");
+    }
+    edge.has_reasons(&[("upstream_invalid", 2)]).await;
+}
+
 /// S-15: bytes behind the upgrade request reach the pod only after its 101, and never when there is
 /// none: they are the next request then, or the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
