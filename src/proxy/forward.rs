@@ -18,10 +18,11 @@ use self::{
     prepare::{Outgoing, prepare},
 };
 use super::{
-    framing, queue, reply,
+    framing, queue,
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, Tries},
+    serve,
     upgrade::{self, Wanted},
 };
 use crate::{
@@ -58,7 +59,7 @@ pub async fn forward(
                 Some(wanted) => upgrade::tunnel(exchange, &route, *wanted, response),
                 None if faked || !framing::is_sound(response.headers()) => {
                     exchange.count(|counters| counters.response_errors.add(1));
-                    refuse(exchange, Reason::UpstreamInvalid, version)
+                    serve::own(exchange, Reason::UpstreamInvalid)
                 },
                 None => {
                     let (mut parts, body) = response.into_parts();
@@ -73,16 +74,8 @@ pub async fn forward(
                 },
             }
         },
-        Err(reason) => refuse(exchange, reason, version),
+        Err(reason) => serve::own(exchange, reason),
     }
-}
-
-/// An answer of the router's own, for a request that had a route.
-fn refuse(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Response<ResponseBody> {
-    exchange.answered(reason);
-    let response = reply::error(reason, version, &exchange.connection.worker.live.load().pages);
-    exchange.record.status = response.status().as_u16();
-    response.map(|body| body.with(exchange))
 }
 
 /// Tries servers until one answers, nothing is left to try, or the request must not be repeated.

@@ -280,6 +280,15 @@ impl ResponseBody {
         this
     }
 
+    /// Without bytes of the router's own, for an answer to HEAD (RFC 9110 9.3.2). A pod has sent none.
+    #[must_use]
+    pub fn without_own(mut self) -> Self {
+        if let Kind::Own { bytes, .. } = &mut self.kind {
+            *bytes = Bytes::new();
+        }
+        self
+    }
+
     /// The same body, counted and logged with `exchange`.
     #[must_use]
     pub fn with(mut self, exchange: Box<Exchange>) -> Self {

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     gate::Fault,
     headers::Said,
-    model::reason::Reason,
+    model::{page::Pages, reason::Reason},
     net::{alarm::Alarm, timed::PhaseCell},
     routing::table::Lookup,
     snapshot::{CompiledRoute, Snapshot},
@@ -84,6 +84,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Denied> {
     let version = request.version();
+    let head = request.method() == Method::HEAD;
     let outcome = match isolate(handle(Rc::clone(&connection), progress, request)).await {
         Ok(outcome) => outcome,
         Err(Panicked) => {
@@ -94,6 +95,10 @@ pub(super) async fn answer(
     };
     if !matches!(&outcome, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         connection.gate.answered(connection.requests.get());
+    }
+    if head && version == Version::HTTP_2 {
+        // hyper leaves it out on HTTP/1 only.
+        return outcome.map(|response| response.map(ResponseBody::without_own));
     }
     outcome
 }
@@ -130,8 +135,8 @@ async fn handle(
             }
             forward::forward(exchange, route, checked, request).await
         },
-        (Decision::Redirect(route), Ok(checked)) => redirect(exchange, route, &checked, version),
-        (Decision::Nowhere(reason), _) => own(exchange, reason, version),
+        (Decision::Redirect(route), Ok(checked)) => redirect(exchange, route, &checked),
+        (Decision::Nowhere(reason), _) => own(exchange, reason),
         (Decision::Refuse(fault), _) | (_, Err(fault)) => refuse(exchange, fault, version),
     };
     // The 503 page of HTTP/1 ends with the connection; to HEAD it has no body that could end it.
@@ -186,10 +191,16 @@ fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>) -> Denied {
     Denied
 }
 
-/// An answer of the router's own, without a route.
-fn own(mut exchange: Box<Exchange>, reason: Reason, version: Version) -> Response<ResponseBody> {
+/// An answer of the router's own in place of a pod's.
+pub(super) fn own(mut exchange: Box<Exchange>, reason: Reason) -> Response<ResponseBody> {
     exchange.answered(reason);
-    let response = reply::error(reason, version, &exchange.connection.worker.live.load().pages);
+    let asked = &exchange.record;
+    let pages = Arc::clone(&exchange.connection.worker.live.load().pages);
+    let mut response = reply::error(reason, asked.version, &pages);
+    if asked.method == Method::CONNECT && response.status().is_success() {
+        // A page out of a file may say so; to CONNECT it would say that there is a tunnel.
+        response = reply::error(reason, asked.version, &Pages::default());
+    }
     exchange.record.status = response.status().as_u16();
     response.map(|body| body.with(exchange))
 }
@@ -223,7 +234,6 @@ fn redirect(
     mut exchange: Box<Exchange>,
     route: Arc<CompiledRoute>,
     checked: &request::Checked,
-    version: Version,
 ) -> Response<ResponseBody> {
     let port = exchange.connection.worker.settings.redirect_https_port;
     exchange.record.route = Some(route);
@@ -233,6 +243,6 @@ fn redirect(
             exchange.record.status = response.status().as_u16();
             response.map(|body| body.with(exchange))
         },
-        None => own(exchange, Reason::BadRequest, version),
+        None => own(exchange, Reason::BadRequest),
     }
 }

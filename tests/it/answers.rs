@@ -1,11 +1,13 @@
 //! The router's own answers: status, page, state of the connection, and the one reason of each
 //! (spec/route.md 10.4 to 10.7, ux.md 6).
 
+use http::Request;
 use serde_json::json;
 
 use crate::harness::{
     client::{self, Response},
     eventually,
+    h2client::{self, End, H2Client},
     http2::{Http2, body},
     manifest::{With as _, app, edge, route, service},
     pod::{Act, Pod, Refusing, raw},
@@ -106,6 +108,35 @@ async fn nomatch_3_on_http2_the_stream_ends_and_the_connection_stays() {
         assert!(std::str::from_utf8(&reply.body).unwrap().contains("Application is not available"));
     }
     edge.has_reasons(&[("no_route", 2)]).await;
+}
+
+/// RFC 9110 9.3.2: what answers HEAD has no content, which only HTTP/1 leaves out by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_to_head_has_a_body() {
+    let edge = Edge::start(&[]).await;
+    let mut client = H2Client::over(edge.client().await.stream).await;
+    for (path, status) in [("/", 503), ("/%00", 400)] {
+        let request = Request::head(format!("http://unknown.example.com{path}"));
+        let mut stream = client.post(request.body(()).unwrap(), b"").await.unwrap();
+        assert_eq!(stream.head.status(), status);
+        assert_eq!(stream.head.headers()["content-type"], "text/html");
+        assert_eq!(stream.over().await, End::Orderly, "{path}");
+    }
+    edge.has_reasons(&[("no_route", 1), ("bad_request", 1)]).await;
+}
+
+/// RFC 9113 8.5: a page with a success of its own is no answer to CONNECT, where it would be a tunnel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_says_that_there_is_a_tunnel() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("503.http");
+    std::fs::write(&page, "HTTP/1.1 200 OK\n\nback soon").unwrap();
+    let edge = Edge::with(&[], |settings| settings.page_unavailable = Some(page)).await;
+    assert_eq!(edge.get("a.example.com", "/").await.text(), "back soon");
+    let mut client = H2Client::over(edge.client().await.stream).await;
+    client.may_connect().await;
+    let stream = client.open(h2client::connect("websocket", "http://a.example.com/")).await;
+    assert_eq!(stream.unwrap().head.status(), 503);
 }
 
 /// Pods that fail: the status, the reason, and whether the client's connection is kept. [NOMATCH-2],
