@@ -65,10 +65,13 @@ pub async fn forward(
                     let (mut parts, body) = response.into_parts();
                     parts.version = Version::HTTP_11;
                     headers::strip_response_hop_by_hop(&mut parts.headers);
-                    if exchange.progress.leaves_unwanted(status) && version != Version::HTTP_2 {
+                    let early = exchange.progress.is_answered_early(status);
+                    if early && version != Version::HTTP_2 {
                         // What follows on the connection could be the body after all.
                         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
                     }
+                    // The same holds for the pod's.
+                    let sender = sender.filter(|_| !early);
                     let limit = route.policy.server_timeout;
                     Response::from_parts(parts, ResponseBody::pod(body, sender, limit, exchange))
                 },

@@ -74,18 +74,19 @@ impl Progress {
         self.expectation.get_or_init(Arc::default);
     }
 
-    /// The pod has answered with `status`. True when that leaves the body unwanted: the client has not
-    /// been asked for it, and never will be.
+    /// The pod has answered with `status`. True when the client had not been asked for the body by then:
+    /// whether there will be one, and who takes it for a body, nobody can tell.
     #[must_use]
-    pub fn leaves_unwanted(&self, status: StatusCode) -> bool {
+    pub fn is_answered_early(&self, status: StatusCode) -> bool {
         let Some(expectation) = self.expectation.get() else { return false };
+        let early = !expectation.is_met();
         if status.is_success() {
             // It takes the request, and so the body, if the client sends it after all.
             expectation.meet();
         } else {
             expectation.decline();
         }
-        !expectation.is_met()
+        early
     }
 
     /// The request is over: whoever still waits to be asked for its body may go.

@@ -1,6 +1,8 @@
 //! `Expect: 100-continue` end to end (RFC 9110 10.1.1, S-13): the client is asked for its body when the pod
 //! asks for it, and never when the pod answers without it.
 
+use std::sync::Arc;
+
 use http::Request;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -188,6 +190,33 @@ async fn an_early_success_takes_the_body() {
     }
     assert_eq!(first.status(), 200);
     assert_eq!(client.bytes(9).await, b"4\r\nbody\r\n");
+}
+
+/// S-13: a client that has a success unasked may leave its body out, and a pod may take the body for the
+/// next request, so neither connection has another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_13_an_early_success_is_the_last_on_both_connections() {
+    const LENGTH: usize = 20_000_000;
+    let pod = Pod::early(|seen| match seen.line.as_str() {
+        "PUT / HTTP/1.1" => Act::Pour(LENGTH as u64, Arc::default()),
+        "GET / HTTP/1.1" => ok("new"),
+        line => ok(format!("poisoned: {line}")),
+    })
+    .await;
+    let edge = Edge::with(&app(route("a", HOST), &[pod.address]), |settings| {
+        settings.workers = 1;
+    })
+    .await;
+    let mut client = edge.client().await;
+    client.send(head("content-length: 4")).await;
+    let answer = client.head().await;
+    assert_eq!((answer.status(), answer.header("connection")), (200, Some("close")));
+    // Passed on long before the answer, which is more than what is under way at once, has been read.
+    client.send("body").await;
+    assert_eq!(client.bytes(LENGTH).await.len(), LENGTH);
+    assert!(client.closed().await);
+    assert_eq!(edge.get(HOST, "/").await.text(), "new");
+    assert_eq!(pod.connections(), 2);
 }
 
 /// Over HTTP/2 the client sends when it likes; the pod has the body when it asks, and not when it answers
