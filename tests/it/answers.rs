@@ -597,7 +597,7 @@ async fn ipl_7_the_allow_list_denies_by_closing() {
     }
     edge.has_reasons(&[("denied_allowlist", 3), ("redirect", 1)]).await;
     let mut client = Http2::over(edge.client().await.stream).await;
-    let request = http::Request::get("http://denied.example.com/").body(body("")).unwrap();
+    let request = Request::get("http://denied.example.com/").body(body("")).unwrap();
     assert!(client.send(request).await.is_err());
     assert_eq!(pod.attempts(), 1);
 }
