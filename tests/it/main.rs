@@ -30,6 +30,7 @@ mod peers;
 mod process;
 mod proxy_header;
 mod queue;
+mod redirect;
 mod reencrypt;
 mod retry;
 mod status;
