@@ -10,7 +10,8 @@ use crate::{
     app::{cert::Wanted, router},
     model::{
         finding::Finding,
-        objects::{Objects, Stored},
+        objects::{ObjectKey, Objects, Stored},
+        route::RouteSpec,
     },
     settings::RouterSettings,
     snapshot::Snapshot,
@@ -63,8 +64,9 @@ pub fn serving_cert(service: &Stored<Service>) -> Option<&str> {
     annotations.get(SERVING_CERT).map(String::as_str)
 }
 
-/// The Secrets that the TLS routes of `objects` name, with the hosts they are for, and those that
-/// Services want for their pods, with the names of the Services.
+/// The Secrets that the TLS routes and Ingresses of `objects` name, with the hosts they are for, and
+/// those that Services want for their pods, with the names of the Services and the hosts of the
+/// passthrough routes to them.
 #[must_use]
 pub fn wanted_secrets(objects: &Objects) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
@@ -72,20 +74,48 @@ pub fn wanted_secrets(objects: &Objects) -> Vec<Wanted> {
         let spec = &route.object.spec;
         let named = spec.tls.as_ref().and_then(|tls| tls.external_certificate.as_ref());
         let Some(name) = named else { continue };
-        let host = match (spec.wildcard_policy.as_str(), spec.host.split_once('.')) {
-            ("Subdomain", Some((_, domain))) => format!("*.{domain}"),
-            _ => spec.host.clone(),
-        };
-        want(&mut wanted, &route.key.namespace, &name.name, [host]);
+        want(&mut wanted, &route.key.namespace, &name.name, [certificate_name(spec)]);
+    }
+    for ingress in &objects.ingresses {
+        for tls in ingress.object.spec.iter().flat_map(|spec| spec.tls.iter().flatten()) {
+            // Without a name it asks for the router's default certificate.
+            let Some(name) = tls.secret_name.as_deref().filter(|name| !name.is_empty()) else {
+                continue;
+            };
+            let hosts = tls.hosts.iter().flatten().cloned();
+            want(&mut wanted, &ingress.key.namespace, name, hosts);
+        }
     }
     for service in &objects.services {
         if let Some(secret) = serving_cert(service) {
             let name = format!("{}.{}.svc", service.key.name, service.key.namespace);
             let names = [format!("{name}.cluster.local"), name];
+            let names = names.into_iter().chain(passthrough_hosts(objects, &service.key));
             want(&mut wanted, &service.key.namespace, secret, names);
         }
     }
     wanted
+}
+
+/// What a certificate for a route must name.
+fn certificate_name(spec: &RouteSpec) -> String {
+    match (spec.wildcard_policy.as_str(), spec.host.split_once('.')) {
+        ("Subdomain", Some((_, domain))) => format!("*.{domain}"),
+        _ => spec.host.clone(),
+    }
+}
+
+/// The hosts under which clients meet the pods of `service` themselves.
+fn passthrough_hosts(objects: &Objects, service: &ObjectKey) -> impl Iterator<Item = String> {
+    objects.routes.iter().filter(|route| route.key.namespace == service.namespace).filter_map(
+        |route| {
+            let spec = &route.object.spec;
+            let passes = spec.tls.as_ref().is_some_and(|tls| tls.termination == "passthrough");
+            let mut targets = std::iter::once(&spec.to).chain(&spec.alternate_backends);
+            let is_to = targets.any(|target| *target.name == *service.name);
+            (passes && is_to && !spec.host.is_empty()).then(|| certificate_name(spec))
+        },
+    )
 }
 
 fn want(

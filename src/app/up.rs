@@ -4,6 +4,8 @@
 //! a real load balancer.
 
 mod pods;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::Write as _,
@@ -34,6 +36,8 @@ const HTTPS: u16 = 8443;
 const DNS: u16 = 8053;
 const ADMIN: [u16; 2] = [1936, 1937];
 const NLB_API: u16 = 9090;
+/// Pods are in 127.77.0.0/16.
+const PODS: u8 = 77;
 
 /// How long the first snapshot and the first health checks may take.
 const START: Duration = Duration::from_secs(30);
@@ -58,15 +62,11 @@ pub struct UpOptions {
 /// When a port is taken or a certificate cannot be made; the text says what to do.
 pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    // The routers log what is wrong with them.
-    let (objects, _) = offline::objects(&options.manifests);
-    cert::run(&options.certs, &offline::wanted_secrets(&objects), false)
-        .context("cannot make the development certificates")?;
-    let plan = pods::plan(&objects);
+    let objects = certified(&options)?;
+    let plan = pods::plan(&objects, PODS);
     let cancel = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let (made, _) = offline::objects(std::slice::from_ref(&options.certs));
-    pods::start(&mut tasks, &plan.pods, &made.secrets, &cancel)?;
+    pods::start(&mut tasks, &plan.pods, &objects.secrets, &cancel)?;
     let a = router::start(settings(&options, 0), plan.objects.clone()).await?;
     let b = router::start(settings(&options, 1), plan.objects).await?;
     a.ready(START).await?;
@@ -94,6 +94,24 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     signals.unless_again(stop).await
 }
 
+/// Mints the certificates that the manifests want, and reads everything with them: an Ingress becomes
+/// TLS Routes only beside its Secret.
+fn certified(options: &UpOptions) -> anyhow::Result<Objects> {
+    // The routers log what is wrong with them.
+    let (wanting, _) = offline::objects(&options.manifests);
+    cert::run(&options.certs, &offline::wanted_secrets(&wanting), false)
+        .context("cannot make the development certificates")?;
+    let (objects, _) = offline::objects(&sources(options));
+    Ok(objects)
+}
+
+/// What the routers read: the manifests, and the Secrets beside the certificates.
+fn sources(options: &UpOptions) -> Vec<PathBuf> {
+    let mut sources = options.manifests.clone();
+    sources.push(options.certs.clone());
+    sources
+}
+
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
@@ -101,10 +119,8 @@ const fn loopback(port: u16) -> SocketAddr {
 /// Settings of router `index`: zone a or b.
 fn settings(options: &UpOptions, index: usize) -> RouterSettings {
     let defaults = RouterSettings::default();
-    let mut manifests = options.manifests.clone();
-    manifests.push(options.certs.clone());
     RouterSettings {
-        manifests,
+        manifests: sources(options),
         http: vec![loopback(0)],
         https: vec![loopback(0)],
         admin: loopback(ADMIN[index]),

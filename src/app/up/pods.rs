@@ -1,6 +1,6 @@
 //! Sample pods for `wharf up`: four for each selector Service that has no endpoints of its own.
 //!
-//! Pods listen on loopback addresses of their own (127.77.SERVICE.POD), so that the cluster DNS answers
+//! Pods listen on loopback addresses of their own (127.NET.SERVICE.POD), so that the cluster DNS answers
 //! with four different addresses, as it does in a cluster.
 
 use std::{
@@ -54,8 +54,8 @@ pub(super) struct Plan {
     pub(super) objects: Objects,
 }
 
-/// Pods for the Services of `objects` that select pods and have no endpoints.
-pub(super) fn plan(objects: &Objects) -> Plan {
+/// Pods in 127.`net`.0.0/16 for the Services of `objects` that select pods and have no endpoints.
+pub(super) fn plan(objects: &Objects, net: u8) -> Plan {
     let mut served: HashSet<ObjectKey> =
         objects.endpoints.iter().map(|endpoints| endpoints.key.clone()).collect();
     for slice in &objects.slices {
@@ -75,7 +75,7 @@ pub(super) fn plan(objects: &Objects) -> Plan {
     }
     let mut plan = Plan::default();
     for (index, service) in (0_u8..).zip(services.into_iter().take(MAX_SERVICES)) {
-        plan.add(index, service);
+        plan.add([net, index], service);
     }
     plan
 }
@@ -86,7 +86,7 @@ fn has_selector(service: &Service) -> bool {
 }
 
 impl Plan {
-    fn add(&mut self, index: u8, service: &Stored<Service>) {
+    fn add(&mut self, [net, index]: [u8; 2], service: &Stored<Service>) {
         let ports: Vec<&ServicePort> = service
             .object
             .spec
@@ -101,7 +101,7 @@ impl Plan {
             .map(|pod| Pod {
                 name: format!("{}-{pod}", service.key.name),
                 namespace: Arc::clone(&service.key.namespace),
-                address: IpAddr::V4(Ipv4Addr::new(127, 77, index, pod)),
+                address: IpAddr::V4(Ipv4Addr::new(127, net, index, pod)),
                 ports: numbers.clone(),
                 secret: secret.clone(),
             })
@@ -223,7 +223,7 @@ mod tests {
         sliced.metadata.labels = Some([(SERVICE_NAME.to_owned(), "sliced".to_owned())].into());
         let key = ObjectKey::new("a", "s");
         objects.slices.push(Arc::new(Stored::in_memory(key, sliced, "test")));
-        let plan = plan(&objects);
+        let plan = plan(&objects, 77);
         let names: Vec<_> = plan.pods.iter().map(|pod| pod.name.as_str()).collect();
         assert_eq!(names, ["picked-1", "picked-2", "picked-3", "picked-4"]);
         assert_eq!(plan.pods[3].address, IpAddr::from([127, 77, 0, 4]));
@@ -246,7 +246,7 @@ mod tests {
         let wanted = offline::wanted_secrets(&objects);
         assert_eq!(wanted[0].secret, "vault-tls");
         assert_eq!(wanted[0].hosts, ["vault.a.svc.cluster.local", "vault.a.svc"]);
-        let plan = plan(&objects);
+        let plan = plan(&objects, 77);
         let key = ObjectKey::new("a", "vault-tls");
         assert!(plan.pods.iter().all(|pod| pod.secret.as_ref() == Some(&key)));
         assert!(tls(&key, &[]).is_err());
