@@ -272,9 +272,15 @@ impl Source {
         changed
     }
 
-    /// Puts a downloaded list in force; true when the state is another.
+    /// Puts a downloaded list in force; true when the state is another. It came over plain http: one
+    /// that nobody has signed would say when to look again, and that what is good is too old.
     fn take_download(&mut self, index: usize, outcome: Result<List, String>) -> bool {
         let mut parts = self.parts.clone();
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let outcome = outcome.and_then(|list| {
+            let is_good = list.is_signed_by(parts.authorities.all(), algorithms);
+            if is_good { Ok(list) } else { Err("served a list of somebody else".to_owned()) }
+        });
         let Some(place) = parts.places.get_mut(index) else { return false };
         let (had_problem, is_new) =
             (place.problem.take(), place.list.as_ref() != outcome.as_ref().ok());

@@ -213,6 +213,14 @@ async fn mtls_4_downloads_change_the_state_and_failures_do_not() {
     assert!(source.state().findings[0].text.contains("the last one counts"));
     assert!(Arc::ptr_eq(&second, &source.state().auth.unwrap()));
 
+    // Somebody on the way has the authority's name, but not its key.
+    let forged = crl::read(authority(None).list(2030).der()).unwrap().remove(0);
+    assert!(source.take_download(0, Ok(forged)));
+    assert!(source.state().findings[0].text.contains("somebody else; the last one counts"));
+    assert!(Arc::ptr_eq(&second, &source.state().auth.unwrap()));
+    let left = source.parts.places[0].due.duration_since(Instant::now());
+    assert!(left <= crl::RETRY, "a forger does not say when to look again");
+
     // Another bundle with the same place keeps what was downloaded.
     std::fs::write(&ca_path, format!("{}{}", ca.pem, authority(None).pem)).unwrap();
     assert!(look(&mut source));
