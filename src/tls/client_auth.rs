@@ -35,6 +35,10 @@ pub use authorities::{Authorities, AuthoritiesError, system_bundle};
 /// Bytes of a client's chain at most. It stays in memory with the connection, and in its ticket.
 const MAX_CHAIN: usize = 32 * 1024;
 
+/// Bytes of a session that goes into a ticket: the client sends it in a ClientHello, of which no more
+/// than [`super::hello::MAX_HELLO`] is taken (S-69).
+const MAX_SESSION: usize = 8 * 1024;
+
 /// Bytes of a compiled filter at most (S-52).
 const MAX_FILTER: usize = 1 << 20;
 
@@ -156,6 +160,7 @@ impl ClientAuth {
             algorithms: provider.signature_verification_algorithms,
         };
         let tickets = aws_lc_rs::Ticketer::new().map_err(ClientAuthError::Tickets)?;
+        let tickets = Arc::new(Bounded(tickets));
         Ok(Self { verifier: Arc::new(verifier), valid: authorities.valid(now), tickets, filter })
     }
 
@@ -204,6 +209,28 @@ impl ClientAuth {
             (true, true) => Verdict::Served,
         };
         Ok(Client { verdict, fields })
+    }
+}
+
+/// Tickets for sessions of [`MAX_SESSION`]; a longer one is not resumed.
+#[derive(Debug)]
+struct Bounded(Arc<dyn ProducesTickets>);
+
+impl ProducesTickets for Bounded {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        if plain.len() > MAX_SESSION { None } else { self.0.encrypt(plain) }
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.decrypt(cipher)
     }
 }
 

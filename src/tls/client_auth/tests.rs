@@ -237,6 +237,16 @@ fn s_67_a_resumed_chain_is_verified_again() {
     assert!(auth.client(None, true).is_ok());
 }
 
+/// S-69: a ticket with a long chain would make the next hello of the client too long.
+#[test]
+fn s_69_tickets_fit_into_a_hello() {
+    let tickets = auth(&[&root("root")], Revocation::Unchecked, "").tickets();
+    let ticket = tickets.encrypt(&[1; MAX_SESSION]).unwrap();
+    assert!(ticket.len() < crate::tls::hello::MAX_HELLO / 2 + 1024);
+    assert_eq!(tickets.decrypt(&ticket), Some(vec![1; MAX_SESSION]));
+    assert_eq!(tickets.encrypt(&[1; MAX_SESSION + 1]), None);
+}
+
 #[test]
 fn long_chains_are_refused() {
     let ca = root("root");
