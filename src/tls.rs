@@ -10,6 +10,7 @@ pub mod hello;
 pub mod keys;
 pub mod mint;
 pub mod pem;
+mod roots;
 pub mod server;
 pub mod store;
 pub mod suites;

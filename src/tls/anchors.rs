@@ -11,16 +11,15 @@
 
 use aws_lc_rs::digest;
 use rustls::{
-    CertificateError, RootCertStore,
     client::verify_server_cert_signed_by_trust_anchor,
-    pki_types::{
-        CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime, pem::PemObject as _,
-    },
+    pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime},
     server::ParsedCertificate,
 };
-use x509_parser::{
-    certificate::X509Certificate,
-    prelude::{FromDer as _, X509Version},
+use x509_parser::parse_x509_certificate;
+
+use super::{
+    pem::{self, PemError},
+    roots::{Purpose, Roots, check_own},
 };
 
 /// SHA-256 of the certificates.
@@ -32,10 +31,10 @@ pub enum AnchorError {
     /// No CERTIFICATE block.
     #[error("there is no CERTIFICATE block")]
     Empty,
-    /// A block is not valid PEM.
-    #[error("the text is not valid PEM: {0}")]
-    Pem(String),
-    /// A block does not hold an X.509 certificate.
+    /// A block is not a certificate.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// The TLS library does not understand a certificate.
     #[error("certificate {0} is not a valid X.509 certificate")]
     Certificate(usize),
 }
@@ -44,30 +43,21 @@ pub enum AnchorError {
 #[derive(Debug, Default)]
 pub struct Anchors {
     digest: Digest,
-    roots: Vec<Root>,
+    roots: Roots,
     /// Those that sign themselves: a pod may show one of them.
     own: Vec<CertificateDer<'static>>,
     /// Those that others have signed.
     links: Vec<CertificateDer<'static>>,
 }
 
-/// An authority, with the seconds since 1970 between which it is valid.
-#[derive(Debug)]
-struct Root {
-    anchor: TrustAnchor<'static>,
-    from: i64,
-    until: i64,
-}
-
 impl Anchors {
-    /// The certificates of a PEM text; what stands around and between the blocks does not count.
+    /// The certificates of a PEM text; what stands around and between the blocks does not count, nor
+    /// what follows a block without its end [XV-4].
     ///
     /// # Errors
     /// [`AnchorError`]. A text without a certificate is an error as well.
     pub fn parse(text: &str) -> Result<Self, AnchorError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(text.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|error| AnchorError::Pem(error.to_string()))?;
+        let chain = pem::certificates(text)?.certificates;
         if chain.is_empty() {
             return Err(AnchorError::Empty);
         }
@@ -83,19 +73,13 @@ impl Anchors {
     }
 
     fn add(&mut self, der: CertificateDer<'static>) -> Option<()> {
-        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+        let (_, certificate) = parse_x509_certificate(&der).ok()?;
         if certificate.subject() != certificate.issuer() {
             drop(certificate);
             self.links.push(der);
             return Some(());
         }
-        if is_authority(&certificate) {
-            let validity = certificate.validity();
-            let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-            let mut store = RootCertStore::empty();
-            store.add(der.clone()).ok()?;
-            self.roots.extend(store.roots.into_iter().map(|anchor| Root { anchor, from, until }));
-        }
+        self.roots.add(&der, &certificate).ok()?;
         drop(certificate);
         self.own.push(der);
         Some(())
@@ -120,10 +104,10 @@ impl Anchors {
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<(), rustls::Error> {
         if self.own.iter().any(|own| own.as_ref() == leaf.as_ref()) {
-            return Ok(check_own(leaf, seconds(now))?);
+            return Ok(check_own(leaf, now, Purpose::Server)?);
         }
         let leaf = ParsedCertificate::try_from(leaf)?;
-        let roots = self.valid_at(seconds(now));
+        let roots = self.roots.valid_at(now);
         if self.links.is_empty() {
             return verify_server_cert_signed_by_trust_anchor(
                 &leaf,
@@ -137,50 +121,6 @@ impl Anchors {
             intermediates.iter().chain(&self.links).cloned().collect();
         verify_server_cert_signed_by_trust_anchor(&leaf, &roots, &all, now, algorithms)
     }
-
-    /// The anchors whose own time has begun and is not over.
-    fn valid_at(&self, now: i64) -> RootCertStore {
-        let valid = self.roots.iter().filter(|root| (root.from..=root.until).contains(&now));
-        RootCertStore { roots: valid.map(|root| root.anchor.clone()).collect() }
-    }
-}
-
-fn seconds(now: UnixTime) -> i64 {
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// OpenSSL's rule for issuers: allowed to sign certificates where the uses of the key are listed,
-/// and an authority by its constraints; without constraints only of version 1, or by that list.
-fn is_authority(certificate: &X509Certificate<'_>) -> bool {
-    let usage = certificate.key_usage().ok().flatten();
-    if usage.as_ref().is_some_and(|usage| !usage.value.key_cert_sign()) {
-        return false;
-    }
-    match certificate.basic_constraints().ok().flatten() {
-        Some(constraints) => constraints.value.ca,
-        None => certificate.version() == X509Version::V1 || usage.is_some(),
-    }
-}
-
-/// A certificate that is trusted as it stands must still be in time and made for a server.
-fn check_own(leaf: &CertificateDer<'_>, now: i64) -> Result<(), CertificateError> {
-    let (_, certificate) =
-        X509Certificate::from_der(leaf).map_err(|_unreadable| CertificateError::BadEncoding)?;
-    let validity = certificate.validity();
-    if now < validity.not_before.timestamp() {
-        return Err(CertificateError::NotValidYet);
-    }
-    if now > validity.not_after.timestamp() {
-        return Err(CertificateError::Expired);
-    }
-    let purposes = certificate.extended_key_usage().ok().flatten();
-    let usage = certificate.key_usage().ok().flatten();
-    let serves = purposes.is_none_or(|purposes| purposes.value.server_auth);
-    let signs = usage.is_none_or(|usage| {
-        let usage = usage.value;
-        usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
-    });
-    if serves && signs { Ok(()) } else { Err(CertificateError::InvalidPurpose) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! session goes on that was verified under another (S-67); a session that does go on is verified once
 //! more, since certificates expire and lists end. Made by `app` at start and after every change, put into
 //! the server configurations by `server`, asked by `proxy::secure` once for each connection. Always
-//! holds: without a usable authority, or a usable list where lists are wanted, nobody is accepted (S-68).
+//! holds: without a valid authority, or a usable list where lists are wanted, nobody is accepted (S-68).
 
 mod authorities;
 
@@ -22,7 +22,10 @@ use rustls::{
     },
 };
 
-use super::crl::List;
+use super::{
+    crl::List,
+    roots::{Purpose, check_own},
+};
 use crate::{
     headers::certificate::{CertificateFields, FieldsError, subject},
     settings::tls::ClientCertificates,
@@ -31,6 +34,10 @@ pub use authorities::{Authorities, AuthoritiesError, system_bundle};
 
 /// Bytes of a client's chain at most. It stays in memory with the connection, and in its ticket.
 const MAX_CHAIN: usize = 32 * 1024;
+
+/// Bytes of a session that goes into a ticket: the client sends it in a ClientHello, of which no more
+/// than [`super::hello::MAX_HELLO`] is taken (S-69).
+const MAX_SESSION: usize = 8 * 1024;
 
 /// Bytes of a compiled filter at most (S-52).
 const MAX_FILTER: usize = 1 << 20;
@@ -76,6 +83,8 @@ impl Filter {
 #[derive(Debug)]
 pub struct ClientAuth {
     verifier: Arc<Verifier>,
+    /// Which roots were valid when it was made.
+    valid: Vec<bool>,
     tickets: Arc<dyn ProducesTickets>,
     filter: Filter,
 }
@@ -112,7 +121,8 @@ pub enum Verdict {
 }
 
 impl ClientAuth {
-    /// A state of its own, with new tickets.
+    /// A state of its own, with new tickets. Of the roots those that are valid `now` count, so that it
+    /// is to be made anew when [`Self::valid`] is no longer what [`Authorities::valid`] says.
     ///
     /// # Errors
     /// When an authority or a list cannot be used.
@@ -122,27 +132,42 @@ impl ClientAuth {
         filter: Filter,
         authorities: &Authorities,
         revocation: Revocation,
+        now: UnixTime,
     ) -> Result<Self, ClientAuthError> {
+        let is_unchecked = matches!(revocation, Revocation::Unchecked);
         let (is_unknown, lists) = match revocation {
             Revocation::Unchecked => (false, Vec::new()),
             Revocation::Lists(lists) => (lists.is_empty(), lists),
             Revocation::Unknown => (true, Vec::new()),
         };
-        let roots = Arc::clone(authorities.roots());
-        let inner = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
-            .with_crls(lists.into_iter().map(|list| list.der))
-            .enforce_revocation_expiration()
-            .build()?;
+        let roots = authorities.roots(now);
+        let chains = match roots.is_empty() {
+            true => None,
+            false => Some(
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+                    .with_crls(lists.into_iter().map(|list| list.der))
+                    .enforce_revocation_expiration()
+                    .build()?,
+            ),
+        };
         let verifier = Verifier {
-            inner,
+            chains,
             is_unknown,
             is_mandatory: mode == ClientCertificates::Required,
+            own: if is_unchecked { authorities.own().to_vec() } else { Vec::new() },
             intermediates: authorities.intermediates().to_vec(),
             names: authorities.names().to_vec(),
             algorithms: provider.signature_verification_algorithms,
         };
         let tickets = aws_lc_rs::Ticketer::new().map_err(ClientAuthError::Tickets)?;
-        Ok(Self { verifier: Arc::new(verifier), tickets, filter })
+        let tickets = Arc::new(Bounded(tickets));
+        Ok(Self { verifier: Arc::new(verifier), valid: authorities.valid(now), tickets, filter })
+    }
+
+    /// Which roots were valid when it was made.
+    #[must_use]
+    pub fn valid(&self) -> &[bool] {
+        &self.valid
     }
 
     pub(super) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
@@ -187,13 +212,38 @@ impl ClientAuth {
     }
 }
 
+/// Tickets for sessions of [`MAX_SESSION`]; a longer one is not resumed.
+#[derive(Debug)]
+struct Bounded(Arc<dyn ProducesTickets>);
+
+impl ProducesTickets for Bounded {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        if plain.len() > MAX_SESSION { None } else { self.0.encrypt(plain) }
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.decrypt(cipher)
+    }
+}
+
 /// Verifies as OpenSSL does with a bundle: from the roots in it, by way of the other authorities in it,
 /// each of which may be revoked.
 #[derive(Debug)]
 struct Verifier {
-    inner: Arc<dyn ClientCertVerifier>,
+    /// By the roots; nothing when none is valid.
+    chains: Option<Arc<dyn ClientCertVerifier>>,
     is_unknown: bool,
     is_mandatory: bool,
+    /// What clients may show as it stands. Nothing where revocation is asked: nobody could list it.
+    own: Vec<CertificateDer<'static>>,
     intermediates: Vec<CertificateDer<'static>>,
     names: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -220,13 +270,20 @@ impl ClientCertVerifier for Verifier {
         if leaf.len() + chain.iter().map(|der| der.len()).sum::<usize>() > MAX_CHAIN {
             return Err(Error::General("the client's chain is too long".to_owned()));
         }
+        if self.own.contains(leaf) {
+            check_own(leaf, now, Purpose::Client)?;
+            return Ok(ClientCertVerified::assertion());
+        }
+        let Some(chains) = &self.chains else {
+            return Err(CertificateError::UnknownIssuer.into());
+        };
         if self.intermediates.is_empty() {
-            return self.inner.verify_client_cert(leaf, chain, now);
+            return chains.verify_client_cert(leaf, chain, now);
         }
         let own = self.intermediates.iter().map(|der| CertificateDer::from(&der[..]));
         let theirs = chain.iter().map(|der| CertificateDer::from(&der[..]));
         let chain: Vec<CertificateDer<'_>> = theirs.chain(own).collect();
-        self.inner.verify_client_cert(leaf, &chain, now)
+        chains.verify_client_cert(leaf, &chain, now)
     }
 
     fn verify_tls12_signature(

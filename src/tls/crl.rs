@@ -5,7 +5,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject as _};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, SignatureVerificationAlgorithm,
+    pem::PemObject as _,
+};
 use x509_parser::{
     extensions::{DistributionPointName, GeneralName, ParsedExtension},
     prelude::FromDer as _,
@@ -33,9 +36,10 @@ pub struct List {
 /// Why bytes are not revocation lists.
 #[derive(Debug, thiserror::Error)]
 pub enum CrlError {
-    /// A block is not valid PEM.
-    #[error("not valid PEM: {0}")]
-    Pem(rustls::pki_types::pem::Error),
+    /// A block is not valid PEM. Which one is not said: the library repeats what it has read, and
+    /// that may be megabytes from somewhere else.
+    #[error("it is not valid PEM")]
+    Pem,
     /// A block, or the whole, is not a list.
     #[error("list {index} is not a valid X.509 revocation list")]
     List {
@@ -58,7 +62,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<List>, CrlError> {
         vec![CertificateRevocationListDer::from(bytes.to_vec())]
     } else {
         let blocks = CertificateRevocationListDer::pem_slice_iter(bytes);
-        blocks.collect::<Result<Vec<_>, _>>().map_err(CrlError::Pem)?
+        blocks.collect::<Result<Vec<_>, _>>().map_err(|_with_content| CrlError::Pem)?
     };
     if ders.is_empty() {
         return Err(CrlError::Empty);
@@ -75,6 +79,28 @@ fn list(der: CertificateRevocationListDer<'static>) -> Option<List> {
     let (made, next) = (parsed.last_update(), parsed.next_update());
     let (made, next) = (made.timestamp(), next.map(|next| next.timestamp()));
     Some(List { der, made, next })
+}
+
+impl List {
+    /// True when one of `authorities` has signed it, with any of `algorithms`.
+    #[must_use]
+    pub fn is_signed_by(
+        &self,
+        authorities: &[CertificateDer<'_>],
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let Ok((_, list)) = CertificateRevocationList::from_der(&self.der) else { return false };
+        let (message, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        authorities.iter().any(|der| {
+            let Ok((_, issuer)) = x509_parser::parse_x509_certificate(der) else { return false };
+            let key = &issuer.public_key().subject_public_key.data;
+            let verifies = |algorithm: &&dyn SignatureVerificationAlgorithm| {
+                algorithm.verify_signature(key, message, signature).is_ok()
+            };
+            issuer.subject().as_raw() == list.tbs_cert_list.issuer.as_raw()
+                && algorithms.iter().any(verifies)
+        })
+    }
 }
 
 /// Where the lists of `authorities` are: for each distribution point its http addresses, each of which
@@ -134,13 +160,18 @@ mod tests {
         IsCa, Issuer, KeyIdMethod, KeyPair, SerialNumber,
     };
 
+    use rustls::crypto::aws_lc_rs;
+
     use super::*;
 
     /// A list of no certificates that is valid from 2026 to 2027.
     fn made() -> rcgen::CertificateRevocationList {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = Issuer::new(params, KeyPair::generate().unwrap());
+        made_by(&Issuer::new(params, KeyPair::generate().unwrap()))
+    }
+
+    fn made_by(issuer: &Issuer<'_, impl rcgen::SigningKey>) -> rcgen::CertificateRevocationList {
         let params = CertificateRevocationListParams {
             this_update: rcgen::date_time_ymd(2026, 1, 1),
             next_update: rcgen::date_time_ymd(2027, 1, 1),
@@ -149,7 +180,7 @@ mod tests {
             revoked_certs: Vec::new(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&issuer).unwrap()
+        params.signed_by(issuer).unwrap()
     }
 
     /// [MTLS-4]: files are PEM, downloads are DER.
@@ -164,7 +195,41 @@ mod tests {
         assert!(matches!(read(b""), Err(CrlError::Empty)));
         assert!(matches!(read(b"\x30\x03abc"), Err(CrlError::List { index: 1 })));
         let broken = text.replacen("MII", "AAA", 1).replacen("MIH", "AAA", 1);
-        assert!(matches!(read(broken.as_bytes()), Err(CrlError::List { .. } | CrlError::Pem(_))));
+        assert!(matches!(read(broken.as_bytes()), Err(CrlError::List { .. } | CrlError::Pem)));
+    }
+
+    /// [MTLS-4]
+    #[test]
+    fn mtls_4_a_list_is_its_authoritys_or_nobodys() {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let keys = [
+            KeyPair::generate().unwrap(),
+            KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap(),
+            KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
+        ];
+        let other = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone();
+        for key in keys {
+            let own = params.self_signed(&key).unwrap().der().clone();
+            let made = made_by(&Issuer::from_params(&params, &key));
+            let list = read(made.der()).unwrap().remove(0);
+            assert!(list.is_signed_by(&[other.clone(), own.clone()], algorithms));
+            assert!(!list.is_signed_by(std::slice::from_ref(&other), algorithms), "its name only");
+            assert!(!list.is_signed_by(&[], algorithms));
+            let mut forged = made.der().to_vec();
+            *forged.last_mut().unwrap() ^= 1;
+            if let Ok(mut lists) = read(&forged) {
+                assert!(!lists.remove(0).is_signed_by(&[own], algorithms));
+            }
+        }
+    }
+
+    /// S-72: what came from somewhere else is not repeated.
+    #[test]
+    fn s_72_errors_show_no_content() {
+        let error = read(b"-----BEGIN X509 CRL secret\n").unwrap_err();
+        assert_eq!(format!("{error} {error:?}"), "it is not valid PEM Pem");
     }
 
     /// [MTLS-4]: only http counts, and addresses of one point stay together.

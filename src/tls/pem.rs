@@ -100,6 +100,20 @@ pub fn lenient(text: &str) -> Result<Blocks, PemError> {
     Ok(blocks)
 }
 
+/// The certificates of `text`, whatever else is in it.
+///
+/// # Errors
+/// [`PemError`] for one that cannot be read.
+pub fn certificates(text: &str) -> Result<Blocks, PemError> {
+    let mut blocks = Blocks::default();
+    let mut scan = Scan::new(text);
+    for block in scan.by_ref().filter(|block| block.label == "CERTIFICATE") {
+        blocks.certificates.push(block.certificate()?);
+    }
+    blocks.ignored = scan.broken;
+    Ok(blocks)
+}
+
 /// One block with its delimiters.
 #[derive(Clone, Copy)]
 struct Block<'a> {

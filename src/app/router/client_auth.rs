@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rustls::crypto::CryptoProvider;
+use rustls::{crypto::CryptoProvider, pki_types::UnixTime};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -149,7 +149,7 @@ impl Source {
             },
         };
         let parts = Parts::new(authorities, lists, &[]);
-        let auth = build(provider, mode, &filter, &parts)
+        let auth = build(provider, mode, &filter, &parts, UnixTime::now())
             .with_context(|| in_file("authorities", &ca.path))?;
         let provider = Arc::clone(provider);
         let (bad_ca, bad_crl) = (None, None);
@@ -158,6 +158,10 @@ impl Source {
 
     pub(super) fn state(&self) -> State {
         let mut findings: Vec<Finding> = self.bad_ca.iter().chain(&self.bad_crl).cloned().collect();
+        if !self.auth.valid().is_empty() && !self.auth.valid().contains(&true) {
+            let text = "no authority in it is valid now, so clients fail".to_owned();
+            findings.push(self.finding(codes::CLIENT_CA, &self.ca.path, text));
+        }
         for place in &self.parts.places {
             let Some(problem) = &place.problem else { continue };
             let effect = if place.list.is_some() { "the last one counts" } else { "clients fail" };
@@ -207,7 +211,25 @@ impl Source {
             self.bad_crl = problem.map(|text| self.finding(codes::CLIENT_CRL, path, text));
             changed = true;
         }
-        changed
+        self.look_at_dates(UnixTime::now()) || changed
+    }
+
+    /// Authorities end and begin without a change of their file (S-68); true when one did.
+    fn look_at_dates(&mut self, now: UnixTime) -> bool {
+        if self.auth.valid() == self.parts.authorities.valid(now) {
+            return false;
+        }
+        tracing::warn!("an authority of client certificates has ended or begun");
+        match self.build(&self.parts, now) {
+            Ok(auth) => {
+                self.auth = auth;
+                true
+            },
+            Err(error) => {
+                tracing::error!(%error, "client certificates cannot be verified anew");
+                false
+            },
+        }
     }
 
     /// Takes new authorities over, or says what is wrong with them.
@@ -215,7 +237,7 @@ impl Source {
         let text = text.map_err(|error| error.to_string())?;
         let authorities = Authorities::read(&text).map_err(|error| error.to_string())?;
         let parts = Parts::new(authorities, self.parts.file.clone(), &self.parts.places);
-        self.auth = self.build(&parts).map_err(|error| error.to_string())?;
+        self.auth = self.build(&parts, UnixTime::now()).map_err(|error| error.to_string())?;
         self.parts = parts;
         tracing::info!("authorities of client certificates read");
         Ok(())
@@ -226,7 +248,7 @@ impl Source {
         let bytes = bytes.map_err(|error| error.to_string())?;
         let lists = crl::read(&bytes).map_err(|error| error.to_string())?;
         let parts = Parts { file: Some(lists), ..self.parts.clone() };
-        self.auth = self.build(&parts).map_err(|error| error.to_string())?;
+        self.auth = self.build(&parts, UnixTime::now()).map_err(|error| error.to_string())?;
         self.parts = parts;
         tracing::info!("revocation lists of client certificates read");
         Ok(())
@@ -250,9 +272,15 @@ impl Source {
         changed
     }
 
-    /// Puts a downloaded list in force; true when the state is another.
+    /// Puts a downloaded list in force; true when the state is another. It came over plain http: one
+    /// that nobody has signed would say when to look again, and that what is good is too old.
     fn take_download(&mut self, index: usize, outcome: Result<List, String>) -> bool {
         let mut parts = self.parts.clone();
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let outcome = outcome.and_then(|list| {
+            let is_good = list.is_signed_by(parts.authorities.all(), algorithms);
+            if is_good { Ok(list) } else { Err("served a list of somebody else".to_owned()) }
+        });
         let Some(place) = parts.places.get_mut(index) else { return false };
         let (had_problem, is_new) =
             (place.problem.take(), place.list.as_ref() != outcome.as_ref().ok());
@@ -266,7 +294,7 @@ impl Source {
             },
         }
         if is_new && place.problem.is_none() {
-            match self.build(&parts) {
+            match self.build(&parts, UnixTime::now()) {
                 Ok(auth) => self.auth = auth,
                 Err(error) => {
                     let before = self.parts.places.get(index).and_then(|old| old.list.clone());
@@ -282,8 +310,8 @@ impl Source {
         is_new || problem != had_problem
     }
 
-    fn build(&self, parts: &Parts) -> Result<Arc<ClientAuth>, ClientAuthError> {
-        build(&self.provider, self.mode, &self.filter, parts)
+    fn build(&self, parts: &Parts, now: UnixTime) -> Result<Arc<ClientAuth>, ClientAuthError> {
+        build(&self.provider, self.mode, &self.filter, parts, now)
     }
 
     fn finding(&self, code: Code, path: &Path, text: String) -> Finding {
@@ -300,9 +328,11 @@ fn build(
     mode: ClientCertificates,
     filter: &Filter,
     parts: &Parts,
+    now: UnixTime,
 ) -> Result<Arc<ClientAuth>, ClientAuthError> {
     let revocation = parts.revocation();
-    ClientAuth::new(provider, mode, filter.clone(), &parts.authorities, revocation).map(Arc::new)
+    let authorities = &parts.authorities;
+    ClientAuth::new(provider, mode, filter.clone(), authorities, revocation, now).map(Arc::new)
 }
 
 fn in_file(what: &str, path: &Path) -> String {

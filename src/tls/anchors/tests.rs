@@ -158,14 +158,35 @@ fn texts_without_a_good_certificate_are_refused() {
     assert_eq!(Anchors::parse("").unwrap_err(), AnchorError::Empty);
     assert_eq!(Anchors::parse("text").unwrap_err(), AnchorError::Empty);
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    assert_eq!(Anchors::parse(broken).unwrap_err(), AnchorError::Certificate(1));
+    let at = |text: &str| Anchors::parse(text).unwrap_err().to_string();
+    assert_eq!(at(broken), "block CERTIFICATE in line 1 is not valid");
     let good = made("root", None, authority).pem();
-    assert_eq!(
-        Anchors::parse(&format!("{good}{broken}")).unwrap_err(),
-        AnchorError::Certificate(2)
-    );
+    let second = format!("block CERTIFICATE in line {} is not valid", good.lines().count() + 1);
+    assert_eq!(at(&format!("{good}{broken}")), second);
     let cut = &good[..good.len() - 10];
-    assert!(matches!(Anchors::parse(cut), Err(AnchorError::Pem(_) | AnchorError::Empty)));
+    assert_eq!(Anchors::parse(cut).unwrap_err(), AnchorError::Empty);
+}
+
+/// [XV-4, XV-8]: extended validation has let such a text pass, so its good part counts here as well.
+#[test]
+fn xv_4_what_follows_a_block_without_an_end_does_not_count() {
+    let (root, other) = (made("root", None, authority), made("other", None, authority));
+    let cut = other.pem().replace("-----END CERTIFICATE-----", "");
+    let text = format!("{}{cut}", root.pem());
+    assert_eq!(
+        Anchors::parse(&text).unwrap().digest(),
+        Anchors::parse(&root.pem()).unwrap().digest()
+    );
+}
+
+/// S-72: nothing of a text that was pasted into the wrong field is repeated.
+#[test]
+fn s_72_errors_show_no_content() {
+    let text = "-----BEGIN PRIVATE KEY MIIsecret\n-----BEGIN CERTIFICATE-----\nMIIsecret\n\
+                -----END CERTIFICATE-----\n";
+    let error = Anchors::parse(text).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    assert!(!error.to_string().contains('['), "no bytes either: {error}");
 }
 
 /// What decides connection reuse is the certificates, not how they are written.

@@ -2,13 +2,20 @@
 //!
 //! As OpenSSL reads one: certificates that sign themselves are roots, the others help to build a chain
 //! and can be revoked. One whose issuer is not in the bundle has to be taken for a root as well, or it
-//! would be good for nothing.
+//! would be good for nothing. What may not sign others is no root; if it signs itself, a client may show
+//! that very certificate. A root counts between its own dates only.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf};
 
 use rustls::{
     DistinguishedName, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, UnixTime},
+};
+use x509_parser::certificate::X509Certificate;
+
+use crate::tls::{
+    pem::{self, PemError},
+    roots::Roots,
 };
 
 /// Where distributions keep the bundle of the system.
@@ -28,10 +35,13 @@ pub fn system_bundle() -> Option<PathBuf> {
 /// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
-    /// A block is not valid PEM.
-    #[error("not valid PEM: {0}")]
-    Pem(rustls::pki_types::pem::Error),
-    /// A block does not hold a certificate that can be an authority.
+    /// A block is not a certificate.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// A block has no end, as in a file that is not written to its end.
+    #[error("the block in line {0} has no end")]
+    Cut(usize),
+    /// The TLS library does not understand a certificate.
     #[error("certificate {index} cannot be used: {reason}")]
     Certificate {
         /// Position, from 1.
@@ -42,6 +52,9 @@ pub enum AuthoritiesError {
     /// No CERTIFICATE block.
     #[error("there is no CERTIFICATE block in it")]
     Empty,
+    /// None that may sign others, and none that signs itself.
+    #[error("no certificate in it is an authority")]
+    NoAuthority,
 }
 
 /// Bytes of names that a request for a certificate may have; with more it has none, which leaves the
@@ -53,7 +66,9 @@ const MAX_NAMES: usize = 32 * 1024;
 pub struct Authorities {
     all: Vec<CertificateDer<'static>>,
     names: Vec<DistinguishedName>,
-    roots: Arc<RootCertStore>,
+    roots: Roots,
+    /// Those that sign themselves: a client may show one of them.
+    own: Vec<CertificateDer<'static>>,
     intermediates: Vec<CertificateDer<'static>>,
 }
 
@@ -63,38 +78,51 @@ impl Authorities {
     /// # Errors
     /// When it holds no certificate, or one that cannot be used.
     pub fn read(text: &[u8]) -> Result<Self, AuthoritiesError> {
-        let all = CertificateDer::pem_slice_iter(text)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(AuthoritiesError::Pem)?;
+        let blocks = pem::certificates(&String::from_utf8_lossy(text))?;
+        if let Some(line) = blocks.ignored {
+            return Err(AuthoritiesError::Cut(line));
+        }
+        let all = blocks.certificates;
         if all.is_empty() {
             return Err(AuthoritiesError::Empty);
         }
-        let mut names = Vec::with_capacity(all.len());
+        let mut parsed = Vec::with_capacity(all.len());
         let mut named = RootCertStore::empty();
         for (index, der) in all.iter().enumerate() {
-            let (_, parsed) = x509_parser::parse_x509_certificate(der)
+            let (_, certificate) = x509_parser::parse_x509_certificate(der)
                 .map_err(|error| bad(index, &error.to_string()))?;
-            names.push((parsed.subject().as_raw().to_vec(), parsed.issuer().as_raw().to_vec()));
+            parsed.push(certificate);
             named.add(der.clone()).map_err(|error| bad(index, &error.to_string()))?;
         }
-        let has_issuer = |(subject, issuer): &(Vec<u8>, Vec<u8>)| {
-            subject != issuer && names.iter().any(|(other, _)| other == issuer)
+        let subjects: HashSet<&[u8]> = parsed.iter().map(|it| it.subject().as_raw()).collect();
+        let has_issuer = |certificate: &X509Certificate<'_>| {
+            let (subject, issuer) = (certificate.subject().as_raw(), certificate.issuer().as_raw());
+            subject != issuer && subjects.contains(issuer)
         };
-        let mut roots = RootCertStore::empty();
-        let mut intermediates = Vec::new();
-        for (index, (der, name)) in all.iter().zip(&names).enumerate() {
-            if has_issuer(name) {
+        // Two that signed each other, and no root: then both are.
+        let is_circle = parsed.iter().all(has_issuer);
+        let mut roots = Roots::default();
+        let (mut own, mut intermediates) = (Vec::new(), Vec::new());
+        for (index, (der, certificate)) in all.iter().zip(&parsed).enumerate() {
+            if certificate.subject() == certificate.issuer() {
+                own.push(der.clone());
+            }
+            if has_issuer(certificate) && !is_circle {
                 intermediates.push(der.clone());
             } else {
-                roots.add(der.clone()).map_err(|error| bad(index, &error.to_string()))?;
+                let added = roots.add(der, certificate);
+                added.map_err(|error| bad(index, &error.to_string()))?;
             }
         }
+        if roots.is_empty() && own.is_empty() {
+            return Err(AuthoritiesError::NoAuthority);
+        }
         let hints = named.subjects();
-        // Two that signed each other, and no root.
-        let roots = if roots.is_empty() { named } else { roots };
         let length: usize = hints.iter().map(|name| name.as_ref().len()).sum();
         let names = if length > MAX_NAMES { Vec::new() } else { hints };
-        Ok(Self { all, names, roots: Arc::new(roots), intermediates })
+        drop(subjects);
+        drop(parsed);
+        Ok(Self { all, names, roots, own, intermediates })
     }
 
     /// Every certificate of the bundle.
@@ -103,8 +131,18 @@ impl Authorities {
         &self.all
     }
 
-    pub(super) const fn roots(&self) -> &Arc<RootCertStore> {
-        &self.roots
+    /// Which of the roots are valid `now`.
+    #[must_use]
+    pub fn valid(&self, now: UnixTime) -> Vec<bool> {
+        self.roots.valid(now).collect()
+    }
+
+    pub(super) fn roots(&self, now: UnixTime) -> RootCertStore {
+        self.roots.valid_at(now)
+    }
+
+    pub(super) fn own(&self) -> &[CertificateDer<'static>] {
+        &self.own
     }
 
     pub(super) fn intermediates(&self) -> &[CertificateDer<'static>] {

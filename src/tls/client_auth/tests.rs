@@ -78,8 +78,8 @@ fn auth(bundle: &[&Ca], revocation: Revocation, filter: &str) -> ClientAuth {
     let authorities = Authorities::read(text.as_bytes()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
     let filter = Filter::new(filter).unwrap();
-    ClientAuth::new(&provider, ClientCertificates::Optional, filter, &authorities, revocation)
-        .unwrap()
+    let mode = ClientCertificates::Optional;
+    ClientAuth::new(&provider, mode, filter, &authorities, revocation, UnixTime::now()).unwrap()
 }
 
 fn verify(auth: &ClientAuth, chain: &[CertificateDer<'static>]) -> Result<(), String> {
@@ -107,6 +107,73 @@ fn mtls_1_chains_end_at_a_root_of_the_bundle() {
     let only_middle = auth(&[&middle], Revocation::Unchecked, "");
     assert_eq!(verify(&only_middle, &[leaf]), Ok(()));
     assert_eq!(both.verifier.names.len(), 2, "clients are told every name of the bundle");
+}
+
+/// S-68: as with OpenSSL, who may not sign is no authority, though the bundle has its certificate.
+#[test]
+fn s_68_what_may_not_sign_is_no_root() {
+    let first = root("root");
+    let signed = |change: fn(&mut CertificateParams)| {
+        let (mut params, key) = (params("server", true), KeyPair::generate().unwrap());
+        change(&mut params);
+        let made = params.self_signed(&key).unwrap();
+        Ca { der: made.der().clone(), pem: made.pem(), issuer: Issuer::new(params, key) }
+    };
+    let no_ca = signed(|params| params.is_ca = IsCa::ExplicitNoCa);
+    let no_signer = signed(|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    // Nor is one that it has signed, for want of a better one.
+    let (below, misled) = (no_ca.signs("below", 3), auth(&[&no_ca], Revocation::Unchecked, ""));
+    assert!(verify(&misled, &[below.client("c", 4), below.der.clone()]).is_err());
+    let misled = auth(&[&no_ca, &below], Revocation::Unchecked, "");
+    assert!(verify(&misled, &[below.client("c", 4)]).is_err());
+    for forger in [no_ca, no_signer] {
+        let auth = auth(&[&first, &forger], Revocation::Unchecked, "");
+        assert_eq!(verify(&auth, &[first.client("a", 1)]), Ok(()));
+        let forged = verify(&auth, &[forger.client("b", 2)]).unwrap_err();
+        assert!(forged.contains("UnknownIssuer"), "{forged}");
+    }
+}
+
+/// [MTLS-1]: a certificate that signs itself may be in the bundle itself; it is the same or nothing,
+/// made for clients, and known to nobody's list.
+#[test]
+fn mtls_1_a_client_may_show_what_is_in_the_bundle() {
+    let own = |name: &str, purpose: ExtendedKeyUsagePurpose| {
+        let (mut params, key) = (params(name, false), KeyPair::generate().unwrap());
+        (params.is_ca, params.extended_key_usages) = (IsCa::ExplicitNoCa, vec![purpose]);
+        let made = params.self_signed(&key).unwrap();
+        Ca { der: made.der().clone(), pem: made.pem(), issuer: Issuer::new(params, key) }
+    };
+    let client = own("a", ExtendedKeyUsagePurpose::ClientAuth);
+    let like = own("a", ExtendedKeyUsagePurpose::ClientAuth);
+    let server = own("b", ExtendedKeyUsagePurpose::ServerAuth);
+    let open = auth(&[&client, &server], Revocation::Unchecked, "");
+    assert_eq!(verify(&open, std::slice::from_ref(&client.der)), Ok(()));
+    assert!(verify(&open, &[like.der]).is_err(), "its name is not enough");
+    assert!(verify(&open, &[server.der]).unwrap_err().contains("InvalidPurpose"));
+    assert!(verify(&auth(&[&client], Revocation::Unknown, ""), &[client.der]).is_err());
+}
+
+/// S-68: a root whose time is over, or has not come, accepts nobody, as with OpenSSL.
+#[test]
+fn s_68_a_root_counts_between_its_dates() {
+    let dated = |name: &str, from: i32, until: i32| {
+        let (mut params, key) = (params(name, true), KeyPair::generate().unwrap());
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let made = params.self_signed(&key).unwrap();
+        Ca { der: made.der().clone(), pem: made.pem(), issuer: Issuer::new(params, key) }
+    };
+    let (now, old, new) =
+        (dated("now", 2000, 4000), dated("old", 2000, 2020), dated("new", 3990, 4000));
+    let all = auth(&[&old, &now, &new], Revocation::Unchecked, "");
+    assert_eq!(all.valid(), [false, true, false]);
+    assert_eq!(verify(&all, &[now.client("a", 1)]), Ok(()));
+    for ca in [&old, &new] {
+        assert!(verify(&all, &[ca.client("a", 1)]).unwrap_err().contains("UnknownIssuer"));
+        let alone = auth(&[ca], Revocation::Unchecked, "");
+        assert!(verify(&alone, &[ca.client("a", 1)]).unwrap_err().contains("UnknownIssuer"));
+    }
 }
 
 /// [MTLS-4]: every certificate below the root must be covered by a current list, as with OpenSSL.
@@ -170,6 +237,16 @@ fn s_67_a_resumed_chain_is_verified_again() {
     assert!(auth.client(None, true).is_ok());
 }
 
+/// S-69: a ticket with a long chain would make the next hello of the client too long.
+#[test]
+fn s_69_tickets_fit_into_a_hello() {
+    let tickets = auth(&[&root("root")], Revocation::Unchecked, "").tickets();
+    let ticket = tickets.encrypt(&[1; MAX_SESSION]).unwrap();
+    assert!(ticket.len() < crate::tls::hello::MAX_HELLO / 2 + 1024);
+    assert_eq!(tickets.decrypt(&ticket), Some(vec![1; MAX_SESSION]));
+    assert_eq!(tickets.encrypt(&[1; MAX_SESSION + 1]), None);
+}
+
 #[test]
 fn long_chains_are_refused() {
     let ca = root("root");
@@ -189,7 +266,13 @@ fn s_68_a_bundle_has_to_be_sound() {
     assert!(matches!(Authorities::read(b"no PEM"), Err(AuthoritiesError::Empty)));
     let text = format!("{}{garbage}", ca.pem);
     let error = Authorities::read(text.as_bytes()).unwrap_err();
-    assert!(matches!(error, AuthoritiesError::Certificate { index: 2, .. }), "{error}");
+    assert!(matches!(error, AuthoritiesError::Pem(_)), "{error}");
+    let cut = &ca.pem[..ca.pem.len() - 10];
+    let error = Authorities::read(format!("{}{cut}", ca.pem).as_bytes()).unwrap_err();
+    assert!(matches!(error, AuthoritiesError::Cut(_)), "{error}");
+    let leaf = params("a", false).signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap();
+    let error = Authorities::read(leaf.pem().as_bytes()).unwrap_err();
+    assert!(matches!(error, AuthoritiesError::NoAuthority), "{error}");
     let text = format!("# ours\n{}", ca.pem);
     assert_eq!(Authorities::read(text.as_bytes()).unwrap().all(), [ca.der]);
 }
@@ -200,5 +283,5 @@ fn s_68_a_circle_of_authorities_is_not_empty() {
     let (a, b) = (root("a"), root("b"));
     let (a_by_b, b_by_a) = (b.signs("a", 1), a.signs("b", 2));
     let authorities = Authorities::read(format!("{}{}", a_by_b.pem, b_by_a.pem).as_bytes());
-    assert_eq!(authorities.unwrap().roots().len(), 2);
+    assert_eq!(authorities.unwrap().roots(UnixTime::now()).len(), 2);
 }

@@ -122,6 +122,27 @@ fn s_68_a_bad_update_keeps_the_old_state_and_says_so() {
     assert!(!source.look());
 }
 
+/// S-68: an authority ends without a change of its file, and begins again with the clock.
+#[test]
+fn s_68_an_authority_that_ends_makes_a_new_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority(None).pem).unwrap();
+    let mut source = open(&settings(&ca)).unwrap().unwrap();
+    let before = source.state();
+    assert_eq!(before.findings, []);
+    assert!(!source.look_at_dates(UnixTime::now()));
+    let far = UnixTime::since_unix_epoch(Duration::from_secs(100_000_000_000));
+    assert!(source.look_at_dates(far));
+    assert!(!source.look_at_dates(far), "once");
+    let after = source.state();
+    assert!(!Arc::ptr_eq(&before.auth.unwrap(), &after.auth.unwrap()));
+    assert_eq!(after.findings.len(), 1);
+    assert!(after.findings[0].text.contains("valid now"), "{:?}", after.findings);
+    assert!(source.look_at_dates(UnixTime::now()));
+    assert_eq!(source.state().findings, []);
+}
+
 /// A server that answers every request with `answer` and says how many came.
 async fn server(answer: Vec<u8>) -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -191,6 +212,14 @@ async fn mtls_4_downloads_change_the_state_and_failures_do_not() {
     assert!(source.take_download(0, Err("gone".to_owned())));
     assert!(source.state().findings[0].text.contains("the last one counts"));
     assert!(Arc::ptr_eq(&second, &source.state().auth.unwrap()));
+
+    // Somebody on the way has the authority's name, but not its key.
+    let forged = crl::read(authority(None).list(2030).der()).unwrap().remove(0);
+    assert!(source.take_download(0, Ok(forged)));
+    assert!(source.state().findings[0].text.contains("somebody else; the last one counts"));
+    assert!(Arc::ptr_eq(&second, &source.state().auth.unwrap()));
+    let left = source.parts.places[0].due.duration_since(Instant::now());
+    assert!(left <= crl::RETRY, "a forger does not say when to look again");
 
     // Another bundle with the same place keeps what was downloaded.
     std::fs::write(&ca_path, format!("{}{}", ca.pem, authority(None).pem)).unwrap();
