@@ -149,13 +149,7 @@ impl Certificates {
         route: &Arc<Stored<Route>>,
         tls: &RouteTls,
     ) -> Result<Vec<Complaint>, Refusal> {
-        let texts = Texts {
-            certificate: &tls.certificate,
-            key: &tls.key,
-            ca: &tls.ca_certificate,
-            destination_ca: &tls.destination_ca_certificate,
-        };
-        let verdict = self.judge(route, None, texts);
+        let verdict = self.judge(route, None, texts(tls, None));
         let pair = verdict.as_ref().ok().and_then(|accepted| accepted.pair.clone());
         let outcome = match &verdict {
             Ok(accepted) => Ok(accepted.cut.iter().map(|field| cut(*field)).collect()),
@@ -178,12 +172,7 @@ impl Certificates {
         tls: &RouteTls,
         secret: &Arc<Stored<Secret>>,
     ) -> Result<Vec<Complaint>, Refusal> {
-        let texts = Texts {
-            certificate: secret_text(&secret.object, "tls.crt").unwrap_or_default(),
-            key: secret_text(&secret.object, "tls.key").unwrap_or_default(),
-            ca: &tls.ca_certificate,
-            destination_ca: &tls.destination_ca_certificate,
-        };
+        let texts = texts(tls, Some(secret));
         let mut verdict = self.judge(route, Some(secret), texts);
         if texts.certificate.is_empty() {
             // Elsewhere this means the default certificate; here somebody has asked for another.
@@ -214,22 +203,16 @@ impl Certificates {
         outcome
     }
 
-    /// The verdict of the last compile if the objects are the same ones, else by content.
+    /// The verdict of the last compile if the objects are the same ones or say the same, else by
+    /// content. A file that comes or goes moves the others, and Ingresses are converted anew at each
+    /// change: their Routes are then other objects with the same texts, and parse nothing again.
     fn judge(
         &mut self,
         route: &Arc<Stored<Route>>,
         secret: Option<&Arc<Stored<Secret>>>,
         texts: Texts<'_>,
     ) -> Verdict {
-        let known = self.before.get(&route.key).filter(|before| {
-            let same_secret = match (&before.secret, secret) {
-                (None, None) => true,
-                (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-                _ => false,
-            };
-            same_secret && Arc::ptr_eq(&before.route, route)
-        });
-        match known {
+        match self.before.get(&route.key).filter(|before| before.says(route, secret, &texts)) {
             Some(known) => known.verdict.clone(),
             None => self.verdicts.of(&texts),
         }
@@ -267,6 +250,38 @@ impl Certificates {
             (false, false) => Http2::OwnCertificate,
         };
         self.configs.store(pairs, &self.default, Offers { http2, unknown })
+    }
+}
+
+impl Judged {
+    /// Whether what was judged is what these objects hold.
+    fn says(
+        &self,
+        route: &Arc<Stored<Route>>,
+        secret: Option<&Arc<Stored<Secret>>>,
+        now: &Texts<'_>,
+    ) -> bool {
+        let same_secret = match (&self.secret, secret) {
+            (None, None) => true,
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            // An empty certificate means something else in a Secret.
+            _ => return false,
+        };
+        let same = same_secret && Arc::ptr_eq(&self.route, route);
+        let tls = self.route.object.spec.tls.as_ref();
+        same || tls.is_some_and(|tls| texts(tls, self.secret.as_ref()) == *now)
+    }
+}
+
+/// What is judged: the route's own fields, or the data of its Secret in place of its pair.
+fn texts<'a>(tls: &'a RouteTls, secret: Option<&'a Arc<Stored<Secret>>>) -> Texts<'a> {
+    let data =
+        |secret: &'a Arc<Stored<Secret>>, key| secret_text(&secret.object, key).unwrap_or_default();
+    Texts {
+        certificate: secret.map_or(&*tls.certificate, |it| data(it, "tls.crt")),
+        key: secret.map_or(&*tls.key, |it| data(it, "tls.key")),
+        ca: &tls.ca_certificate,
+        destination_ca: &tls.destination_ca_certificate,
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The PEM texts of one route; empty where there is none.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Texts<'a> {
     /// Chain, leaf first; may hold the key.
     pub certificate: &'a str,
