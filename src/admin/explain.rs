@@ -2,7 +2,7 @@
 //!
 //! Called by the admin API and `wharf explain`. The winner is what the data path's own
 //! [`RouteTable::lookup`](crate::routing::table::RouteTable::lookup) gives; only the reasons of the
-//! losers are worked out here, in [`reasons`].
+//! losers are worked out here, in `reasons`.
 
 mod reasons;
 

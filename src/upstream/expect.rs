@@ -4,7 +4,7 @@
 //! Made by `body` for a request that expects; polled there in front of the client's body, told by the
 //! pod's connection of a 100 and by `proxy` of the answer. hyper says 100 to a client of HTTP/1 when its
 //! body is first asked for, so holding that back is all it takes. Always holds: a pod that says
-//! nothing is given the body after [`PATIENCE`], and a request that is over holds nobody.
+//! nothing is given the body after `PATIENCE`, and a request that is over holds nobody.
 
 use std::{
     pin::Pin,

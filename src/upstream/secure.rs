@@ -3,7 +3,7 @@
 //! Part of a [`super::peer::Peer`] of a reencrypt route; used by `dial` and `probe`. Sessions belong to
 //! the peer, so that none is offered to another pod or under another policy.
 //!
-//! Always holds: a session is resumed only within [`TRUSTED_FOR`] of a handshake in which the pod has
+//! Always holds: a session is resumed only within `TRUSTED_FOR` of a handshake in which the pod has
 //! shown its certificate; resuming, it need not show it.
 
 use std::{
