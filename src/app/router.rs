@@ -10,6 +10,8 @@ mod data;
 mod default_cert;
 mod descriptors;
 mod dns;
+mod files;
+mod followed;
 mod memory;
 mod pages;
 mod service_ca;
@@ -23,6 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::files::Files;
 use super::bind;
 use crate::{
     admin::{self, AdminState, readiness::Readiness},
@@ -76,12 +79,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let (https, https_at) = bind::closed_tcp_all(&settings.https)?;
     let admin = bind::tokio_tcp(settings.admin)?;
     let admin_at = admin.local_addr()?;
-    let mut compiler = compiler(&settings)?;
-    let pages = pages::PageFiles::new(&settings).map_err(|finding| anyhow::anyhow!("{finding}"))?;
-    compiler.set_pages(pages.pages());
-    let service_ca = service_ca::ServiceCaFile::new(&settings);
-    compiler.set_service_ca(service_ca.path(), service_ca.found());
-    let clients = client_auth::Source::open(&settings.tls, compiler.provider())?;
+    let (mut compiler, files, clients) = prepare(&settings)?;
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
     let readiness = Arc::new(Readiness::default());
@@ -96,16 +94,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
     let (check, checked) = watch::channel(Arc::default());
-    let state = Arc::new(AdminState {
-        live: Arc::clone(&live),
-        stats: Arc::clone(&stats),
-        ready: Arc::clone(&readiness),
-        allow: settings.admin_allow.clone(),
-        extra: ExtraCell::new(Extra {
-            max_connections: settings.max_connections as u64,
-            ..Extra::default()
-        }),
-    });
+    let state = admin_state(&settings, &live, &stats, &readiness);
     let listeners = Arc::new(data::Listeners { http, https });
     if !settings.bind_after_sync {
         listeners.open()?;
@@ -114,7 +103,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let publisher = control::Publisher {
         admin: Arc::clone(&state),
         compiler,
-        pages,
+        files,
         settings: Arc::clone(&settings),
         live: Arc::clone(&live),
         zone: Arc::clone(&zone),
@@ -122,7 +111,6 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         closed: Some(Arc::clone(&listeners)),
         synced: synced.clone(),
         checked: check,
-        service_ca,
         clients,
         extra,
     };
@@ -148,6 +136,35 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         data,
         control: tasks,
         cancel,
+    })
+}
+
+/// What a compiler needs, read in the order of [START-1]: anything wrong stops the start.
+fn prepare(
+    settings: &Arc<RouterSettings>,
+) -> anyhow::Result<(Compiler, Files, Option<client_auth::Source>)> {
+    let files = Files::open(settings)?;
+    let mut compiler = compiler(settings)?;
+    files.hand_over(&mut compiler);
+    let clients = client_auth::Source::open(&settings.tls, compiler.provider())?;
+    Ok((compiler, files, clients))
+}
+
+fn admin_state(
+    settings: &RouterSettings,
+    live: &Arc<Live>,
+    stats: &Arc<RouterStats>,
+    readiness: &Arc<Readiness>,
+) -> Arc<AdminState> {
+    Arc::new(AdminState {
+        live: Arc::clone(live),
+        stats: Arc::clone(stats),
+        ready: Arc::clone(readiness),
+        allow: settings.admin_allow.clone(),
+        extra: ExtraCell::new(Extra {
+            max_connections: settings.max_connections as u64,
+            ..Extra::default()
+        }),
     })
 }
 

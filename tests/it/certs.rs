@@ -12,7 +12,7 @@ use std::{
 use rustls::{AlertDescription, version};
 use serde_json::Value;
 use tempfile::TempDir;
-use wharf::{settings::DefaultCert, tls::mint::Pair};
+use wharf::{model::finding::codes, settings::DefaultCert, snapshot::Snapshot, tls::mint::Pair};
 
 use crate::harness::{
     client::Client,
@@ -196,8 +196,14 @@ async fn dcert_1_a_folder_is_followed() {
     serves(&edge, "r.example.com", &two).await;
     let mixed = Pair { cert_pem: three.cert_pem.clone(), key_pem: two.key_pem.clone() };
     mount(folder.path(), "..3", &mixed);
+    let is_told = |snapshot: &Snapshot| {
+        snapshot.findings.iter().any(|finding| finding.code == codes::BAD_DEFAULT_CERTIFICATE)
+    };
+    edge.until("the bad pair to be told", is_told).await;
+    assert_eq!(leaf(&edge, Some("r.example.com")).await, der(&two));
     mount(folder.path(), "..4", &three);
     serves(&edge, "r.example.com", &three).await;
+    edge.until("nothing to be wrong", |snapshot| !is_told(snapshot)).await;
     assert_eq!(before.get("r.example.com", "/").await.text(), "pod");
     edge.finish().await;
 }

@@ -5,8 +5,6 @@
 //! [`Source::follow`] is a control task. Always holds: what cannot be used later leaves the state before
 //! it in force, with a finding (S-68).
 
-mod file;
-
 use std::{
     io,
     path::Path,
@@ -19,7 +17,7 @@ use rustls::{crypto::CryptoProvider, pki_types::UnixTime};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::file::{Followed, Look};
+use super::followed::Followed;
 use crate::{
     app::client,
     model::finding::{Code, Finding, Place, codes},
@@ -34,6 +32,9 @@ use crate::{
 
 /// Between two looks at the files.
 const POLL: Duration = Duration::from_millis(500);
+
+/// Bytes of a file at most.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// One download, over all addresses of its place.
 const DOWNLOAD: Duration = Duration::from_secs(30);
@@ -134,23 +135,23 @@ impl Source {
                  system has no bundle of its own",
             )?,
         };
-        let mut ca = Followed::new(ca);
-        let mut crl = settings.client_crl.clone().map(Followed::new);
-        let text = ca.first().with_context(|| in_file("authorities", &ca.path))?;
+        let ca = Followed::new(ca, MAX_BYTES);
+        let crl = settings.client_crl.as_ref().map(|path| Followed::new(path, MAX_BYTES));
+        let text = ca.read().with_context(|| in_file("authorities", ca.path()))?;
         let authorities =
-            Authorities::read(&text).with_context(|| in_file("authorities", &ca.path))?;
-        let lists = match &mut crl {
+            Authorities::read(&text).with_context(|| in_file("authorities", ca.path()))?;
+        let lists = match &crl {
             None => None,
             Some(file) => {
                 let bytes =
-                    file.first().with_context(|| in_file("revocation lists", &file.path))?;
+                    file.read().with_context(|| in_file("revocation lists", file.path()))?;
                 let lists = crl::read(&bytes);
-                Some(lists.with_context(|| in_file("revocation lists", &file.path))?)
+                Some(lists.with_context(|| in_file("revocation lists", file.path()))?)
             },
         };
         let parts = Parts::new(authorities, lists, &[]);
         let auth = build(provider, mode, &filter, &parts, UnixTime::now())
-            .with_context(|| in_file("authorities", &ca.path))?;
+            .with_context(|| in_file("authorities", ca.path()))?;
         let provider = Arc::clone(provider);
         let (bad_ca, bad_crl) = (None, None);
         Ok(Some(Self { provider, mode, filter, ca, crl, parts, auth, bad_ca, bad_crl }))
@@ -160,13 +161,13 @@ impl Source {
         let mut findings: Vec<Finding> = self.bad_ca.iter().chain(&self.bad_crl).cloned().collect();
         if !self.auth.valid().is_empty() && !self.auth.valid().contains(&true) {
             let text = "no authority in it is valid now, so clients fail".to_owned();
-            findings.push(self.finding(codes::CLIENT_CA, &self.ca.path, text));
+            findings.push(self.finding(codes::CLIENT_CA, self.ca.path(), text));
         }
         for place in &self.parts.places {
             let Some(problem) = &place.problem else { continue };
             let effect = if place.list.is_some() { "the last one counts" } else { "clients fail" };
             let text = format!("{}: {problem}; {effect}", place.addresses.join(", "));
-            findings.push(self.finding(codes::CRL_DOWNLOAD, &self.ca.path, text));
+            findings.push(self.finding(codes::CRL_DOWNLOAD, self.ca.path(), text));
         }
         State { auth: Some(Arc::clone(&self.auth)), findings }
     }
@@ -197,19 +198,20 @@ impl Source {
 
     /// Reads the files that have changed; true when the state is another.
     fn look(&mut self) -> bool {
-        let ca = self.ca.look();
-        let crl = self.crl.as_mut().map_or(Look::Same, Followed::look);
         let mut changed = false;
-        if let Look::New(text) = ca {
-            let problem = self.take_ca(text).err();
-            self.bad_ca = problem.map(|text| self.finding(codes::CLIENT_CA, &self.ca.path, text));
+        if self.ca.has_changed() {
+            let problem = self.take_ca(self.ca.read()).err();
+            self.bad_ca = problem.map(|text| self.finding(codes::CLIENT_CA, self.ca.path(), text));
             changed = true;
         }
-        if let Look::New(bytes) = crl {
-            let problem = self.take_crl(bytes).err();
-            let path = self.crl.as_ref().map_or(&self.ca.path, |file| &file.path);
-            self.bad_crl = problem.map(|text| self.finding(codes::CLIENT_CRL, path, text));
-            changed = true;
+        if let Some(mut crl) = self.crl.take() {
+            if crl.has_changed() {
+                let problem = self.take_crl(crl.read()).err();
+                let finding = |text| self.finding(codes::CLIENT_CRL, crl.path(), text);
+                self.bad_crl = problem.map(finding);
+                changed = true;
+            }
+            self.crl = Some(crl);
         }
         self.look_at_dates(UnixTime::now()) || changed
     }

@@ -12,20 +12,14 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    client_auth,
-    data::Listeners,
-    default_cert::{self, Texts},
-    pages::PageFiles,
-    service_ca::ServiceCaFile,
-};
+use super::{client_auth, data::Listeners, default_cert, files::Files};
 use crate::{
     admin::{AdminState, readiness::Readiness},
     compile::Compiler,
     dns::resolver::{self, Resolver},
     model::{finding::Finding, objects::Objects},
     probe,
-    settings::{DefaultCert, RouterSettings},
+    settings::RouterSettings,
     snapshot::{Live, Snapshot},
     source::watch::Update,
     tls::{server::Profile, suites::Dropped},
@@ -50,7 +44,7 @@ type Peers = Arc<Vec<Arc<Peer>>>;
 /// Compiles updates and swaps the snapshots in.
 pub(super) struct Publisher {
     pub(super) compiler: Compiler,
-    pub(super) pages: PageFiles,
+    pub(super) files: Files,
     pub(super) settings: Arc<RouterSettings>,
     pub(super) live: Arc<Live>,
     pub(super) zone: Arc<ArcSwap<Zone>>,
@@ -61,7 +55,6 @@ pub(super) struct Publisher {
     /// Done once the first snapshot serves.
     pub(super) synced: CancellationToken,
     pub(super) checked: watch::Sender<Peers>,
-    pub(super) service_ca: ServiceCaFile,
     /// Client certificates, as they are in force.
     pub(super) clients: watch::Receiver<Arc<client_auth::State>>,
     pub(super) extra: Objects,
@@ -124,12 +117,8 @@ pub(super) fn spawn(
     }
     let interval = publisher.settings.timeouts.check_interval;
     tasks.spawn(probe::run_checks(checked, interval, CHECK_TIMEOUT, cancel.clone()));
-    let (renew, renewed) = watch::channel(Arc::default());
-    if let Some(DefaultCert::Path(path)) = &publisher.settings.default_cert {
-        tasks.spawn(default_cert::watch(path.clone(), renew, cancel.clone()));
-    }
     let clients = publisher.clients.clone();
-    let inputs = Inputs { updates, resolved, renewed, clients };
+    let inputs = Inputs { updates, resolved, clients };
     tasks.spawn(publish_updates(publisher, inputs, want, cancel.clone()));
 }
 
@@ -137,12 +126,11 @@ pub(super) fn spawn(
 struct Inputs {
     updates: watch::Receiver<Arc<Update>>,
     resolved: watch::Receiver<Arc<Resolved>>,
-    renewed: watch::Receiver<Arc<Texts>>,
     clients: watch::Receiver<Arc<client_auth::State>>,
 }
 
-/// One snapshot for each update of the manifests, of the resolved names, of the default certificate, or
-/// of what client certificates are verified with.
+/// One snapshot for each update of the manifests, of the resolved names, of the files beside the
+/// manifests, or of what client certificates are verified with.
 async fn publish_updates(
     mut publisher: Publisher,
     mut inputs: Inputs,
@@ -158,15 +146,14 @@ async fn publish_updates(
             () = cancel.cancelled() => return,
             change = inputs.updates.changed() => if change.is_err() { return },
             Ok(()) = inputs.resolved.changed() => if first { continue },
-            Ok(()) = inputs.renewed.changed() => {
-                if !publisher.renew(&inputs.renewed.borrow_and_update()) || first { continue }
-            },
             Ok(()) = inputs.clients.changed() => if first { continue },
             _ = tick.tick() => {
                 while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
                     retired.pop_front();
                 }
-                if first || !publisher.look() {
+                let Publisher { files, compiler, .. } = &mut publisher;
+                // A mounted folder may be slow.
+                if first || !tokio::task::block_in_place(|| files.look(compiler)) {
                     continue;
                 }
             },
@@ -189,36 +176,6 @@ async fn publish_updates(
 }
 
 impl Publisher {
-    /// Takes another default certificate over; false if it is none, or bad, and then the old one
-    /// stays [DCERT-1].
-    fn renew(&mut self, texts: &Texts) -> bool {
-        match self.compiler.set_default((&texts.certificate, &texts.key)) {
-            Ok(changed) => {
-                if changed {
-                    tracing::info!("the default certificate has changed");
-                }
-                changed
-            },
-            Err(error) => {
-                tracing::error!(%error, "the new default certificate is bad, the old one stays");
-                false
-            },
-        }
-    }
-
-    /// Looks at the files beside the manifests; true when one is not as before.
-    fn look(&mut self) -> bool {
-        let Self { pages, service_ca, compiler, .. } = self;
-        let (new_pages, new_ca) = (pages.look(), service_ca.look());
-        if new_pages {
-            compiler.set_pages(pages.pages());
-        }
-        if new_ca {
-            compiler.set_service_ca(service_ca.path(), service_ca.found());
-        }
-        new_pages || new_ca
-    }
-
     /// Puts a new state of client certificates in force.
     fn take_clients(&mut self) -> Arc<client_auth::State> {
         let is_new = self.clients.has_changed().unwrap_or(false);
@@ -250,7 +207,7 @@ impl Publisher {
             changed
         });
         let mut findings = update.findings.clone();
-        findings.extend(self.pages.findings().cloned());
+        findings.extend(self.files.findings().cloned());
         findings.extend_from_slice(&self.take_clients().findings);
         let snapshot = self.compiler.compile(&objects, resolved, findings, SystemTime::now());
         let admitted = snapshot.routes.iter().filter(|route| route.compiled.is_some()).count();

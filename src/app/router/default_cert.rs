@@ -1,33 +1,22 @@
 //! The default certificate: where it comes from, and following it when it changes [DCERT-1, DCERT-2].
 //!
-//! Read at start, where anything wrong stops the process, and watched by a control task. As Secrets
-//! are mounted, a folder's files are links behind a link `..data` that is renamed; so what is watched
-//! is the folder, and what counts is the text.
+//! Read at start, where anything wrong stops the process; its files are looked at by the control side.
+//! Always holds: a pair that cannot be served leaves the one before it in force, with a finding.
 
-use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use notify::{
-    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, CreateKind, ModifyKind},
-};
-use tokio::{
-    sync::{Notify, watch},
-    time::timeout,
-};
-use tokio_util::sync::CancellationToken;
 
+use super::followed::Followed;
 use crate::{
+    compile::Compiler,
+    model::finding::{Finding, Place, codes},
     settings::{DefaultCert, RouterSettings},
     tls::{mint, pem},
 };
 
-/// From the last event to reading.
-const DEBOUNCE: Duration = Duration::from_millis(20);
-/// From the first event to reading, however many follow.
-const DEBOUNCE_MAX: Duration = Duration::from_millis(200);
-/// Between two looks that no event asked for.
-const POLL: Duration = Duration::from_secs(10);
+/// Most bytes of one file.
+const MAX_BYTES: u64 = 1 << 20;
 /// Common name of a certificate that nobody gave [DCERT-2].
 const COMMON_NAME: &str = "openshift-router";
 
@@ -68,159 +57,74 @@ pub(super) fn texts(settings: &RouterSettings) -> anyhow::Result<Texts> {
 
 /// The texts of a PEM file, or of a folder: `tls.crt`, and `tls.key` unless `tls.crt` has a key.
 fn read(path: &Path) -> anyhow::Result<Texts> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the default certificate {}", path.display()))
+    let read = |file: Followed| {
+        let place = file.path().display();
+        file.text().with_context(|| format!("cannot read the default certificate {place}"))
     };
-    if !path.is_dir() {
-        return Ok(Texts { certificate: read(path)?, key: String::new() });
-    }
-    let certificate = read(&path.join("tls.crt"))?;
+    let (first, second) = files(path);
+    let certificate = read(first)?;
     let has_key = pem::lenient(&certificate).is_ok_and(|blocks| !blocks.keys.is_empty());
-    let key = if has_key { String::new() } else { read(&path.join("tls.key"))? };
+    let key = match second {
+        Some(second) if !has_key => read(second)?,
+        _ => String::new(),
+    };
     Ok(Texts { certificate, key })
 }
 
-/// Sends the texts at `path` at first, since they may have changed since the start, and whenever they
-/// have changed, until `cancel`.
-pub(super) async fn watch(
+/// The file, or those of the folder, at `path`.
+fn files(path: &Path) -> (Followed, Option<Followed>) {
+    let file = |name: &str| Followed::new(path.join(name), MAX_BYTES);
+    if path.is_dir() {
+        (file("tls.crt"), Some(file("tls.key")))
+    } else {
+        (Followed::new(path, MAX_BYTES), None)
+    }
+}
+
+/// The files of the default certificate.
+#[derive(Debug)]
+pub(super) struct DefaultCertFiles {
     path: PathBuf,
-    texts: watch::Sender<Arc<Texts>>,
-    cancel: CancellationToken,
-) {
-    let changed = Arc::new(Notify::new());
-    let mut eye = Eye::new(&path, &changed);
-    let mut follower = Follower::default();
-    let mut event = true;
-    loop {
-        eye.arm();
-        match look(&path).await {
-            Ok(now) => {
-                if let Some(new) = follower.take(now, event) {
-                    texts.send_replace(Arc::new(new));
-                }
-            },
+    certificate: Followed,
+    key: Option<Followed>,
+    finding: Option<Finding>,
+}
+
+impl DefaultCertFiles {
+    /// Those that `settings` name, if any. Made before [`texts`] reads them, so that no change is lost.
+    pub(super) fn new(settings: &RouterSettings) -> Option<Self> {
+        let Some(DefaultCert::Path(path)) = &settings.default_cert else { return None };
+        let (certificate, key) = files(path);
+        Some(Self { path: path.clone(), certificate, key, finding: None })
+    }
+
+    /// What is wrong with the present files.
+    pub(super) const fn finding(&self) -> Option<&Finding> {
+        self.finding.as_ref()
+    }
+
+    /// Looks at the files, and hands another certificate to `compiler`; true when it or the finding is
+    /// not as before.
+    pub(super) fn look(&mut self, compiler: &mut Compiler) -> bool {
+        let key = self.key.as_mut().is_some_and(Followed::has_changed);
+        if !self.certificate.has_changed() && !key {
+            return false;
+        }
+        let before = self.finding.take();
+        let outcome = read(&self.path).and_then(|texts| {
+            let changed = compiler.set_default((&texts.certificate, &texts.key));
+            changed.context("the default certificate cannot be used")
+        });
+        match outcome {
+            Ok(changed) => changed || before.is_some(),
             Err(error) => {
-                if follower.fails() {
-                    let error = format!("{error:#}");
-                    tracing::error!(%error, "the default certificate is gone, the old one stays");
-                }
+                let place = Place::file(&self.path.to_string_lossy());
+                let fix = "put a certificate and its key there; until then the last one is served";
+                let text = format!("{error:#}");
+                let finding = Finding::new(codes::BAD_DEFAULT_CERTIFICATE, place, text);
+                self.finding = Some(finding.with_fix(fix));
+                before != self.finding
             },
         }
-        event = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = changed.notified() => {
-                let calm = async { while timeout(DEBOUNCE, changed.notified()).await.is_ok() {} };
-                // Running out of time is the storm that the limit is for.
-                drop(timeout(DEBOUNCE_MAX, calm).await);
-                true
-            },
-            () = tokio::time::sleep(POLL) => false,
-        };
-    }
-}
-
-/// Reads on the blocking pool: a mounted folder may be slow.
-async fn look(path: &Path) -> anyhow::Result<Texts> {
-    let path = path.to_owned();
-    tokio::task::spawn_blocking(move || read(&path)).await.context("reading was stopped")?
-}
-
-/// Tells changes from what is known.
-#[derive(Debug, Default)]
-struct Follower {
-    last: Option<Texts>,
-    /// Seen by a look that no event asked for: a writer may still be at it.
-    seen: Option<Texts>,
-    failed: bool,
-}
-
-impl Follower {
-    /// `now`, if it is new, and finished: named by an event, or the same at two looks.
-    fn take(&mut self, now: Texts, event: bool) -> Option<Texts> {
-        self.failed = false;
-        if self.last.as_ref() == Some(&now) {
-            self.seen = None;
-            return None;
-        }
-        if !event && self.seen.as_ref() != Some(&now) {
-            self.seen = Some(now);
-            return None;
-        }
-        self.seen = None;
-        self.last = Some(now.clone());
-        Some(now)
-    }
-
-    /// True the first time in a row.
-    fn fails(&mut self) -> bool {
-        !std::mem::replace(&mut self.failed, true)
-    }
-}
-
-/// The watch on a folder.
-struct Eye {
-    watcher: Option<RecommendedWatcher>,
-    folder: PathBuf,
-}
-
-impl Eye {
-    fn new(path: &Path, changed: &Arc<Notify>) -> Self {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = if path.is_dir() { path } else { parent.unwrap_or_else(|| Path::new(".")) };
-        let changed = Arc::clone(changed);
-        let tell = move |event: notify::Result<notify::Event>| {
-            if event.is_err() || event.is_ok_and(|event| is_finished(&event.kind)) {
-                changed.notify_one();
-            }
-        };
-        let watcher = RecommendedWatcher::new(tell, notify::Config::default());
-        if let Err(error) = &watcher {
-            tracing::warn!(%error, every = ?POLL, "the default certificate is polled");
-        }
-        Self { watcher: watcher.ok(), folder: folder.to_owned() }
-    }
-
-    /// Watches the folder, or the one that is there now. What fails is left to the poll.
-    fn arm(&mut self) {
-        if let Some(watcher) = &mut self.watcher {
-            drop(watcher.watch(&self.folder, RecursiveMode::NonRecursive));
-        }
-    }
-}
-
-/// True unless a writer is at it, or somebody only reads.
-const fn is_finished(kind: &EventKind) -> bool {
-    match kind {
-        EventKind::Access(kind) => matches!(kind, AccessKind::Close(AccessMode::Write)),
-        EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Data(_)) => false,
-        _ => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(text: &str) -> Texts {
-        Texts { certificate: text.to_owned(), key: String::new() }
-    }
-
-    /// [DCERT-1]: what an event names is taken at once, what a poll finds when it has stayed the same;
-    /// what was taken before is no news.
-    #[test]
-    fn changes_are_taken_once_and_when_they_are_finished() {
-        let mut follower = Follower { last: Some(texts("a")), ..Follower::default() };
-        assert_eq!(follower.take(texts("a"), true), None);
-        assert_eq!(follower.take(texts("b"), true), Some(texts("b")));
-        assert_eq!(follower.take(texts("b"), false), None);
-        assert_eq!(follower.take(texts("c"), false), None);
-        assert_eq!(follower.take(texts("cc"), false), None);
-        assert_eq!(follower.take(texts("cc"), false), Some(texts("cc")));
-        assert!(follower.fails());
-        assert!(!follower.fails());
-        assert_eq!(follower.take(texts("cc"), false), None);
-        assert!(follower.fails());
     }
 }

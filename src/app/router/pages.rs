@@ -3,13 +3,9 @@
 //! Used by `app::router` and its control side. Always holds: only a whole, valid page replaces
 //! another, so a bad edit changes nothing but the findings.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::Read,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
+use super::followed::Followed;
 use crate::{
     model::{
         finding::{Finding, Place, codes},
@@ -28,21 +24,9 @@ pub(super) struct PageFiles {
 /// One file.
 #[derive(Debug)]
 struct PageFile {
-    path: PathBuf,
-    /// The last version that was read.
-    read: Option<Identity>,
-    /// A newer version that was seen once.
-    seen: Option<Identity>,
+    file: Followed,
     page: Page,
     finding: Option<Finding>,
-}
-
-/// What tells one version of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    inode: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
 }
 
 impl PageFiles {
@@ -86,22 +70,17 @@ impl PageFiles {
 
 impl PageFile {
     fn new(path: &Path) -> Result<Self, Box<Finding>> {
-        let read = identity(path);
-        let page = load(path)?;
-        Ok(Self { path: path.to_owned(), read, seen: read, page, finding: None })
+        let file = Followed::new(path, page::MAX_BYTES as u64);
+        let page = load(&file)?;
+        Ok(Self { file, page, finding: None })
     }
 
-    /// A version counts once it was seen twice (decisions 3).
     fn look(&mut self) -> bool {
-        let now = identity(&self.path);
-        let settled = now == self.seen;
-        self.seen = now;
-        if !settled || now == self.read {
+        if !self.file.has_changed() {
             return false;
         }
-        self.read = now;
         let before = (self.page.clone(), self.finding.take());
-        match load(&self.path) {
+        match load(&self.file) {
             Ok(page) => self.page = page,
             Err(finding) => self.finding = Some(*finding),
         }
@@ -109,44 +88,20 @@ impl PageFile {
     }
 }
 
-/// Links are followed: a mounted ConfigMap is one.
-fn identity(path: &Path) -> Option<Identity> {
-    let metadata = fs::metadata(path).ok()?;
-    Some(Identity {
-        inode: (metadata.dev(), metadata.ino()),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-    })
-}
-
-fn load(path: &Path) -> Result<Page, Box<Finding>> {
-    let shown = path.to_string_lossy();
-    let unreadable = |why: String| {
-        let text = format!("the error page cannot be read: {why}");
+fn load(file: &Followed) -> Result<Page, Box<Finding>> {
+    let shown = file.path().to_string_lossy();
+    let bytes = file.read().map_err(|error| {
+        let text = format!("the error page cannot be read: {error}");
         let fix = "check the path in ROUTER_ERRORFILE_503 and ROUTER_ERRORFILE_404, and its mode";
         Box::new(Finding::new(codes::UNREADABLE, Place::file(&shown), text).with_fix(fix))
-    };
-    // A pipe in the place of the file must not block this thread.
-    let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
-    let file = file.map_err(|error| unreadable(error.to_string()))?;
-    let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    if !regular {
-        return Err(unreadable("it is not a regular file".to_owned()));
-    }
-    let bytes = bytes(file).map_err(|error| unreadable(error.to_string()))?;
+    })?;
     Page::parse(&shown, &bytes)
-}
-
-/// One byte more than a page may have, at most.
-fn bytes(file: File) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(page::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const GOOD: &str = "HTTP/1.0 404 Error\r\n\r\nnothing here";

@@ -1,14 +1,13 @@
-//! The file of the service CA, read at start and looked at again while the router runs [REENC-2].
+//! The file of the service CA, read at start and followed while the router runs [REENC-2].
 //!
-//! Used by `app::router` and its control side. The file is a mounted Secret or ConfigMap, replaced by
-//! renaming a link, seldom; looking at it now and then is enough, and works on every file system.
+//! Used by `app::router` and its control side.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
+use super::followed::Followed;
 use crate::{
     compile::ServiceCa,
     settings::{RouterSettings, SERVICE_CA},
@@ -20,7 +19,7 @@ const MAX_BYTES: u64 = 4 << 20;
 /// The file, whether it has to be there, and what it held last.
 #[derive(Debug)]
 pub(super) struct ServiceCaFile {
-    path: PathBuf,
+    file: Followed,
     is_required: bool,
     found: ServiceCa,
 }
@@ -36,50 +35,45 @@ impl ServiceCaFile {
     }
 
     fn at(path: PathBuf, is_required: bool) -> Self {
-        let mut this = Self { path, is_required, found: ServiceCa::Unknown };
-        this.look();
-        this
+        let file = Followed::new(path, MAX_BYTES);
+        let found = read(&file, is_required);
+        Self { file, is_required, found }
     }
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
-    /// What it held when it was last looked at.
+    /// What it held when it last counted.
     pub(super) const fn found(&self) -> &ServiceCa {
         &self.found
     }
 
     /// Looks at it; true when it holds something else than before.
     pub(super) fn look(&mut self) -> bool {
-        let found = match read(&self.path) {
-            Ok(text) => ServiceCa::Text(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_required => {
-                ServiceCa::Absent
-            },
-            Err(error) => ServiceCa::Unreadable(error.to_string()),
-        };
+        if !self.file.has_changed() {
+            return false;
+        }
+        let found = read(&self.file, self.is_required);
         let changed = found != self.found;
         self.found = found;
         changed
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+fn read(file: &Followed, is_required: bool) -> ServiceCa {
+    match file.text() {
+        Ok(text) => ServiceCa::Text(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_required => ServiceCa::Absent,
+        Err(error) => ServiceCa::Unreadable(error.to_string()),
     }
-    let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is larger than 4 MiB"));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// [REENC-2]: a file that was asked for has to be there, the cluster's own need not.
@@ -111,6 +105,8 @@ mod tests {
         let mut file = ServiceCaFile::at(path.clone(), true);
         assert!(!file.look());
         fs::write(&path, "two").unwrap();
+        // Seen once: somebody may still be writing it.
+        assert!(!file.look());
         assert!(file.look() && !file.look());
         assert_eq!(*file.found(), ServiceCa::Text("two".to_owned()));
     }

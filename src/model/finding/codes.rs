@@ -240,6 +240,14 @@ codes! {
          the route is not admitted (ExtendedValidationFailed).\n\n\
          Look: `openssl x509 -noout -issuer -in CERT` must be `openssl x509 -noout -subject -in \
          CA`, and `openssl verify -partial_chain -trusted CA CERT` must say OK.";
+    /// The files of the default certificate.
+    BAD_DEFAULT_CERTIFICATE = 1081, "the default certificate cannot be used",
+        "The file of the default certificate, or `tls.crt` or `tls.key` in its folder, has changed, and \
+         what is there now is no certificate with its key.\n\n\
+         Effect: the certificate that was read last is served on. At the start of the router the same \
+         fault stops it.\n\n\
+         Put a good pair in its place. `openssl x509 -noout -pubkey` and `openssl pkey -pubout` show \
+         whether certificate and key belong together.";
     /// The file of authorities of client certificates.
     CLIENT_CA = 1090, "the authorities of client certificates cannot be used",
         "The file of ROUTER_MUTUAL_TLS_AUTH_CA has changed, and what it holds now is not a list of \
