@@ -28,7 +28,7 @@ use self::{
     backends::Backends,
     certs::{Certificates, Complaint},
     status::{Seen, Statuses},
-    trust::Policies,
+    trust::{Policies, Tls},
 };
 use crate::{
     model::{
@@ -46,7 +46,9 @@ use crate::{
     },
     settings::RouterSettings,
     snapshot::{CompiledRoute, RouteState, Snapshot},
-    tls::{client_auth::ClientAuth, keys::KeyError, server::Profile, store::CertStore},
+    tls::{
+        client::Trust, client_auth::ClientAuth, keys::KeyError, server::Profile, store::CertStore,
+    },
     zone::{Resolved, Zone},
 };
 
@@ -184,9 +186,10 @@ impl Compiler {
             // Secrets are looked at behind claims: what has no host goes through no transition.
             let passing = self.certificates.transition(&candidate.present.key);
             let passing = passing.filter(|_| admission.is_admitted());
-            let admission = judge(candidate, admission, &mut self.policies, &mut findings);
+            let admission = judge(candidate, admission, &mut findings);
+            let (admission, trust) = self.trust(candidate, admission, &mut findings);
             let compiled =
-                admission.is_admitted().then(|| self.route(candidate, &zone, &mut findings));
+                admission.is_admitted().then(|| self.route(candidate, trust, &zone, &mut findings));
             if let Some(route) = &compiled {
                 entries.push(entry(route, rank));
             }
@@ -267,18 +270,54 @@ impl Compiler {
         candidates
     }
 
-    /// Compiles one admitted route.
+    /// Whose certificates the pods of a route may show that is admitted so far: only of a reencrypt
+    /// route, which is refused when its CA cannot be understood (decisions 4). Pods that nobody verifies
+    /// are a finding.
+    fn trust(
+        &mut self,
+        candidate: &Candidate,
+        admission: Admission,
+        findings: &mut Vec<Finding>,
+    ) -> (Admission, Option<Trust>) {
+        let route = &candidate.source;
+        let kind = termination(route.object.spec.tls.as_ref());
+        if !admission.is_admitted() || kind != Termination::Reencrypt {
+            return (admission, None);
+        }
+        match self.policies.trust(route) {
+            Ok(trust) => {
+                if self.policies.is_open(&trust) {
+                    let text = "the certificates of the route's pods are not verified";
+                    let fix = "set spec.tls.destinationCACertificate, or give the router a CA with \
+                               --default-destination-ca";
+                    findings.push(finding(route, codes::PODS_NOT_VERIFIED, "spec.tls", text, fix));
+                }
+                (admission, Some(trust))
+            },
+            Err(error) => {
+                let field = "spec.tls.destinationCACertificate";
+                let fix = "put PEM certificates there, or leave it out";
+                let message = format!("destinationCACertificate: {error}");
+                findings.push(finding(route, codes::BAD_DESTINATION_CA, field, &message, fix));
+                let reason = RejectReason::ExtendedValidationFailed;
+                (Admission::Rejected { reason, message }, None)
+            },
+        }
+    }
+
+    /// Compiles one admitted route; `trust` is that of a reencrypt route.
     fn route(
         &mut self,
         candidate: &Candidate,
+        trust: Option<Trust>,
         zone: &Zone,
         findings: &mut Vec<Finding>,
     ) -> Arc<CompiledRoute> {
         let source = &candidate.source;
         let spec = &source.object.spec;
         let termination = termination(spec.tls.as_ref());
-        let policies = &mut self.policies;
-        let backend = self.backends.backend(source, termination, zone, policies, findings);
+        let tls = trust.map(|trust| Tls { trust, policies: &mut self.policies });
+        let backend = self.backends.backend(source, termination, tls, zone, findings);
         Arc::new(CompiledRoute {
             key: source.key.clone(),
             // Lower case already, or it would not be admitted [CLAIM-10].
@@ -311,19 +350,25 @@ fn finding(route: &Stored<Route>, code: Code, field: &str, text: &str, fix: &str
 
 /// The outcome for a candidate: its claims, then what compile knows about it. Every refusal is a
 /// finding as well.
-fn judge(
-    candidate: &Candidate,
-    claimed: Admission,
-    policies: &mut Policies,
-    findings: &mut Vec<Finding>,
-) -> Admission {
+fn judge(candidate: &Candidate, claimed: Admission, findings: &mut Vec<Finding>) -> Admission {
     let route = &candidate.source;
     if let Admission::Rejected { reason, message } = &claimed {
         let (code, fix) = match reason {
             RejectReason::HostAlreadyClaimed => {
                 (codes::HOST_CLAIMED, "choose another host or path, or remove one of the routes")
             },
-            _ => (codes::NOT_ADMITTED, "see the message"),
+            RejectReason::NoHostValue => (
+                codes::NOT_ADMITTED,
+                "set spec.host, or spec.subdomain where the router has a domain",
+            ),
+            RejectReason::InvalidHost => {
+                (codes::NOT_ADMITTED, "use labels of a-z, 0-9 and -, separated by dots")
+            },
+            _ => (
+                codes::NOT_ADMITTED,
+                "change the host or the wildcardPolicy, or the router's ROUTER_ALLOWED_DOMAINS, \
+                 ROUTER_DENIED_DOMAINS or ROUTER_ALLOW_WILDCARD_ROUTES",
+            ),
         };
         findings.push(finding(route, code, "spec.host", message, fix));
         return claimed;
@@ -331,42 +376,7 @@ fn judge(
     if let Some(refused) = &candidate.refused {
         return refused.clone();
     }
-    if termination(route.object.spec.tls.as_ref()) == Termination::Reencrypt
-        && let Some(refused) = distrusted(route, policies, findings)
-    {
-        return refused;
-    }
     claimed
-}
-
-/// The refusal of a reencrypt route whose CA cannot be understood (decisions 4). Pods that nobody
-/// verifies are a finding.
-fn distrusted(
-    route: &Stored<Route>,
-    policies: &mut Policies,
-    findings: &mut Vec<Finding>,
-) -> Option<Admission> {
-    match policies.trust(route) {
-        Ok(trust) => {
-            if policies.is_open(&trust) {
-                let text = "the certificates of the route's pods are not verified";
-                let fix = "set spec.tls.destinationCACertificate, or give the router a CA with \
-                           --default-destination-ca";
-                findings.push(finding(route, codes::PODS_NOT_VERIFIED, "spec.tls", text, fix));
-            }
-            None
-        },
-        Err(error) => {
-            let message = format!("destinationCACertificate: {error}");
-            let (field, fix) = (
-                "spec.tls.destinationCACertificate",
-                "put PEM certificates there, or leave it out",
-            );
-            findings.push(finding(route, codes::BAD_DESTINATION_CA, field, &message, fix));
-            let reason = RejectReason::ExtendedValidationFailed;
-            Some(Admission::Rejected { reason, message })
-        },
-    }
 }
 
 /// How TLS ends for a defaulted route.

@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{finding, policy::annotation, trust::Policies};
+use super::{finding, policy::annotation, trust::Tls};
 use crate::{
     balance::{self, Algorithm, Balancer, Defaults, endpoint_weights},
     model::{
@@ -23,10 +23,7 @@ use crate::{
     settings::RouterSettings,
     snapshot::{Backend, Server},
     stats::UpstreamStats,
-    tls::{
-        anchors::Anchors,
-        client::{Policy, Trust},
-    },
+    tls::client::Policy,
     upstream::{
         gate::Gate,
         peer::{self, Peer, PeerKey},
@@ -141,13 +138,13 @@ impl Backends {
         checked
     }
 
-    /// The backend of `route`.
+    /// The backend of `route`, with `tls` where it is a reencrypt route.
     pub(super) fn backend(
         &mut self,
         route: &Stored<Route>,
         termination: Termination,
+        tls: Option<Tls<'_>>,
         zone: &Zone,
-        policies: &mut Policies,
         findings: &mut Vec<Finding>,
     ) -> Arc<Backend> {
         // By name: of a service listed twice the last weight counts, and services are in
@@ -158,8 +155,8 @@ impl Backends {
             .into_iter()
             .map(|(name, weight)| (name, weight, self.endpoints(route, name, zone, findings)))
             .collect();
-        if termination == Termination::Reencrypt {
-            reencrypt(route, &mut services, policies);
+        if let Some(tls) = tls {
+            reencrypt(&route.key.namespace, &mut services, tls);
         }
         let counts: Vec<(u16, usize)> =
             services.iter().map(|(_, weight, found)| (*weight, found.len())).collect();
@@ -170,37 +167,17 @@ impl Backends {
             position: Arc::default(),
             servers: HashMap::new(),
         });
+        // [HC-1]: only where there is a choice, and never an idled service.
+        let choice: usize =
+            counts.iter().filter(|(weight, _)| *weight > 0).map(|(_, count)| count).sum();
+        let is_idled = |(_, _, found): &(_, _, Vec<Found>)| found.iter().any(|found| found.idled);
+        let check = choice > 1 && !services.iter().any(is_idled);
+        let services = services.into_iter().zip(weights);
         let cap = self.cap(route);
-        let mut kept_servers = HashMap::new();
-        let mut servers = Vec::new();
-        let mut check =
-            counts.iter().filter(|(weight, _)| *weight > 0).map(|(_, n)| n).sum::<usize>() > 1;
-        for ((service, _, found), weight) in services.into_iter().zip(weights) {
-            let service: Arc<str> = service.into();
-            check &= !found.iter().any(|found| found.idled);
-            if weight == 0 && termination == Termination::Passthrough {
-                // There are no cookies that could name them [W-5].
-                continue;
-            }
-            for Found { address, protocol, tls, pod, .. } in found {
-                let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
-                let peer = self.peer(&key, tls.as_deref());
-                // Whoever is trusted now, it is the same pod.
-                let id = (Arc::clone(&service), key);
-                let mut server =
-                    kept.servers.remove(&id).unwrap_or_else(|| KeptServer::new(self.workers));
-                let (stats, gate) = (Arc::clone(&server.stats), server.gate(cap));
-                kept_servers.insert(id, server);
-                let label = address.to_string().into();
-                let service = Arc::clone(&service);
-                servers.push(Server { peer, weight, service, pod, label, stats, gate });
-            }
-        }
+        let servers = self.servers(services, termination, cap, &mut kept);
         if check {
-            // [HC-1]: only where there is a choice, and never an idled service.
             self.checked.extend(servers.iter().map(|s| (s.peer.id, Arc::clone(&s.peer))));
         }
-        kept.servers = kept_servers;
         let weights: Vec<u16> = servers.iter().map(|server| server.weight).collect();
         let mut balancer = Balancer::new(
             self.algorithm(route, termination, &counts),
@@ -217,6 +194,39 @@ impl Backends {
         self.next_kept.insert(key, kept);
         let servers = servers.into();
         Arc::new(Backend { name: name.into(), servers, balancer, checked: check, stats })
+    }
+
+    /// The servers of a backend, and in `kept` what is known of them.
+    fn servers<'a>(
+        &mut self,
+        services: impl Iterator<Item = ((&'a str, u16, Vec<Found>), u16)>,
+        termination: Termination,
+        cap: Option<Cap>,
+        kept: &mut Kept,
+    ) -> Vec<Server> {
+        let mut before = std::mem::take(&mut kept.servers);
+        let mut servers = Vec::new();
+        for ((service, _, found), weight) in services {
+            let service: Arc<str> = service.into();
+            if weight == 0 && termination == Termination::Passthrough {
+                // There are no cookies that could name them [W-5].
+                continue;
+            }
+            for Found { address, protocol, tls, pod, .. } in found {
+                let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
+                let peer = self.peer(&key, tls.as_deref());
+                // Whoever is trusted now, it is the same pod.
+                let id = (Arc::clone(&service), key);
+                let mut server =
+                    before.remove(&id).unwrap_or_else(|| KeptServer::new(self.workers));
+                let (stats, gate) = (Arc::clone(&server.stats), server.gate(cap));
+                kept.servers.insert(id, server);
+                let label = address.to_string().into();
+                let service = Arc::clone(&service);
+                servers.push(Server { peer, weight, service, pod, label, stats, gate });
+            }
+        }
+        servers
     }
 
     /// [LB-1].
@@ -331,16 +341,9 @@ fn idled(entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
 
 /// Endpoints of a reencrypt route are spoken to over TLS, by a policy for each service [REENC-2];
 /// appProtocol has no say then [ALPN-4]. Where there can be no TLS there is no endpoint.
-fn reencrypt(
-    route: &Stored<Route>,
-    services: &mut [(&str, u16, Vec<Found>)],
-    policies: &mut Policies,
-) {
-    // One that cannot be understood was refused before, and lets nobody pass.
-    let nobody = |_refused| Trust::Chain(Arc::new(Anchors::default()));
-    let trust = policies.trust(route).unwrap_or_else(nobody);
+fn reencrypt(namespace: &str, services: &mut [(&str, u16, Vec<Found>)], tls: Tls<'_>) {
     for (service, _, found) in services {
-        let Some(policy) = policies.policy(&trust, &route.key.namespace, service) else {
+        let Some(policy) = tls.policies.policy(&tls.trust, namespace, service) else {
             found.clear();
             continue;
         };

@@ -58,6 +58,13 @@ pub(super) struct Policies {
     policies: Kept<Identity, Arc<Policy>>,
 }
 
+/// How one reencrypt route speaks to its pods.
+#[derive(Debug)]
+pub(super) struct Tls<'a> {
+    pub(super) trust: Trust,
+    pub(super) policies: &'a mut Policies,
+}
+
 /// What this compile has asked for, and what the last one had.
 #[derive(Debug)]
 struct Kept<K, V> {
