@@ -248,6 +248,9 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// PROXY header, total.
     pub proxy_header: Duration,
+    /// How long a pod may say nothing to `Expect: 100-continue` before it gets the body unasked.
+    /// WHARF_EXPECT_TIMEOUT.
+    pub expect: Duration,
     /// How long a client connection is idle before it is parked. WHARF_PARK_TIMEOUT.
     pub park: Duration,
     /// Idle pod connection in the pool. WHARF_POOL_IDLE_TIMEOUT.
@@ -277,6 +280,7 @@ impl Default for Timeouts {
             keep_alive: Duration::from_secs(300),
             handshake: Duration::from_secs(10),
             proxy_header: Duration::from_secs(3),
+            expect: Duration::from_secs(1),
             park: Duration::from_secs(1),
             pool_idle: Duration::from_secs(4),
             pool_age: Duration::from_secs(3600),

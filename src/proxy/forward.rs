@@ -65,7 +65,7 @@ pub async fn forward(
                     let (mut parts, body) = response.into_parts();
                     parts.version = Version::HTTP_11;
                     headers::strip_response_hop_by_hop(&mut parts.headers);
-                    let early = exchange.progress.is_answered_early(status);
+                    let early = exchange.progress.answered_early(status);
                     if early && version != Version::HTTP_2 {
                         // What follows on the connection could be the body after all.
                         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));

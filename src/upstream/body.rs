@@ -69,15 +69,15 @@ impl Progress {
         self.moved.set(Some(clock::now()));
     }
 
-    /// The client sends its body only when the pod wants it.
-    pub fn expect(&self) {
-        self.expectation.get_or_init(Arc::default);
+    /// The client sends its body only when the pod wants it, or says nothing for `patience`.
+    pub fn expect(&self, patience: Duration) {
+        self.expectation.get_or_init(|| Arc::new(Expectation::new(patience)));
     }
 
-    /// The pod has answered with `status`. True when the client had not been asked for the body by then:
+    /// Notes that the pod has answered with `status`. True when the client had not been asked for the body by then:
     /// whether there will be one, and who takes it for a body, nobody can tell.
     #[must_use]
-    pub fn is_answered_early(&self, status: StatusCode) -> bool {
+    pub fn answered_early(&self, status: StatusCode) -> bool {
         let Some(expectation) = self.expectation.get() else { return false };
         let early = !expectation.is_met();
         if status.is_success() {

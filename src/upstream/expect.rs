@@ -4,7 +4,7 @@
 //! Made by `body` for a request that expects; polled there in front of the client's body, told by the
 //! pod's connection of a 100 and by `proxy` of the answer. hyper says 100 to a client of HTTP/1 when its
 //! body is first asked for, so holding that back is all it takes. Always holds: a pod that says
-//! nothing is given the body after `PATIENCE`, and a request that is over holds nobody.
+//! nothing is given the body after a while, and a request that is over holds nobody.
 
 use std::{
     pin::Pin,
@@ -15,13 +15,13 @@ use std::{
 
 use tokio::time::Sleep;
 
-/// How long a pod may say nothing before it gets the body unasked: one of HTTP/1.0 never asks. As long
-/// as curl waits.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// Whether a pod wants a body. Shared with what its connection reports to, which may be on any thread.
-#[derive(Debug, Default)]
-pub struct Expectation(Mutex<Waiting>);
+#[derive(Debug)]
+pub struct Expectation {
+    /// How long a pod may say nothing before it gets the body unasked: one of HTTP/1.0 never asks.
+    patience: Duration,
+    waiting: Mutex<Waiting>,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -44,6 +44,12 @@ enum State {
 }
 
 impl Expectation {
+    /// Waits for a word of the pod, for `patience` at most.
+    #[must_use]
+    pub fn new(patience: Duration) -> Self {
+        Self { patience, waiting: Mutex::default() }
+    }
+
     /// The pod wants the body.
     pub fn meet(&self) {
         self.settle(State::Met);
@@ -74,8 +80,8 @@ impl Expectation {
             State::Closed => return Poll::Ready(false),
             State::Declined => {},
             State::Waiting => {
-                let patience =
-                    waiting.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+                let sleep = || Box::pin(tokio::time::sleep(self.patience));
+                let patience = waiting.patience.get_or_insert_with(sleep);
                 if patience.as_mut().poll(cx).is_ready() {
                     waiting.state = State::Met;
                     return Poll::Ready(true);
@@ -105,7 +111,7 @@ impl Expectation {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,10 +121,12 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(1);
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_pod_gets_the_body_after_a_second() {
         let start = tokio::time::Instant::now();
-        let expectation = Expectation::default();
+        let expectation = Expectation::new(PATIENCE);
         assert!(poll_fn(|cx| expectation.poll(cx)).await);
         assert_eq!(start.elapsed(), PATIENCE);
         assert!(expectation.is_met());
@@ -127,7 +135,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_the_pod_declines_is_never_asked_for() {
         let start = tokio::time::Instant::now();
-        let expectation = Expectation::default();
+        let expectation = Expectation::new(PATIENCE);
         let end = async {
             expectation.decline();
             tokio::time::sleep(10 * PATIENCE).await;
@@ -142,7 +150,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pod_that_asks_is_heard_at_once() {
         let start = tokio::time::Instant::now();
-        let expectation = Expectation::default();
+        let expectation = Expectation::new(PATIENCE);
         let ask = async { expectation.meet() };
         let (wanted, ()) = tokio::join!(poll_fn(|cx| expectation.poll(cx)), ask);
         assert!(wanted && start.elapsed().is_zero());

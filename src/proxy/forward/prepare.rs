@@ -170,7 +170,7 @@ fn passed_on(exchange: &Exchange, parts: &mut Parts, body: Incoming) -> RequestB
     framing::announce(&mut parts.headers);
     // HTTP/1.0 knows no expectations (RFC 9110 10.1.1).
     if parts.version != Version::HTTP_10 && parts.headers.contains_key(EXPECT) {
-        progress.expect();
+        progress.expect(connection.worker.settings.timeouts.expect);
     }
     // Several streams share one connection, so each watches its own body.
     let http2 = parts.version == Version::HTTP_2;

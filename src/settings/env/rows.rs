@@ -208,6 +208,11 @@ pub const ENV: &[Row] = &[
         Kind::Duration(|settings, value| settings.timeouts.server_fin = value),
     ),
     row(
+        "WHARF_EXPECT_TIMEOUT",
+        "how long a pod may keep Expect: 100-continue waiting",
+        Kind::Duration(|settings, value| settings.timeouts.expect = value),
+    ),
+    row(
         "WHARF_PARK_TIMEOUT",
         "idle time after which a client connection gives its buffers back",
         Kind::Duration(|settings, value| settings.timeouts.park = value),

@@ -51,13 +51,14 @@ fn an_empty_environment_leaves_the_defaults() {
 #[test]
 fn every_duration_goes_to_its_own_field() {
     type Field = fn(&RouterSettings) -> Duration;
-    let rows: [(&str, Field); 15] = [
+    let rows: [(&str, Field); 16] = [
         ("ROUTER_DEFAULT_CONNECT_TIMEOUT", |s| s.timeouts.connect),
         ("ROUTER_DEFAULT_CLIENT_TIMEOUT", |s| s.timeouts.client),
         ("ROUTER_DEFAULT_SERVER_TIMEOUT", |s| s.timeouts.server),
         ("ROUTER_DEFAULT_TUNNEL_TIMEOUT", |s| s.timeouts.tunnel),
         ("ROUTER_CLIENT_FIN_TIMEOUT", |s| s.timeouts.client_fin),
         ("ROUTER_DEFAULT_SERVER_FIN_TIMEOUT", |s| s.timeouts.server_fin),
+        ("WHARF_EXPECT_TIMEOUT", |s| s.timeouts.expect),
         ("WHARF_PARK_TIMEOUT", |s| s.timeouts.park),
         ("WHARF_POOL_IDLE_TIMEOUT", |s| s.timeouts.pool_idle),
         ("WHARF_POOL_MAX_AGE", |s| s.timeouts.pool_age),
