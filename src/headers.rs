@@ -4,13 +4,11 @@
 //! first [`strip_request_hop_by_hop`], then [`forward`], so that nothing a client nominates can
 //! remove what wharf adds (S-21). `Content-Length` is never touched here.
 
-mod base64;
 pub mod certificate;
 mod forwarded;
 mod hop;
 pub mod websocket;
 
-pub use base64::base64;
 pub use forwarded::{ForwardedPolicy, Forwarding, Said, forward};
 pub use hop::{
     ClientFields, is_offered, merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop,

@@ -8,10 +8,9 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use x509_parser::{certificate::X509Certificate, time::ASN1Time, x509::X509Name};
-
-use super::base64;
 
 /// Bytes of all values together: what the router that is imitated keeps free for its own fields (its
 /// rewrite reserve).
@@ -92,7 +91,7 @@ impl CertificateFields {
             slashed(certificate.issuer()),
             time(validity.not_before),
             time(validity.not_after),
-            base64(der).into_bytes(),
+            BASE64.encode(der).into_bytes(),
         ];
         if values.iter().map(Vec::len).sum::<usize>() > MAX_BYTES {
             return Err(FieldsError::TooLarge);

@@ -4,9 +4,8 @@
 //! of HTTP/2.
 
 use aws_lc_rs::digest;
+use data_encoding::BASE64;
 use http::HeaderValue;
-
-use super::base64::base64;
 
 /// What the server puts behind the key (RFC 6455 1.3).
 const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -27,7 +26,7 @@ pub fn accept(key: &[u8]) -> HeaderValue {
 }
 
 fn value(bytes: &[u8]) -> HeaderValue {
-    HeaderValue::try_from(base64(bytes)).expect("base64 is visible ASCII")
+    HeaderValue::try_from(BASE64.encode(bytes)).expect("base64 is visible ASCII")
 }
 
 #[cfg(test)]

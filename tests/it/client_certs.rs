@@ -3,6 +3,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use data_encoding::BASE64;
 use rcgen::{DnType, DnValue};
 use rustls::ClientConfig;
 use tempfile::TempDir;
@@ -13,7 +14,6 @@ use tokio::{
 };
 use wharf::{
     app::router,
-    headers::base64,
     model::objects::Objects,
     settings::{RouterSettings, tls::ClientCertificates},
 };
@@ -205,7 +205,7 @@ async fn mtls_5_pods_are_told_of_the_certificate() {
             assert_eq!(client.response().await.status(), 200);
             let seen = bed.last_seen();
             let values: Vec<Vec<&str>> = FIELDS.iter().map(|name| seen.all(name)).collect();
-            let der = base64(&identity.chain[0]);
+            let der = BASE64.encode(&identity.chain[0]);
             let (dn, sha1) = ("/C=DE/O=A \"B\"%0D%0AX-Admin: 1/CN=c", values[4][0].to_owned());
             assert_eq!(
                 values,

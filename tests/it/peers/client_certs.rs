@@ -7,10 +7,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use data_encoding::BASE64;
 use rcgen::{DnType, DnValue, string::BmpString};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use wharf::{headers::base64, settings::tls::ClientCertificates, tls::mint::Pair};
+use wharf::{settings::tls::ClientCertificates, tls::mint::Pair};
 
 use super::{run, says, wanted};
 use crate::harness::{
@@ -27,7 +28,7 @@ use crate::harness::{
 const HOST: &str = "a.example.com";
 
 fn pem(label: &str, der: &[u8]) -> String {
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", base64(der))
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64.encode(der))
 }
 
 /// Chain and key in one file, as curl and openssl take them.
