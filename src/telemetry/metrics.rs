@@ -25,9 +25,12 @@ use prometheus_client::{
 use crate::{
     frames::BUDGETS,
     model::{finding::Severity, reason::REASONS},
-    proxy::{record::Frontend, stats::RouterStats},
+    proxy::{
+        record::Frontend,
+        stats::{RouterStats, WorkerCounters},
+    },
     snapshot::Snapshot,
-    stats::{FrontendCounters, PerWorker},
+    stats::{Counter, FrontendCounters, PerWorker},
 };
 
 #[cfg(test)]
@@ -112,6 +115,47 @@ impl Collector for Scrape {
     }
 }
 
+/// A counter of workers: name, help, where it is.
+type WorkerCounter = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
+
+/// Counters of workers that have no labels.
+const COUNTERS: [WorkerCounter; 12] = [
+    (
+        "wharf_http2_streams_stalled",
+        "HTTP/2 streams reset because the client took nothing.",
+        |cell| &cell.http2_stalled,
+    ),
+    ("wharf_log_dropped", "Access log records dropped.", |cell| &cell.log_dropped),
+    ("wharf_accept_errors", "Errors of accept(2).", |cell| &cell.accept_errors),
+    (
+        "wharf_connection_limit_reached",
+        "Connections that waited because as many as allowed were open.",
+        |cell| &cell.limit_reached,
+    ),
+    (
+        "wharf_source_limit_reached",
+        "Connections closed because their source had as many as allowed.",
+        |cell| &cell.source_limited,
+    ),
+    ("wharf_connections_parked", "Idle client connections that gave their buffers back.", |cell| {
+        &cell.parked
+    }),
+    ("wharf_tls_handshakes_waited", "TLS handshakes that had to wait for their turn.", |cell| {
+        &cell.handshakes_waited
+    }),
+    ("wharf_tls_handshakes", "TLS handshakes completed.", |cell| &cell.handshakes),
+    (
+        "wharf_pod_certificates_refused",
+        "TLS handshakes with pods that failed for the pod's certificate.",
+        |cell| &cell.pod_certificates_refused,
+    ),
+    ("wharf_pod_handshakes_failed", "TLS handshakes with pods that failed otherwise.", |cell| {
+        &cell.pod_handshakes_failed
+    }),
+    ("wharf_pool_evicted", "Idle pod connections closed for room.", |cell| &cell.pool_evicted),
+    ("wharf_panics", "Panics caught.", |cell| &cell.panics),
+];
+
 impl Scrape {
     fn general(&self, out: &mut Out<'_>) -> fmt::Result {
         out.level("haproxy_up", "The router serves.", 1_u64)?;
@@ -177,65 +221,8 @@ impl Scrape {
         });
         let help = "HTTP/2 connections ended with ENHANCE_YOUR_CALM.";
         out.counters("wharf_http2_budget_exceeded", help, budgets)?;
-        for (name, help, count) in [
-            (
-                "wharf_http2_streams_stalled",
-                "HTTP/2 streams reset because the client took nothing.",
-                workers.sum(|cell| &cell.http2_stalled),
-            ),
-            (
-                "wharf_log_dropped",
-                "Access log records dropped.",
-                workers.sum(|cell| &cell.log_dropped),
-            ),
-            (
-                "wharf_accept_errors",
-                "Errors of accept(2).",
-                workers.sum(|cell| &cell.accept_errors),
-            ),
-            (
-                "wharf_connection_limit_reached",
-                "Connections that waited because as many as allowed were open.",
-                workers.sum(|cell| &cell.limit_reached),
-            ),
-            (
-                "wharf_source_limit_reached",
-                "Connections closed because their source had as many as allowed.",
-                workers.sum(|cell| &cell.source_limited),
-            ),
-            (
-                "wharf_connections_parked",
-                "Idle client connections that gave their buffers back.",
-                workers.sum(|cell| &cell.parked),
-            ),
-            (
-                "wharf_tls_handshakes_waited",
-                "TLS handshakes that had to wait for their turn.",
-                workers.sum(|cell| &cell.handshakes_waited),
-            ),
-            (
-                "wharf_tls_handshakes",
-                "TLS handshakes completed.",
-                workers.sum(|cell| &cell.handshakes),
-            ),
-            (
-                "wharf_pod_certificates_refused",
-                "TLS handshakes with pods that failed for the pod's certificate.",
-                workers.sum(|cell| &cell.pod_certificates_refused),
-            ),
-            (
-                "wharf_pod_handshakes_failed",
-                "TLS handshakes with pods that failed otherwise.",
-                workers.sum(|cell| &cell.pod_handshakes_failed),
-            ),
-            (
-                "wharf_pool_evicted",
-                "Idle pod connections closed for room.",
-                workers.sum(|cell| &cell.pool_evicted),
-            ),
-            ("wharf_panics", "Panics caught.", workers.sum(|cell| &cell.panics)),
-        ] {
-            out.counters(name, help, [(NO_LABELS, count)].into_iter())?;
+        for (name, help, counter) in COUNTERS {
+            out.counters(name, help, [(NO_LABELS, workers.sum(counter))].into_iter())?;
         }
         let open = u64::try_from(self.stats.connections.load()).unwrap_or(0);
         out.level("wharf_connections", "Connections open over both ports.", open)?;
