@@ -6,8 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     io::Write,
-    path::{Path, PathBuf},
-    time::Instant,
+    path::Path,
 };
 
 use anyhow::Context;
@@ -20,25 +19,21 @@ use crate::{
     source::{directory::Directory, schema, validate::cross_check},
 };
 
-/// Suffix of generated hosts where no cluster says another [APISRV-1].
-const HOST_SUFFIX: &str = "router.default.svc.cluster.local";
 /// Largest file whose lines are shown.
 const MAX_SNIPPET_BYTES: u64 = 4 << 20;
 /// Characters of a line that are shown.
 const MAX_SNIPPET_COLUMNS: usize = 160;
 
-/// Prints every finding about the manifests in `paths`, sorted by place, then a summary; true when
+/// Prints every finding about the manifests in `directory`, which is scanned, sorted by place, then a summary; true when
 /// there were errors. `compile_findings` adds what only a compile of all objects can tell.
 ///
 /// # Errors
 /// When a path does not exist or `out` cannot be written.
 pub fn run(
-    paths: &[PathBuf],
+    directory: &Directory,
     compile_findings: impl Fn(&Objects) -> Vec<Finding>,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let mut directory = Directory::new(paths.to_vec(), HOST_SUFFIX.to_owned());
-    directory.scan(Instant::now());
     let objects = directory.objects();
     let mut findings = directory.findings();
     findings.extend(cross_check(&objects));

@@ -19,37 +19,52 @@ use crate::{
     zone::Resolved,
 };
 
-/// Settings of a router that would look at manifests only. Loopback endpoints count: a test bed's
-/// manifests are to be explained, too.
-fn settings() -> RouterSettings {
-    RouterSettings { workers: 1, allow_loopback_endpoints: true, ..RouterSettings::default() }
+/// What a router with `settings` would have that looks at manifests only, and at no other file. Loopback
+/// endpoints count: a test bed's manifests are to be explained, too.
+fn only_manifests(settings: &RouterSettings) -> RouterSettings {
+    RouterSettings {
+        workers: 1,
+        allow_loopback_endpoints: true,
+        default_cert: None,
+        ..settings.clone()
+    }
+}
+
+/// The folders and files of `manifests`, read once, as a router with `settings` would.
+#[must_use]
+pub fn scan(manifests: &[PathBuf], settings: &RouterSettings) -> Directory {
+    let mut directory = Directory::new(manifests.to_vec(), router::host_suffix(settings));
+    directory.scan(std::time::Instant::now());
+    directory
 }
 
 /// The objects of `manifests`.
 #[must_use]
-pub fn objects(manifests: &[PathBuf]) -> (Objects, Vec<Finding>) {
-    let suffix = router::host_suffix(&settings());
-    let mut directory = Directory::new(manifests.to_vec(), suffix);
-    directory.scan(std::time::Instant::now());
+pub fn objects(manifests: &[PathBuf], settings: &RouterSettings) -> (Objects, Vec<Finding>) {
+    let directory = scan(manifests, settings);
     (directory.objects(), directory.findings())
 }
 
-/// The snapshot that a router would serve from `manifests`.
+/// The snapshot that a router with `settings` would serve from `manifests`.
 ///
 /// # Errors
 /// When TLS cannot be set up.
-pub fn snapshot(manifests: &[PathBuf]) -> anyhow::Result<Snapshot> {
-    let (objects, mut findings) = objects(manifests);
+pub fn snapshot(manifests: &[PathBuf], settings: &RouterSettings) -> anyhow::Result<Snapshot> {
+    let (objects, mut findings) = objects(manifests, settings);
     findings.extend(cross_check(&objects));
-    compile(&objects, findings)
+    compile(&objects, findings, settings)
 }
 
-/// Compiles `objects` as a router with default settings would.
+/// Compiles `objects` as a router with `settings` would.
 ///
 /// # Errors
 /// When TLS cannot be set up.
-pub fn compile(objects: &Objects, findings: Vec<Finding>) -> anyhow::Result<Snapshot> {
-    let mut compiler = router::compiler(&Arc::new(settings()))?;
+pub fn compile(
+    objects: &Objects,
+    findings: Vec<Finding>,
+    settings: &RouterSettings,
+) -> anyhow::Result<Snapshot> {
+    let mut compiler = router::compiler(&Arc::new(only_manifests(settings)))?;
     Ok(compiler.compile(objects, &Resolved::new(), findings, SystemTime::now()))
 }
 

@@ -98,10 +98,10 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
 /// TLS Routes only beside its Secret.
 fn certified(options: &UpOptions) -> anyhow::Result<Objects> {
     // The routers log what is wrong with them.
-    let (wanting, _) = offline::objects(&options.manifests);
+    let (wanting, _) = offline::objects(&options.manifests, &RouterSettings::default());
     cert::run(&options.certs, &offline::wanted_secrets(&wanting), false)
         .context("cannot make the development certificates")?;
-    let (objects, _) = offline::objects(&sources(options));
+    let (objects, _) = offline::objects(&sources(options), &RouterSettings::default());
     Ok(objects)
 }
 

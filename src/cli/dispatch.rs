@@ -86,8 +86,9 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         app::check::print_schema(out)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let settings = of_environment()?;
     let compile = |objects: &Objects| {
-        offline::compile(objects, Vec::new()).map_or_else(
+        offline::compile(objects, Vec::new(), &settings).map_or_else(
             |error| {
                 tracing::error!("cannot compile: {error:#}");
                 Vec::new()
@@ -95,7 +96,7 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             |snapshot| snapshot.findings,
         )
     };
-    let errors = app::check::run(&args.paths, compile, out)?;
+    let errors = app::check::run(&offline::scan(&args.paths, &settings), compile, out)?;
     Ok(if errors { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -110,7 +111,7 @@ fn explain(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
         let server = args.place.server.map(|server| server.to_string());
         app::explain::live(&args.what, server.as_deref(), json, out)?;
     } else {
-        let snapshot = offline::snapshot(&args.place.manifests)?;
+        let snapshot = offline::snapshot(&args.place.manifests, &of_environment()?)?;
         app::explain::offline(&args.what, &snapshot, json, out)?;
     }
     Ok(())
@@ -124,7 +125,7 @@ fn get(args: GetArgs, out: &mut impl Write) -> anyhow::Result<()> {
         let server = args.place.server.map(|server| server.to_string());
         app::get::live(&get, server.as_deref(), &mut streams)?;
     } else {
-        let snapshot = offline::snapshot(&args.place.manifests)?;
+        let snapshot = offline::snapshot(&args.place.manifests, &of_environment()?)?;
         app::get::offline(&get, &snapshot, &mut streams)?;
     }
     Ok(())
@@ -136,7 +137,7 @@ fn describe(args: DescribeArgs, out: &mut impl Write) -> anyhow::Result<()> {
         let server = args.place.server.map(|server| server.to_string());
         app::describe::live(&selected, server.as_deref(), out)?;
     } else {
-        let snapshot = offline::snapshot(&args.place.manifests)?;
+        let snapshot = offline::snapshot(&args.place.manifests, &of_environment()?)?;
         app::describe::offline(&selected, &snapshot, out)?;
     }
     Ok(())
@@ -160,7 +161,7 @@ fn selected(which: Which) -> anyhow::Result<Selected> {
 }
 
 fn cert(args: &CertArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let (objects, findings) = offline::objects(&args.manifests);
+    let (objects, findings) = offline::objects(&args.manifests, &of_environment()?);
     for finding in findings {
         tracing::warn!("{finding}");
     }
@@ -205,11 +206,18 @@ fn backend(args: BackendArgs) -> BackendOptions {
 }
 
 /// Settings of the router: defaults, then the environment, then flags.
-fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
+/// The settings of a router that is given nothing but the variables of this process, so that what looks
+/// at manifests says what such a router would do.
+fn of_environment() -> anyhow::Result<RouterSettings> {
     let mut settings = RouterSettings::default();
     for note in env::apply(&mut settings, &env::ProcessEnv)? {
         tracing::warn!("{note}");
     }
+    Ok(settings)
+}
+
+fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
+    let mut settings = of_environment()?;
     let RouterArgs { manifests, http, https, admin, default_cert, workers, .. } = args;
     if !manifests.is_empty() {
         settings.manifests = manifests;

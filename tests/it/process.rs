@@ -26,7 +26,7 @@ use crate::harness::{
     client::{self, Client},
     eventually,
     http2::{self, Http2},
-    manifest::{self, app, route},
+    manifest::{self, With as _, app, route},
     pod::{Act, Pod},
     within,
 };
@@ -285,7 +285,7 @@ async fn usage_errors_are_code_2() {
     }
 }
 
-/// A default certificate that cannot be used stops the start with its reason.
+/// [START-1]: a default certificate that cannot be used stops the start with its reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_default_certificate_stops_the_start() {
     let folder = TempDir::new().unwrap();
@@ -300,7 +300,7 @@ async fn a_bad_default_certificate_stops_the_start() {
     }
 }
 
-/// [HOST-3, SHARD-1]: settings that cannot stand together, and selectors that are none, stop the start
+/// [HOST-3, SHARD-1, START-1]: settings that cannot stand together, and selectors that are none, stop the start
 /// with one sentence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shard_1_settings_that_contradict_each_other_stop_the_start() {
@@ -337,6 +337,28 @@ async fn check_says_where_and_exits_1() {
     let said = text(&output.stdout) + &text(&output.stderr);
     assert!(said.contains("bad.yaml:6:"), "{said}");
     assert!(said.contains("WH1"), "{said}");
+}
+
+/// [ADM-3]: what looks at manifests has the settings that the router would have of the same variables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_and_get_see_the_variables_of_the_router() {
+    let folder = TempDir::new().unwrap();
+    let wildcard = route("a", HOST).with("/spec/wildcardPolicy", "Subdomain");
+    let objects = manifest::text(&app(wildcard, &[([10, 0, 0, 1], 80).into()]));
+    std::fs::write(folder.path().join("all.yaml"), objects).unwrap();
+    for (allowed, code) in [("false", 1), ("true", 0)] {
+        for arguments in [&["check", "."][..], &["get", "routes", "--manifests", "."]] {
+            let mut command = wharf(arguments);
+            command.current_dir(folder.path()).env("ROUTER_ALLOW_WILDCARD_ROUTES", allowed);
+            let output = tokio::task::spawn_blocking(move || command.output());
+            let output = within("the command", output).await.unwrap().unwrap();
+            let said = text(&output.stdout);
+            assert_eq!(said.contains("RouteNotAdmitted"), code == 1 && arguments[0] == "get");
+            if arguments[0] == "check" {
+                assert_eq!(output.status.code(), Some(code), "{said}");
+            }
+        }
+    }
 }
 
 /// The value of a metric without labels, asked for on `admin`.

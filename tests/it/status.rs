@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wharf::{
     admin::routes,
     app::{get, offline},
+    settings::RouterSettings,
 };
 
 use crate::harness::{
@@ -99,7 +100,7 @@ async fn running_routers_and_manifests_give_the_same_routes() {
     let pod = Pod::saying("hi").await;
     let edge = Edge::start(&samples(pod.address)).await;
     let folder = edge.file("main.yaml");
-    let snapshot = offline::snapshot(&[folder]).expect("it compiles");
+    let snapshot = offline::snapshot(&[folder], &RouterSettings::default()).expect("it compiles");
     for (path, offline) in [
         ("/api/v1/routes", routes::list(&snapshot)),
         (

@@ -1,6 +1,13 @@
 //! Tests of what `wharf check` prints.
 
+use std::path::PathBuf;
+
 use super::*;
+use crate::{app::offline, settings::RouterSettings};
+
+fn scanned(paths: &[PathBuf]) -> Directory {
+    offline::scan(paths, &RouterSettings::default())
+}
 
 fn check(files: &[(&str, &str)]) -> (bool, String) {
     let temp = tempfile::tempdir().expect("a folder");
@@ -8,8 +15,8 @@ fn check(files: &[(&str, &str)]) -> (bool, String) {
         fs::write(temp.path().join(name), text).expect("written");
     }
     let mut out = Vec::new();
-    let paths = [temp.path().to_owned()];
-    let failed = run(&paths, |_| Vec::new(), &mut out).expect("printed");
+    let failed =
+        run(&scanned(&[temp.path().to_owned()]), |_| Vec::new(), &mut out).expect("printed");
     let root = format!("{}/", temp.path().display());
     (failed, String::from_utf8(out).expect("text").replace(&root, ""))
 }
@@ -63,7 +70,7 @@ fn compile_findings_are_printed_too() {
     let mut out = Vec::new();
     let place = crate::model::finding::Place::file("x");
     let extra = |_: &Objects| vec![Finding::new(codes::KEY_MISMATCH, place.clone(), "they differ")];
-    assert!(run(&[], extra, &mut out).expect("printed"));
+    assert!(run(&scanned(&[]), extra, &mut out).expect("printed"));
     let text = String::from_utf8(out).expect("text");
     assert!(text.starts_with("x: error[WH1041]: they differ\n"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! What `wharf explain` prints.
 
 use super::*;
-use crate::admin::fixture;
+use crate::{admin::fixture, settings::RouterSettings};
 
 #[test]
 fn a_winner_and_a_loser() {
@@ -97,7 +97,8 @@ fn compiled(routes: &[(&str, &str, &str, serde_json::Value)]) -> Snapshot {
         });
         std::fs::write(folder.path().join(format!("{name}.json")), route.to_string()).unwrap();
     }
-    super::super::offline::snapshot(&[folder.path().to_owned()]).unwrap()
+    super::super::offline::snapshot(&[folder.path().to_owned()], &RouterSettings::default())
+        .unwrap()
 }
 
 /// Each cell of the table of spec/route.md 10.4 [MATCH-13, MATCH-14], with the reason for it.

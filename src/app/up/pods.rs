@@ -196,6 +196,7 @@ fn tls(key: &ObjectKey, secrets: &[Arc<Stored<Secret>>]) -> anyhow::Result<Arc<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::RouterSettings;
 
     fn service(namespace: &str, name: &str, spec: serde_json::Value) -> Arc<Stored<Service>> {
         let object = serde_json::from_value(serde_json::json!({ "spec": spec })).unwrap();
@@ -252,7 +253,7 @@ mod tests {
         assert!(tls(&key, &[]).is_err());
         let folder = tempfile::tempdir().unwrap();
         crate::app::cert::run(folder.path(), &wanted, false).unwrap();
-        let (made, _) = offline::objects(&[folder.path().to_owned()]);
+        let (made, _) = offline::objects(&[folder.path().to_owned()], &RouterSettings::default());
         assert!(tls(&key, &made.secrets).is_ok());
     }
 }
