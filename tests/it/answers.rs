@@ -456,7 +456,7 @@ async fn nomatch_4_pages_out_of_files() {
     assert_eq!(edge.get("x.example.com", "/").await.text(), "gone for good");
 }
 
-/// A file that is no response stops the start, with its place and what to do.
+/// [START-1]: a file that is no response stops the start, with its place and what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nomatch_4_a_bad_file_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -227,12 +227,8 @@ async fn r_26_a_body_cut_on_http_2_stays_cut() {
     }
 }
 
-/// A pod that answers without reading the body and then resets the stream with NO_ERROR, as RFC 9113
-/// 8.1 has it: the answer is whole.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_early_answer_is_whole() {
-    let pod = H2Pod::start(|_| Act::Early(Reply::new(413).chunk("too large"))).await;
-    let edge = over(&pod).await;
+/// Two uploads to a pod that says 413 before it has read them.
+pub(super) async fn early_answers_are_whole(edge: &Edge) {
     for _ in 0..2 {
         let mut client = edge.client().await;
         let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\ncontent-length: 3000000\r\n\r\n");
@@ -242,6 +238,15 @@ async fn an_early_answer_is_whole() {
         assert_eq!((response.status(), response.text().as_str()), (413, "too large"));
         assert!(!response.cut);
     }
+}
+
+/// A pod that answers without reading the body and then resets the stream with NO_ERROR, as RFC 9113
+/// 8.1 has it: the answer is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_early_answer_is_whole() {
+    let pod = H2Pod::start(|_| Act::Early(Reply::new(413).chunk("too large"))).await;
+    let edge = over(&pod).await;
+    early_answers_are_whole(&edge).await;
     assert_eq!(pod.connections(), 1);
 }
 

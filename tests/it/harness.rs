@@ -41,3 +41,22 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     })
     .await
 }
+
+/// Times in a row that a count must be found unchanged to be at rest: on a busy machine a process that
+/// could go on may have to wait for its turn.
+const UNCHANGED: usize = 4;
+
+/// Waits until `count`, once it is not zero, has stopped growing; its value then.
+pub async fn at_rest<N: Copy + Default + PartialEq>(count: impl Fn() -> N) -> N {
+    let (mut last, mut unchanged) = (N::default(), 0);
+    within("the count to stop growing", async {
+        while unchanged < UNCHANGED {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let now = count();
+            unchanged = if now == last && now != N::default() { unchanged + 1 } else { 0 };
+            last = now;
+        }
+    })
+    .await;
+    last
+}

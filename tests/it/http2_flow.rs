@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::harness::{
-    eventually,
+    at_rest, eventually,
     frames::{
         CANCEL, DATA, END_STREAM, Frames, INITIAL_WINDOW_SIZE, RST_STREAM, WINDOW_UPDATE, frame,
         get, post, window,
@@ -138,19 +138,6 @@ async fn s_40_a_stalled_stream_ends_alone() {
     edge.has_reasons(&[("client_timeout", 1)]).await;
 }
 
-/// Waits until `count` is at rest.
-async fn at_rest(count: &AtomicUsize) -> usize {
-    let mut last = count.load(SeqCst);
-    loop {
-        tokio::time::sleep(REST).await;
-        let now = count.load(SeqCst);
-        if now == last && now > 0 {
-            return now;
-        }
-        last = now;
-    }
-}
-
 /// A client that takes nothing stalls the pod, with no more than windows and buffers in between; when
 /// it takes the rest, nothing is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +156,7 @@ async fn a_slow_client_stalls_the_pod() {
     let edge = Edge::start(&app(route("a", HOST), &[pod.await])).await;
     let mut client = Frames::connect(edge.http, &[]).await;
     client.send(get(1, HOST, "/")).await;
-    let held = at_rest(&written).await;
+    let held = at_rest(|| written.load(SeqCst)).await;
     assert!(held < HELD, "{held} bytes left the pod while the client took 65,535");
     client.send([window(0, 1 << 30), window(1, 1 << 30)].concat()).await;
     let mut taken = 0;

@@ -299,7 +299,7 @@ async fn r_08_one_bad_document_loses_only_itself() {
     edge.until("the finding", |snapshot| !snapshot.findings.is_empty()).await;
 }
 
-/// [PIPE-2]: ports that open with the first objects serve as others do, and refuse again once the
+/// [PIPE-2, START-1]: ports that open with the first objects serve as others do, and refuse again once the
 /// process has stopped accepting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pipe_2_ports_that_open_late_serve_and_close() {

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::harness::{
+    at_rest,
     client::{Client, get},
     frames::{self, DATA, END_STREAM, Frames, HEADERS, RST_STREAM, frame, post},
     h2client::{End, H2Client},
@@ -32,9 +33,6 @@ use crate::harness::{
 
 const HOST: &str = "a.example.com";
 const URL: &str = "http://a.example.com/events";
-
-/// How long nothing moves before a direction counts as at rest. Looking too early makes no test fail.
-const REST: Duration = Duration::from_millis(300);
 
 /// More than all windows and the kernel's buffers hold.
 const WHOLE: usize = 20 * 1024 * 1024;
@@ -150,19 +148,6 @@ async fn tmo_1_comments_keep_events_open_and_silence_ends_them() {
     }
 }
 
-/// Waits until `count` is at rest.
-async fn at_rest(count: &AtomicUsize) -> usize {
-    let mut last = count.load(SeqCst);
-    loop {
-        tokio::time::sleep(REST).await;
-        let now = count.load(SeqCst);
-        if now == last && now > 0 {
-            return now;
-        }
-        last = now;
-    }
-}
-
 /// A client that takes nothing stops a pod of HTTP/2, and when it takes the rest nothing is missing.
 /// `http2_flow` has the rows for pods of HTTP/1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -186,14 +171,14 @@ async fn a_slow_client_stalls_a_pod_of_http2() {
         if http2_client {
             let mut client = H2Client::over(stream).await;
             let mut stream = client.get(URL).await.unwrap();
-            let held = at_rest(&written).await;
+            let held = at_rest(|| written.load(SeqCst)).await;
             assert!(held < HELD, "{held} bytes left the pod while the client took nothing");
             assert_eq!(stream.hear(WHOLE).await.len(), WHOLE);
             assert_eq!(stream.over().await, End::Orderly);
         } else {
             let mut client = Client::over(stream);
             client.send(get(HOST, "/")).await;
-            let held = at_rest(&written).await;
+            let held = at_rest(|| written.load(SeqCst)).await;
             assert!(held < HELD, "{held} bytes left the pod while the client took nothing");
             assert_eq!(client.response().await.body.len(), WHOLE);
         }
@@ -248,7 +233,7 @@ async fn a_slow_pod_of_http2_stalls_the_upload() {
                 Client::over(tokio::io::join(read, write)).response().await.status()
             }
         });
-        let taken_in = at_rest(&sent).await;
+        let taken_in = at_rest(|| sent.load(SeqCst)).await;
         assert!(taken_in < held, "{taken_in} bytes left the client while the pod took nothing");
         gate.add_permits(1);
         assert_eq!(within("the answer", upload).await.unwrap(), 200);

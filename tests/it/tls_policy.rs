@@ -88,7 +88,7 @@ async fn tls_1_suites_and_groups_follow_the_servers_order() {
     assert_eq!(suite, CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256);
 }
 
-/// [TLS-2]: the start stops with a sentence when nothing is left.
+/// [TLS-2, START-1]: the start stops with a sentence when nothing is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_2_nothing_to_offer_stops_the_start() {
     type Row = (fn(&mut TlsSettings), &'static str);

@@ -70,38 +70,44 @@ async fn through_wharf(pod: SocketAddr, cases: &[&str]) -> [Verdicts; 2] {
     let route = edge_route("ws", "127.0.0.1", None)
         .with("/spec/tls/insecureEdgeTerminationPolicy", "Allow");
     let edge = Edge::start(&app(route, &[pod])).await;
-    let wrapped = Wrapped::start(edge.https).await;
+    let wrapped = Front::start(edge.https, wrap).await;
     let verdicts = [check(edge.http, cases).await, check(wrapped.address, cases).await];
     edge.is_quiet().await;
     verdicts
 }
 
-/// Plain connections that come out as TLS, for a suite that does not speak it.
-struct Wrapped {
+/// A listener in front of a router, for a suite that does not speak what the router is to hear.
+struct Front {
     address: SocketAddr,
     task: AbortHandle,
 }
 
-impl Wrapped {
-    async fn start(to: SocketAddr) -> Self {
+impl Front {
+    /// Hands each plain connection to `carry`, which takes it to the router at `to`.
+    async fn start<F>(to: SocketAddr, carry: fn(TcpStream, SocketAddr) -> F) -> Self
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(wrap(stream, to));
+                connections.spawn(carry(stream, to));
             }
         });
         Self { address, task: task.abort_handle() }
     }
 }
 
-impl Drop for Wrapped {
+impl Drop for Front {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
+/// A plain connection comes out as TLS.
 async fn wrap(mut stream: TcpStream, to: SocketAddr) {
     let alpn: &[&str] = &["http/1.1"];
     let mut secure = tls::connect(to, Hello { alpn, ..hello("a.example.com") }).await.expect("TLS");
@@ -213,33 +219,7 @@ async fn peers_websockets_on_streams_of_http2() {
     reencrypting.is_quiet().await;
 }
 
-/// Plain connections of HTTP/1.1 that come out as streams of HTTP/2, for a suite that does not know them.
-struct Bridged {
-    address: SocketAddr,
-    task: AbortHandle,
-}
-
-impl Bridged {
-    async fn start(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(bridge(stream, to));
-            }
-        });
-        Self { address, task: task.abort_handle() }
-    }
-}
-
-impl Drop for Bridged {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// One handshake, and then what either side says until both have ended.
+/// A connection of HTTP/1.1 comes out as a stream of HTTP/2: one handshake, and then what either side says until both have ended.
 async fn bridge(stream: TcpStream, to: SocketAddr) -> Option<()> {
     let mut plain = Client::over(stream);
     let head = plain.head().await;
@@ -300,7 +280,7 @@ async fn peers_autobahn_cases_end_the_same_on_streams_of_http2() {
     let direct = check(pod, MOST).await;
     assert!(direct.len() > 200, "only {} cases", direct.len());
     let edge = Edge::start(&app(route("ws", "127.0.0.1"), &[pod])).await;
-    let bridged = Bridged::start(edge.http).await;
+    let bridged = Front::start(edge.http, bridge).await;
     let bridged = check(bridged.address, MOST).await;
     assert_eq!((bridged.len(), failing(&bridged)), (direct.len(), failing(&direct)));
     edge.is_quiet().await;

@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -18,6 +17,7 @@ use tokio::{
 
 use super::{HOST, Router};
 use crate::harness::{
+    at_rest,
     client::{self, Client},
     manifest::{With as _, app, edge as edge_route, route},
     pod::{Act, Pod, ok},
@@ -42,30 +42,11 @@ const IN_KERNEL: u64 = 20 << 20;
 /// seen). Each message is 128 times as long.
 const IN_ROUTER: u64 = 512 << 10;
 
-/// Times in a row that a count must be found unchanged to have stopped: on a busy machine a process
-/// that could go on may have to wait for its turn.
-const UNCHANGED: usize = 4;
-
 /// A connection that takes little at a time.
 async fn narrow(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     within("connecting", socket.connect(address)).await.expect("connected")
-}
-
-/// Waits until `count` has stopped growing; its value then.
-async fn settled(count: &AtomicU64) -> u64 {
-    let (mut last, mut unchanged) = (0, 0);
-    within("the count to stop growing", async {
-        while unchanged < UNCHANGED {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            let now = count.load(SeqCst);
-            unchanged = if now == last && now > 0 { unchanged + 1 } else { 0 };
-            last = now;
-        }
-    })
-    .await;
-    last
 }
 
 /// Memory of a process, in bytes.
@@ -101,7 +82,7 @@ async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
     let mut before = 0;
     for nth in 0..PEERS {
         if nth == FIRST {
-            let _poured = settled(poured).await;
+            let _poured = at_rest(|| poured.load(SeqCst)).await;
             before = resident(router);
         }
         streams.push(begin(connect().await).await);
@@ -109,7 +90,7 @@ async fn slow_readers<S: AsyncRead + AsyncWrite + Unpin>(
     for _ in 0..10 {
         trickle(&mut streams).await;
     }
-    let total = settled(poured).await;
+    let total = at_rest(|| poured.load(SeqCst)).await;
     poured.store(0, SeqCst);
     assert!(total < PEERS * IN_KERNEL, "the pod got rid of {total} bytes");
     let grown = resident(router).saturating_sub(before);
@@ -163,7 +144,7 @@ async fn r_31_a_slow_pod_stalls_its_clients() {
     let mut before = 0;
     for nth in 0..PEERS {
         if nth == FIRST {
-            let _sent = settled(&sent).await;
+            let _sent = at_rest(|| sent.load(SeqCst)).await;
             before = resident(&router);
         }
         let (count, mut client) = (Arc::clone(&sent), Client::connect(router.http).await);
@@ -176,7 +157,7 @@ async fn r_31_a_slow_pod_stalls_its_clients() {
             }
         });
     }
-    let total = settled(&sent).await;
+    let total = at_rest(|| sent.load(SeqCst)).await;
     assert!(total < PEERS * IN_KERNEL, "the clients got rid of {total} bytes");
     let grown = resident(&router).saturating_sub(before);
     assert!(grown < (PEERS - FIRST) * IN_ROUTER, "{grown} bytes for {} clients", PEERS - FIRST);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{BOTH, HOST, OLD, authority, objects, over, shown};
+use crate::h2c::early_answers_are_whole;
 use crate::harness::{
     eventually,
     h2pod::{self, Reply},
@@ -115,15 +116,7 @@ async fn stale_connections_are_not_seen_by_clients() {
 async fn an_early_answer_is_whole() {
     let (_pod, objects) = new(|_| h2pod::Act::Early(Reply::new(413).chunk("too large"))).await;
     let edge = over(&objects).await;
-    for _ in 0..2 {
-        let mut client = edge.client().await;
-        let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\ncontent-length: 3000000\r\n\r\n");
-        client.send(head).await;
-        client.send(vec![7; 100_000]).await;
-        let response = client.response().await;
-        assert_eq!((response.status(), response.text().as_str()), (413, "too large"));
-        assert!(!response.cut);
-    }
+    early_answers_are_whole(&edge).await;
 }
 
 /// Large bodies in both directions, over both protocols.
