@@ -240,6 +240,8 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
         "transfer-encoding: Chunked",
         "expect: 100-continue",
         "upgrade: websocket",
+        "connection: close",
+        "connection: keep-alive",
         "x:",
         "content-length: +3",
         "content-length: 3 ",
@@ -336,16 +338,30 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-    /// hyper reads from what passed exactly the messages that the scanner saw in it.
+    /// hyper reads from what passed exactly the messages that the scanner saw in it, up to the first
+    /// that ends the connection.
     #[test]
     fn hyper_finds_the_same_messages(bytes in streams()) {
         let slow = slowly(&bytes);
-        let sound = &bytes[..slow.ends.last().copied().unwrap_or(0)];
-        let (requests, outcome) = read_by_hyper(sound);
-        prop_assert_eq!((requests, outcome), (slow.ends.len(), Ok(())));
+        let starts = std::iter::once(&0).chain(&slow.ends);
+        let messages = starts.zip(&slow.ends).map(|(start, end)| &bytes[*start..*end]);
+        let last = messages.clone().position(is_last).map_or(slow.ends.len(), |at| at + 1);
+        let (requests, outcome) = read_by_hyper(&messages.collect::<Vec<_>>().concat());
+        prop_assert_eq!((requests, outcome), (last, Ok(())));
     }
+}
+
+/// Whether nothing is read behind this message (RFC 9112 9.3).
+fn is_last(message: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(message).to_ascii_lowercase();
+    let head = text.split_once("\r\n\r\n").map_or(&*text, |(head, _)| head);
+    let head = head.strip_prefix("\r\n").unwrap_or(head);
+    let mut lines = head.split("\r\n");
+    let is_old = lines.next().is_some_and(|line| line.ends_with(" http/1.0"));
+    let options: Vec<_> = lines.filter_map(|line| line.strip_prefix("connection: ")).collect();
+    options.contains(&"close") || is_old && !options.contains(&"keep-alive")
 }
 
 /// Number of requests that a hyper server reads, and how the connection ended.
