@@ -14,7 +14,7 @@ use super::{RouterSettings, parse};
 use crate::model::grammar;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use http2::HTTP2;
-pub use rows::{ENV, NOT_YET};
+pub use rows::{CAPACITY, CERTIFICATES, IDENTITY, LISTENERS, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC};
 pub use tls::TLS;
 
 #[cfg(test)]
@@ -101,9 +101,23 @@ enum Kind {
     Text(fn(&mut RouterSettings, &str) -> Outcome),
 }
 
+/// The tables, one for each idea; the order of rows counts only within one of them.
+const TABLES: &[&[Row]] = &[
+    LISTENERS,
+    CERTIFICATES,
+    TLS,
+    IDENTITY,
+    ADMISSION,
+    TRAFFIC,
+    HTTP2,
+    TIMEOUTS,
+    CAPACITY,
+    PROCESS,
+];
+
 /// Every variable that is honoured.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ENV.iter().chain(ADMISSION).chain(HTTP2).chain(TLS)
+    TABLES.iter().copied().flatten()
 }
 
 /// What became of a value.
