@@ -101,6 +101,9 @@ pub struct AccessRecord {
     pub reason: Option<Reason>,
     /// HAProxy's two-letter termination state, such as `--` or `SC` [LOG-7].
     pub termination: [u8; 2],
+    /// HAProxy's two letters about the stickiness cookie, of the request and of the response, `--`
+    /// where the route has none [LOG-7].
+    pub cookie_states: [u8; 2],
     /// `User-Agent`.
     pub user_agent: Option<HeaderValue>,
     /// `Referer`.
@@ -130,6 +133,7 @@ impl Default for AccessRecord {
             retries: 0,
             reason: None,
             termination: *b"--",
+            cookie_states: *b"--",
             user_agent: None,
             referer: None,
             generation: 0,

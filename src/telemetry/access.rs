@@ -141,6 +141,7 @@ impl Formatter {
         }
         out.extend_from_slice(b",\"term_state\":\"");
         out.extend_from_slice(&record.termination);
+        out.extend_from_slice(&record.cookie_states);
         out.push(b'"');
         optional(b",\"ua\":\"", record.user_agent.as_ref().map(HeaderValue::as_bytes), out);
         optional(b",\"referer\":\"", record.referer.as_ref().map(HeaderValue::as_bytes), out);
