@@ -1,15 +1,15 @@
 //! L2: header rules of the proxy: which fields end here, and what is said about the client.
 //!
 //! Called by `proxy` for each request and response, on the map that goes on to the other side:
-//! first [`strip_request_hop_by_hop`], then [`forward`], so that nothing a client nominates can
-//! remove what wharf adds (S-21). `Content-Length` is never touched here.
+//! first [`strip_request_hop_by_hop`], then [`forward`] and [`forward_for`], so that nothing a client
+//! nominates can remove what wharf adds (S-21). `Content-Length` is never touched here.
 
 pub mod certificate;
 mod forwarded;
 mod hop;
 pub mod websocket;
 
-pub use forwarded::{ForwardedPolicy, Forwarding, Said, forward};
+pub use forwarded::{ForwardedPolicy, Forwarding, Said, forward, forward_for};
 pub use hop::{
     ClientFields, is_offered, merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop,
     strip_trailers, upgrade_of,

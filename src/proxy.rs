@@ -3,11 +3,12 @@
 //! `entry` (connection) → on the TLS port `hello`, and then `passthrough`, which ends there, or `secure`
 //! (with `handshake`) → `http1`, behind `gated`, or
 //! `http2` (whose frames `metered` counts and whose requests `streams` runs) → `serve` (order of the
-//! steps) → `request` (checks) → `routing::table` → `select` → `upstream::pool` and a connection of
+//! steps) → `request` (checks) → `arrive` → `routing::table` → `select` → `upstream::pool` and a connection of
 //! `upstream` by `forward` → `response` or `upgrade`; `reply` makes the router's own answers; `record`
 //! and `stats` are what is left behind. Everything runs on one worker's thread; a request holds Arcs of
 //! its route, never a snapshot.
 
+mod arrive;
 pub mod entry;
 #[cfg(test)]
 mod fixture;
@@ -23,6 +24,7 @@ mod metered;
 mod passthrough;
 mod queue;
 pub mod record;
+mod relayed;
 pub mod reply;
 pub mod request;
 pub mod response;

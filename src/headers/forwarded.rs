@@ -104,9 +104,9 @@ impl Said {
     }
 }
 
-/// Writes the forwarding headers, with what was `said` for earlier requests of the connection. Under
-/// [`ForwardedPolicy::Replace`] a client's `X-Forwarded-Proto-Version` never survives (row 18 of the
-/// quirk register).
+/// Writes the forwarding headers but for `X-Forwarded-For`, with what was `said` for earlier requests
+/// of the connection. Under [`ForwardedPolicy::Replace`] a client's `X-Forwarded-Proto-Version` never
+/// survives (row 18 of the quirk register).
 pub fn forward(
     headers: &mut HeaderMap,
     about: &Forwarding<'_>,
@@ -137,7 +137,18 @@ pub fn forward(
     if let Some(value) = forwarded {
         policy.put(headers, &FORWARDED, value);
     }
-    policy.put(headers, &X_FORWARDED_FOR, said.client(about));
+}
+
+/// Writes `X-Forwarded-For`, which comes last of all, behind a route's own actions [ORD-2].
+pub fn forward_for(
+    headers: &mut HeaderMap,
+    about: &Forwarding<'_>,
+    said: &mut Said,
+    policy: ForwardedPolicy,
+) {
+    if policy != ForwardedPolicy::Never {
+        policy.put(headers, &X_FORWARDED_FOR, said.client(about));
+    }
 }
 
 /// `for=<ip>;host=<host>;proto=<proto>` [FWD-3]. The parts are header values, so the whole is one.

@@ -26,10 +26,14 @@ fn forwarded(lines: &[(&str, &str)], client: &str, h2: bool, policy: ForwardedPo
     let mut said = Said::default();
     // Again with what is known by then, and in between for another host: nothing may differ.
     let mut again = headers.clone();
-    forward(&mut headers, &about, &mut said, policy);
+    let mut write = |headers: &mut HeaderMap, about: &Forwarding<'_>| {
+        forward(headers, about, &mut said, policy);
+        forward_for(headers, about, &mut said, policy);
+    };
+    write(&mut headers, &about);
     let other = HeaderValue::from_static("other");
-    forward(&mut HeaderMap::new(), &Forwarding { host: &other, ..about }, &mut said, policy);
-    forward(&mut again, &about, &mut said, policy);
+    write(&mut HeaderMap::new(), &Forwarding { host: &other, ..about });
+    write(&mut again, &about);
     assert_eq!(headers, again);
     headers
 }

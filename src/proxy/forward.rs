@@ -19,6 +19,7 @@ use self::{
 };
 use super::{
     framing, queue,
+    relayed::relayed,
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, Tries},
@@ -27,7 +28,6 @@ use super::{
 };
 use crate::{
     balance::{Algorithm, source_hash},
-    headers,
     model::reason::Reason,
     snapshot::{Backend, CompiledRoute},
 };
@@ -40,13 +40,16 @@ pub async fn forward(
     mut exchange: Box<Exchange>,
     route: Arc<CompiledRoute>,
     checked: Checked,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
+    wanted: Option<Box<Wanted>>,
 ) -> Response<ResponseBody> {
     exchange.record.route = Some(Arc::clone(&route));
     let version = request.version();
-    let wanted = Wanted::of(&mut request, &exchange.connection.worker);
     let protocol = wanted.as_ref().map(|wanted| &wanted.protocol);
-    let mut outgoing = prepare(&exchange, &route, checked, request, protocol);
+    let mut outgoing = match prepare(&exchange, &route, checked, request, protocol) {
+        Ok(outgoing) => outgoing,
+        Err(reason) => return serve::own(exchange, reason),
+    };
     let outcome = send_somewhere(&mut exchange, &route, &mut outgoing).await;
     exchange.connection.worker.return_space(outgoing.into_space());
     match outcome {
@@ -64,7 +67,9 @@ pub async fn forward(
                 None => {
                     let (mut parts, body) = response.into_parts();
                     parts.version = Version::HTTP_11;
-                    headers::strip_response_hop_by_hop(&mut parts.headers);
+                    if let Err(reason) = relayed(&route, &mut parts.headers) {
+                        return serve::own(exchange, reason);
+                    }
                     let early = exchange.progress.answered_early(status);
                     if early && version != Version::HTTP_2 {
                         // What follows on the connection could be the body after all.

@@ -14,14 +14,17 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::
 use hyper::body::Incoming;
 
 use super::{
+    arrive::arrive,
     entry::Open,
     forward,
     gated::{GateCell, Refusal},
     isolate::{Panicked, isolate},
     record::Frontend,
-    reply, request,
+    reply,
+    request::{self, Checked},
     response::{Exchange, ResponseBody},
     secure::{Found, Secured},
+    upgrade::Wanted,
     worker::Worker,
 };
 use crate::{
@@ -71,8 +74,8 @@ impl Connection {
 
 /// What a lookup decided, with what has to outlive the snapshot.
 enum Decision {
-    Forward(Arc<CompiledRoute>),
-    Redirect(Arc<CompiledRoute>),
+    Forward(Arc<CompiledRoute>, Checked, Option<Box<Wanted>>),
+    Redirect(Arc<CompiledRoute>, Checked),
     Nowhere(Reason),
     Refuse(Fault),
 }
@@ -107,7 +110,7 @@ pub(super) async fn answer(
 async fn handle(
     connection: Rc<Connection>,
     progress: Rc<Progress>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Denied> {
     let number = connection.requests.get() + 1;
     connection.requests.set(number);
@@ -118,26 +121,25 @@ async fn handle(
     let version = request.version();
     let head = request.method() == Method::HEAD;
     let worker = &connection.worker;
-    let checked = request::check(&request);
-    let (generation, decision) = {
+    let (exchange, decision) = {
         let snapshot = worker.live.load();
-        let decision = match &checked {
-            Err(fault) => Decision::Refuse(*fault),
-            Ok(checked) => decide(&connection, &snapshot, checked),
+        let exchange = Exchange::begin(&connection, progress, &request, snapshot.generation);
+        let decision = match request::check(&request) {
+            Err(fault) => Decision::Refuse(fault),
+            Ok(checked) => decide(&connection, &snapshot, checked, &mut request),
         };
-        (snapshot.generation, decision)
+        (exchange, decision)
     };
-    let exchange = Exchange::begin(&connection, progress, &request, generation);
-    let mut response = match (decision, checked) {
-        (Decision::Forward(route), Ok(checked)) => {
+    let mut response = match decision {
+        Decision::Forward(route, checked, wanted) => {
             if !may_use(&route, &connection) {
                 return Err(deny(exchange, route));
             }
-            forward::forward(exchange, route, checked, request).await
+            forward::forward(exchange, route, checked, request, wanted).await
         },
-        (Decision::Redirect(route), Ok(checked)) => redirect(exchange, route, &checked),
-        (Decision::Nowhere(reason), _) => own(exchange, reason),
-        (Decision::Refuse(fault), _) | (_, Err(fault)) => refuse(exchange, fault, version),
+        Decision::Redirect(route, checked) => redirect(exchange, route, &checked),
+        Decision::Nowhere(reason) => own(exchange, reason),
+        Decision::Refuse(fault) => refuse(exchange, fault, version),
     };
     // The 503 page of HTTP/1 ends with the connection; to HEAD it has no body that could end it.
     let page_to_head = head && response.version() == Version::HTTP_10;
@@ -150,11 +152,17 @@ async fn handle(
 
 /// What becomes of a sound request [ORD-1]: the client's certificate first, then the route, and then
 /// whether the connection may be used for it.
-fn decide(connection: &Connection, snapshot: &Snapshot, checked: &request::Checked) -> Decision {
+fn decide(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    checked: Checked,
+    request: &mut Request<Incoming>,
+) -> Decision {
     let secured = connection.secured.as_deref();
     if let Some(reason) = secured.and_then(Secured::refuses) {
         return Decision::Nowhere(reason);
     }
+    let wanted = arrive(connection, request);
     let host = checked.host_bytes();
     let found = snapshot.table.lookup(connection.frontend.is_tls(), host, checked.path());
     let about = match found {
@@ -166,8 +174,8 @@ fn decide(connection: &Connection, snapshot: &Snapshot, checked: &request::Check
         return Decision::Nowhere(Reason::Misdirected);
     }
     match found {
-        Lookup::Serve(route) => Decision::Forward(Arc::clone(route)),
-        Lookup::Redirect(route) => Decision::Redirect(Arc::clone(route)),
+        Lookup::Serve(route) => Decision::Forward(Arc::clone(route), checked, wanted),
+        Lookup::Redirect(route) => Decision::Redirect(Arc::clone(route), checked),
         Lookup::NoPath => Decision::Nowhere(Reason::NoPath),
         Lookup::NoHost => Decision::Nowhere(Reason::NoRoute),
     }
@@ -233,7 +241,7 @@ fn turn_away(
 fn redirect(
     mut exchange: Box<Exchange>,
     route: Arc<CompiledRoute>,
-    checked: &request::Checked,
+    checked: &Checked,
 ) -> Response<ResponseBody> {
     let port = exchange.connection.worker.settings.redirect_https_port;
     exchange.record.route = Some(route);

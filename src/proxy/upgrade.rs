@@ -20,7 +20,9 @@ pub(super) use self::raw::Raw;
 use self::stream::{Stream, Writer};
 use super::{
     entry::reset_on_close,
+    relayed::relayed,
     response::{Exchange, ResponseBody},
+    serve,
     worker::Worker,
 };
 use crate::{
@@ -119,7 +121,9 @@ pub fn tunnel(
     let pod = hyper::upgrade::on(&mut response);
     let (mut parts, _body) = response.into_parts();
     let protocol = parts.headers.get(http::header::UPGRADE).cloned();
-    headers::strip_response_hop_by_hop(&mut parts.headers);
+    if let Err(reason) = relayed(route, &mut parts.headers) {
+        return serve::own(exchange, reason);
+    }
     let Wanted { client, accept, .. } = wanted;
     if accept.is_some() {
         parts.status = StatusCode::OK;

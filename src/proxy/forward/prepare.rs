@@ -11,15 +11,13 @@ use http::{
 use hyper::body::{Body as _, Incoming};
 
 use crate::{
-    headers::{self, ClientFields, certificate},
-    proxy::{framing, request::Checked, response::Exchange, secure::Secured},
+    headers,
+    model::reason::Reason,
+    proxy::{framing, request::Checked, response::Exchange},
     settings::HeaderCase,
     snapshot::CompiledRoute,
     upstream::body::RequestBody,
 };
-
-/// Fields that are added to a request at most: five of forwarding, Host, Connection, Upgrade.
-const FORWARDED_FIELDS: usize = 8;
 
 /// A request on its way out. Always borrowed: it is large, and every future that owned it on the way
 /// would carry room for it.
@@ -105,41 +103,20 @@ impl KeptFields {
 }
 
 /// Makes the pod's request of the client's.
+///
+/// # Errors
+/// Why the router answers in the pod's place.
 pub(super) fn prepare(
     exchange: &Exchange,
     route: &CompiledRoute,
     checked: Checked,
     request: Request<Incoming>,
     upgrade: Option<&HeaderValue>,
-) -> Outgoing {
+) -> Result<Outgoing, Reason> {
     let (mut parts, body) = request.into_parts();
-    let connection = &exchange.connection;
+    parts.uri = checked.target;
     let host = checked.host.unwrap_or_else(|| HeaderValue::from_static(""));
-    let client = connection.secured.as_deref().and_then(Secured::client);
-    // Who verifies clients says who they are, and nobody else.
-    let keeps = client.is_none() && !connection.worker.settings.tls.client_header_filter;
-    let theirs = if keeps { ClientFields::Keep } else { ClientFields::Delete };
-    headers::strip_request_hop_by_hop(&mut parts.headers, theirs);
-    if parts.version == Version::HTTP_2 {
-        headers::merge_cookies(&mut parts.headers);
-    }
-    let about = headers::Forwarding {
-        client: connection.client.ip(),
-        host: &host,
-        port: connection.port,
-        tls: connection.frontend.is_tls(),
-        h2: parts.version == Version::HTTP_2 && connection.frontend.is_tls(),
-    };
-    // Room for all of them at once: the map grows by doubling otherwise.
-    parts.headers.reserve(FORWARDED_FIELDS + client.map_or(0, |_| certificate::COUNT));
-    if let Some(client) = client {
-        client.fields.write(&mut parts.headers);
-    }
-    let said = &mut connection.said.borrow_mut();
-    headers::forward(&mut parts.headers, &about, said, route.policy.forwarded);
-    if parts.headers.get(http::header::HOST) != Some(&host) {
-        parts.headers.insert(http::header::HOST, host);
-    }
+    route_steps(exchange, route, &mut parts, &host)?;
     if let Some(protocol) = upgrade {
         parts.headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(http::header::UPGRADE, protocol.clone());
@@ -150,17 +127,50 @@ pub(super) fn prepare(
     } else {
         passed_on(exchange, &mut parts, body)
     };
+    let connection = &exchange.connection;
     let replayable = empty && upgrade.is_none() && is_idempotent(&parts.method);
     let mut head = Request::new(());
     *head.method_mut() = parts.method;
-    *head.uri_mut() = checked.target;
+    *head.uri_mut() = parts.uri;
     *head.headers_mut() = parts.headers;
     if connection.worker.settings.header_case == HeaderCase::Kept {
         // hyper keeps the names as the client wrote them there.
         *head.extensions_mut() = parts.extensions;
     }
     let kept = KeptFields { text: connection.worker.take_space() };
-    Outgoing { head, kept, lent: false, body, replayable, upgrades: upgrade.is_some() }
+    Ok(Outgoing { head, kept, lent: false, body, replayable, upgrades: upgrade.is_some() })
+}
+
+/// The one place for the order of what a route does to its requests [ORD-2]. `arrive` has done what every
+/// request gets [ORD-1]; `parts` is in origin form.
+fn route_steps(
+    exchange: &Exchange,
+    route: &CompiledRoute,
+    parts: &mut Parts,
+    host: &HeaderValue,
+) -> Result<(), Reason> {
+    let connection = &exchange.connection;
+    let policy = &route.policy;
+    let about = headers::Forwarding {
+        client: connection.client.ip(),
+        host,
+        port: connection.port,
+        tls: connection.frontend.is_tls(),
+        h2: parts.version == Version::HTTP_2 && connection.frontend.is_tls(),
+    };
+    if parts.headers.get(http::header::HOST) != Some(host) {
+        parts.headers.insert(http::header::HOST, host.clone());
+    }
+    let mut said = connection.said.borrow_mut();
+    // 1. The forwarding fields, but for the last one [FWD-1].
+    headers::forward(&mut parts.headers, &about, &mut said, policy.forwarded);
+    // 2. The path of `rewrite-target` [REW-7].
+    // 3. The route's own actions, which see all of the above [HDR-7].
+    // 4. The stickiness cookie goes [STICK-6].
+    // 5. The unique id [UID-1].
+    // 6. X-Forwarded-For, which nothing above can see or take away.
+    headers::forward_for(&mut parts.headers, &about, &mut said, policy.forwarded);
+    Ok(())
 }
 
 /// The body of the request with the head `parts`, which is not empty.
