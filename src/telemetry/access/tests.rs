@@ -34,6 +34,7 @@ fn record() -> AccessRecord {
         retries: 0,
         reason: Some(Reason::NoRoute),
         termination: *b"SC",
+        cookie_states: *b"--",
         user_agent: None,
         referer: None,
         generation: 7,
