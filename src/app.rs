@@ -5,6 +5,7 @@ pub mod bind;
 pub mod cert;
 pub mod check;
 pub mod client;
+pub mod config;
 pub mod describe;
 pub mod dns;
 pub mod explain;

@@ -2,8 +2,8 @@
 //!
 //! Flags win over the environment, which wins over the defaults.
 
-mod admission;
 mod dispatch;
+mod flags;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -60,81 +60,14 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RouterArgs {
-    /// Manifest file or folder, recursive; may be repeated [default: routes, and certs if it exists]
-    #[arg(long, value_name = "PATH")]
-    manifests: Vec<PathBuf>,
-    /// Plain HTTP listener; may be repeated [default: 0.0.0.0:80]
-    #[arg(long, value_name = "ADDR")]
-    http: Vec<SocketAddr>,
-    /// HTTPS listener; may be repeated [default: 0.0.0.0:443]
-    #[arg(long, value_name = "ADDR")]
-    https: Vec<SocketAddr>,
-    /// Health, metrics and API [default: 127.0.0.1:1936]
-    #[arg(long, value_name = "ADDR")]
-    admin: Option<SocketAddr>,
-    /// Networks that may read all of the admin port when it is not on loopback
-    #[arg(long, value_name = "CIDR")]
-    admin_allow: Vec<ipnet::IpNet>,
-    /// Serves cluster DNS as well
-    #[arg(long, value_name = "ADDR")]
-    dns: Option<SocketAddr>,
-    /// PEM file with certificate and key, or folder with tls.crt and tls.key [default: self-signed]
-    #[arg(long, value_name = "PATH")]
-    default_cert: Option<PathBuf>,
-    /// PEM file with the CA of pods of reencrypt routes that name none [default: that of the service
-    /// account, if there is one]
-    #[arg(long, value_name = "PEM")]
-    default_destination_ca: Option<PathBuf>,
-    /// Tells pods of reencrypt routes the name SERVICE.NAMESPACE.svc in the TLS handshake
-    #[arg(long)]
-    reencrypt_sni: bool,
-    /// Worker threads [default: number of cores]
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
-    /// Requires a PROXY protocol header on both traffic ports
-    #[arg(long)]
-    proxy_protocol: bool,
-    /// Cluster domain [default: cluster.local]
-    #[arg(long, value_name = "NAME")]
-    cluster_domain: Option<String>,
-    /// Name of this router in route status [default: default]
-    #[arg(long, value_name = "NAME")]
-    router_name: Option<String>,
-    /// Domain of generated hosts and of the self-signed certificate
-    #[arg(long, value_name = "NAME")]
-    router_domain: Option<String>,
     #[command(flatten)]
-    admission: admission::AdmissionArgs,
-    /// Keeps endpoints on loopback addresses, for test beds
+    flags: flags::Flags,
+    /// Prints every setting with where its value came from, and starts nothing
     #[arg(long)]
-    allow_loopback_endpoints: bool,
-    /// Admits routes with wildcardPolicy: Subdomain
-    #[arg(long)]
-    allow_wildcard_routes: bool,
-    /// Lets routes of different namespaces share a host
-    #[arg(long)]
-    disable_namespace_ownership_check: bool,
-    /// Port that redirects to https name, when it is not 443
-    #[arg(long, value_name = "PORT")]
-    redirect_https_port: Option<u16>,
-    /// Leaves header names of HTTP/1 in the case they were sent in
-    #[arg(long)]
-    preserve_header_case: bool,
-    /// Resolves ExternalName Services
-    #[arg(long)]
-    resolve_external_names: bool,
-    /// Connections at once [default: 50000, or what the memory limit of a container allows]
-    #[arg(long, value_name = "N")]
-    max_connections: Option<usize>,
-    /// Connections at once from an IPv4 address or an IPv6 /64 [default: any number]
-    #[arg(long, value_name = "N")]
-    max_connections_per_source: Option<usize>,
-    /// Offers HTTP/2 with every certificate, and answers 421 for hosts of another one
-    #[arg(long)]
-    http2_everywhere: bool,
-    /// Writes no access log
-    #[arg(long)]
-    no_access_log: bool,
+    print_config: bool,
+    /// Output of --print-config: table, wide, json or yaml
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", requires = "print_config")]
+    output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -76,6 +76,12 @@ pub struct RouterSettings {
     /// The traffic ports refuse connections until the first objects are served; otherwise they wait
     /// in the kernel's queue [PIPE-2]. ROUTER_BIND_PORTS_AFTER_SYNC.
     pub bind_after_sync: bool,
+    /// Least time between two changes that are applied; zero, the default, for none [RELOAD-1].
+    /// RELOAD_INTERVAL.
+    pub reload_interval: Duration,
+    /// Idle HTTP/1 connections get one more response before a stop closes them [RELOAD-3].
+    /// ROUTER_IDLE_CLOSE_ON_RESPONSE.
+    pub idle_close_on_response: bool,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -159,6 +165,8 @@ impl Default for RouterSettings {
             balance: String::new(),
             tcp_balance: String::new(),
             bind_after_sync: false,
+            reload_interval: Duration::ZERO,
+            idle_close_on_response: false,
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,
@@ -181,6 +189,31 @@ impl Default for RouterSettings {
             http2: Http2Settings::default(),
             tls: TlsSettings::default(),
         }
+    }
+}
+
+/// Settings that cannot stand together; the start stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Which routes are served, and under which host.
+    #[error(transparent)]
+    Admission(#[from] admission::AdmissionError),
+    /// Route status is written under a name (spec/route.md 8.2).
+    #[error("the router must have a name (--router-name) to write route status under")]
+    Nameless,
+}
+
+impl RouterSettings {
+    /// Checks what holds between settings, once environment and command line have been read.
+    ///
+    /// # Errors
+    /// When some of them contradict each other.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.admission.check()?;
+        if self.update_status && self.router_name.is_empty() {
+            return Err(SettingsError::Nameless);
+        }
+        Ok(())
     }
 }
 
@@ -267,6 +300,8 @@ pub struct Timeouts {
     pub drain_delay: Duration,
     /// From the end of accepting to the end of the process. ROUTER_MAX_SHUTDOWN_TIMEOUT.
     pub drain_grace: Duration,
+    /// Ends the grace where it is shorter. ROUTER_HARD_STOP_AFTER.
+    pub hard_stop: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -289,6 +324,7 @@ impl Default for Timeouts {
             check_interval: Duration::from_secs(5),
             drain_delay: Duration::from_secs(45),
             drain_grace: Duration::from_secs(30),
+            hard_stop: None,
         }
     }
 }

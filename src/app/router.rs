@@ -33,7 +33,7 @@ use crate::{
     drain::Drain,
     model::objects::Objects,
     proxy::stats::RouterStats,
-    settings::RouterSettings,
+    settings::{RouterSettings, env::Config},
     snapshot::Live,
     source::{
         directory::Directory,
@@ -72,8 +72,7 @@ pub struct Router {
 /// # Errors
 /// When a port cannot be bound or the default certificate cannot be used; the text says what to do.
 pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Result<Router> {
-    descriptors::fit(&mut settings);
-    memory::fit(&mut settings);
+    fit(&mut settings);
     let settings = Arc::new(settings);
     let (http, http_at) = bind::closed_tcp_all(&settings.http)?;
     let (https, https_at) = bind::closed_tcp_all(&settings.https)?;
@@ -137,6 +136,22 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         control: tasks,
         cancel,
     })
+}
+
+/// Lowers what the limits of the system do not allow.
+fn fit(settings: &mut RouterSettings) {
+    descriptors::fit(settings);
+    memory::fit(settings);
+}
+
+/// Reads what a start would read, and binds nothing: the settings as the router would run with them.
+///
+/// # Errors
+/// Those of [`start`], but for ports.
+pub fn check(mut config: Config) -> anyhow::Result<Config> {
+    config.adjust("limits of the system", fit);
+    prepare(&Arc::new(config.settings.clone()))?;
+    Ok(config)
 }
 
 /// What a compiler needs, read in the order of [START-1]: anything wrong stops the start.

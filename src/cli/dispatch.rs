@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, DnsArgs, ExplainArgs, Explained,
-    GetArgs, NlbArgs, RouterArgs, UpArgs, Which,
+    GetArgs, NlbArgs, UpArgs, Which, flags::Flags,
 };
 use crate::{
     app::{
@@ -19,7 +19,10 @@ use crate::{
         up::UpOptions,
     },
     model::objects::Objects,
-    settings::{DefaultCert, HeaderCase, RouterSettings, env},
+    settings::{
+        RouterSettings,
+        env::{self, Config},
+    },
 };
 
 /// Longest time for a health check.
@@ -39,12 +42,12 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
             None => app::healthcheck::http(&args.url, HEALTH)?,
         },
         Command::Version => writeln!(out, "wharf {}", env!("CARGO_PKG_VERSION"))?,
+        Command::Router(args) => {
+            let config = app::router::check(router(&args.flags)?)?;
+            app::config::print(&config, &args.output, &mut out)?;
+        },
         // The servers are `serve`'s.
-        Command::Backend(_)
-        | Command::Dns(_)
-        | Command::Nlb(_)
-        | Command::Router(_)
-        | Command::Up(_) => {},
+        Command::Backend(_) | Command::Dns(_) | Command::Nlb(_) | Command::Up(_) => {},
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,7 +58,7 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backend(args) => return app::backend::run(backend(args)).await,
         Command::Dns(args) => return app::dns::run(dns(args)).await,
         Command::Nlb(args) => return app::nlb::run(nlb(args)).await,
-        Command::Router(args) => return app::router::run(router(*args)?).await,
+        Command::Router(args) => return app::router::run(router(&args.flags)?.settings).await,
         Command::Up(args) => return app::up::run(up(args)).await,
         // The others are `client`'s.
         Command::Cert(_)
@@ -70,15 +73,12 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// True for commands that [`serve`] runs.
-pub(super) const fn is_server(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Backend(_)
-            | Command::Dns(_)
-            | Command::Nlb(_)
-            | Command::Router(_)
-            | Command::Up(_)
-    )
+pub(super) fn is_server(command: &Command) -> bool {
+    match command {
+        Command::Router(args) => !args.print_config,
+        Command::Backend(_) | Command::Dns(_) | Command::Nlb(_) | Command::Up(_) => true,
+        _ => false,
+    }
 }
 
 fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
@@ -205,58 +205,29 @@ fn backend(args: BackendArgs) -> BackendOptions {
     }
 }
 
-/// Settings of the router: defaults, then the environment, then flags.
 /// The settings of a router that is given nothing but the variables of this process, so that what looks
 /// at manifests says what such a router would do.
 fn of_environment() -> anyhow::Result<RouterSettings> {
-    let mut settings = RouterSettings::default();
-    for note in env::apply(&mut settings, &env::ProcessEnv)? {
+    Ok(configured()?.settings)
+}
+
+/// What the variables of this process say.
+fn configured() -> anyhow::Result<Config> {
+    let (config, notes) = Config::of(&env::ProcessEnv)?;
+    for note in notes {
         tracing::warn!("{note}");
     }
-    Ok(settings)
+    Ok(config)
 }
 
-fn router(args: RouterArgs) -> anyhow::Result<RouterSettings> {
-    let mut settings = of_environment()?;
-    let RouterArgs { manifests, http, https, admin, default_cert, workers, .. } = args;
-    if !manifests.is_empty() {
-        settings.manifests = manifests;
-    } else if settings.manifests == RouterSettings::default().manifests {
-        settings.manifests.extend(std::fs::exists("certs")?.then(|| PathBuf::from("certs")));
+/// Settings of the router: defaults, then the environment, then flags.
+fn router(flags: &Flags) -> anyhow::Result<Config> {
+    let mut config = configured()?;
+    flags.apply(&mut config)?;
+    if config.settings.manifests == RouterSettings::default().manifests && std::fs::exists("certs")?
+    {
+        config.adjust("it is there", |settings| settings.manifests.push(PathBuf::from("certs")));
     }
-    set(&mut settings.http, Some(http).filter(|all| !all.is_empty()));
-    set(&mut settings.https, Some(https).filter(|all| !all.is_empty()));
-    set(&mut settings.admin, admin);
-    set(&mut settings.workers, workers.map(|workers| workers.max(1)));
-    set(&mut settings.cluster_domain, args.cluster_domain);
-    set(&mut settings.router_name, args.router_name);
-    set(&mut settings.domain, args.router_domain);
-    settings.fit_memory &= args.max_connections.is_none();
-    set(&mut settings.max_connections, args.max_connections);
-    set(&mut settings.max_connections_per_source, args.max_connections_per_source);
-    settings.dns = args.dns.or(settings.dns);
-    settings.default_cert = default_cert.map(DefaultCert::Path).or(settings.default_cert);
-    settings.destination_ca = args.default_destination_ca.or(settings.destination_ca);
-    settings.reencrypt_sni |= args.reencrypt_sni;
-    settings.redirect_https_port = args.redirect_https_port.or(settings.redirect_https_port);
-    if args.preserve_header_case {
-        settings.header_case = HeaderCase::Kept;
-    }
-    settings.admin_allow.extend(args.admin_allow);
-    settings.proxy_protocol |= args.proxy_protocol;
-    settings.allow_loopback_endpoints |= args.allow_loopback_endpoints;
-    settings.allow_wildcard_routes |= args.allow_wildcard_routes;
-    settings.disable_namespace_ownership_check |= args.disable_namespace_ownership_check;
-    settings.resolve_external_names |= args.resolve_external_names;
-    settings.tls.http2_everywhere |= args.http2_everywhere;
-    settings.access_log &= !args.no_access_log;
-    args.admission.apply(&mut settings);
-    settings.admission.check()?;
-    Ok(settings)
-}
-
-pub(super) fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
+    config.settings.check()?;
+    Ok(config)
 }

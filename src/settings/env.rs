@@ -4,19 +4,28 @@
 //! router (spec/route.md 17) and `WHARF_*`; an empty variable is an unset one [CONV-6].
 
 mod admission;
+mod config;
 mod http2;
+mod row;
 mod rows;
+mod show;
 mod tls;
 
 use std::fmt;
 
-use super::{RouterSettings, parse};
-use crate::model::grammar;
+use super::RouterSettings;
 pub use admission::{ADMISSION, is_canonical_hostname};
+pub use config::{Config, Origin, Setting};
 pub use http2::HTTP2;
-pub use rows::{CAPACITY, CERTIFICATES, IDENTITY, LISTENERS, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC};
+pub use row::{Effect, Row};
+use row::{Kind, Outcome};
+pub use rows::{
+    CAPACITY, CERTIFICATES, HAPROXY, IDENTITY, LISTENERS, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC,
+};
 pub use tls::TLS;
 
+#[cfg(test)]
+mod ledger;
 #[cfg(test)]
 mod tests;
 
@@ -55,7 +64,7 @@ pub struct Note {
     /// Name of the variable.
     pub name: String,
     /// What about it, following the name in a sentence.
-    pub text: &'static str,
+    pub text: String,
 }
 
 impl fmt::Display for Note {
@@ -64,41 +73,16 @@ impl fmt::Display for Note {
     }
 }
 
-/// A variable whose value stops the start.
+/// A variable or a flag whose value stops the start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}={value:?}: {problem}")]
 pub struct EnvError {
-    /// Name of the variable.
+    /// Name of the variable, or of the flag with its dashes.
     pub name: &'static str,
-    /// Its value.
+    /// Its value; three dots for a secret.
     pub value: String,
     /// What is wrong with it.
     pub problem: &'static str,
-}
-
-/// One variable that is honoured.
-#[derive(Debug)]
-pub struct Row {
-    /// Name.
-    pub name: &'static str,
-    /// What it sets, one line.
-    pub meaning: &'static str,
-    kind: Kind,
-}
-
-/// How a value is read and where it goes.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    /// [CONV-1]: what is not a boolean counts as false.
-    Bool(fn(&mut RouterSettings, bool)),
-    /// [CONV-3]: what is not a duration leaves the default [TMO-3].
-    Duration(fn(&mut RouterSettings, std::time::Duration)),
-    /// A duration of Go; what is not one leaves the default.
-    GoDuration(fn(&mut RouterSettings, std::time::Duration)),
-    /// A number from the first to the second; what is not one leaves the default.
-    Number(u32, u32, fn(&mut RouterSettings, u32)),
-    /// Any other grammar.
-    Text(fn(&mut RouterSettings, &str) -> Outcome),
 }
 
 /// The tables, one for each idea; the order of rows counts only within one of them.
@@ -113,81 +97,12 @@ const TABLES: &[&[Row]] = &[
     TIMEOUTS,
     CAPACITY,
     PROCESS,
+    HAPROXY,
 ];
 
-/// Every variable that is honoured.
+/// Every row of the table: what can be said about the router in the environment or by a flag.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     TABLES.iter().copied().flatten()
-}
-
-/// What became of a value.
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    /// It was used, or means nothing here.
-    Used,
-    /// Something should be said.
-    Noted(&'static str),
-    /// The start stops.
-    Refused(&'static str),
-}
-
-impl Row {
-    fn set(&self, settings: &mut RouterSettings, value: &str) -> Outcome {
-        match self.kind {
-            Kind::Bool(set) => {
-                let flag = grammar::parse_bool(value);
-                set(settings, flag.unwrap_or(false));
-                flag.map_or(Outcome::Noted("is not a boolean and counts as false"), |_| {
-                    Outcome::Used
-                })
-            },
-            Kind::Duration(set) => duration(grammar::parse_duration(value), settings, set),
-            Kind::GoDuration(set) => duration(parse::go_duration(value), settings, set),
-            Kind::Number(min, max, set) => {
-                let number = grammar::parse_integer(value).and_then(|it| u32::try_from(it).ok());
-                match number.filter(|number| (min..=max).contains(number)) {
-                    Some(number) => set(settings, number),
-                    None => {
-                        return Outcome::Noted("is not a number in its range; the default is used");
-                    },
-                }
-                Outcome::Used
-            },
-            Kind::Text(set) => set(settings, value),
-        }
-    }
-}
-
-fn duration(
-    value: Option<std::time::Duration>,
-    settings: &mut RouterSettings,
-    set: fn(&mut RouterSettings, std::time::Duration),
-) -> Outcome {
-    match value {
-        Some(value) => {
-            set(settings, value);
-            Outcome::Used
-        },
-        None => Outcome::Noted("is not a duration; the default is used"),
-    }
-}
-
-/// Puts what `vars` says into `settings`, in the order of [`rows`], so that a later row wins.
-pub fn apply(settings: &mut RouterSettings, vars: &dyn Vars) -> Result<Vec<Note>, EnvError> {
-    let mut notes = Vec::new();
-    for row in rows() {
-        let Some(value) = vars.get(row.name).filter(|value| !value.is_empty()) else { continue };
-        match row.set(settings, &value) {
-            Outcome::Used => {},
-            Outcome::Noted(text) => notes.push(Note { name: row.name.to_owned(), text }),
-            Outcome::Refused(problem) => {
-                return Err(EnvError { name: row.name, value, problem });
-            },
-        }
-    }
-    require_namespace(vars)?;
-    notes.extend(unknown(vars));
-    Ok(notes)
 }
 
 /// A router with a name writes its status as that name, in a namespace that must be known.
@@ -211,18 +126,37 @@ fn unknown(vars: &dyn Vars) -> Vec<Note> {
         let honoured = rows().any(|row| row.name == name);
         let ours = name.starts_with("ROUTER_") || name.starts_with("WHARF_");
         let text = match vars.get(&name) {
-            None if honoured => "is not UTF-8 and is ignored",
+            None if honoured => "is not UTF-8 and is ignored".to_owned(),
             Some(value) if value.is_empty() || honoured => continue,
-            Some(_) if known => "is not honoured yet",
-            Some(value) if ours && !is_service_link(&name, &value) => {
-                "is not a variable of this router; is it misspelt?"
-            },
+            Some(_) if known => "is not honoured yet".to_owned(),
+            Some(value) if ours && !is_service_link(&name, &value) => nearest(&name).map_or_else(
+                || "is not a variable of this router; is it misspelt?".to_owned(),
+                |near| format!("is not a variable of this router; did you mean {near}?"),
+            ),
             _ => continue,
         };
         notes.push(Note { name, text });
     }
     notes.sort_by(|a, b| a.name.cmp(&b.name));
     notes
+}
+
+/// How alike two names must be, from 0 to 1, for one to be a slip of the pen for the other. What all
+/// names begin with counts for nothing.
+const ALIKE: f64 = 0.85;
+
+/// The variable that `name` was perhaps meant to be.
+fn nearest(name: &str) -> Option<&'static str> {
+    let bare =
+        |name: &str| name.split_once('_').map_or_else(String::new, |(_, rest)| rest.to_owned());
+    let wanted = bare(name);
+    rows()
+        .map(|row| row.name)
+        .chain(NOT_YET.iter().copied())
+        .map(|known| (strsim::normalized_damerau_levenshtein(&wanted, &bare(known)), known))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
 }
 
 /// Variables that Kubernetes sets for every Service of the namespace, such as

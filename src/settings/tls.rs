@@ -16,6 +16,17 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
+    /// `TLSv1.0` to `TLSv1.3`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V10 => "TLSv1.0",
+            Self::V11 => "TLSv1.1",
+            Self::V12 => "TLSv1.2",
+            Self::V13 => "TLSv1.3",
+        }
+    }
+
     /// Reads `TLSv1.0` to `TLSv1.3`.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
@@ -39,6 +50,18 @@ pub enum ClientCertificates {
     Optional,
     /// A handshake without one fails.
     Required,
+}
+
+impl ClientCertificates {
+    /// The word of ROUTER_MUTUAL_TLS_AUTH.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// TLS on the HTTPS port.

@@ -27,6 +27,7 @@ mod matrix;
 mod parking;
 mod passthrough;
 mod peers;
+mod print_config;
 mod process;
 mod proxy_header;
 mod queue;

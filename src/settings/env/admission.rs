@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use super::{Kind, Outcome, RouterSettings, Row, rows::row};
+use super::{Kind, Outcome, RouterSettings, Row, rows::row, show};
 use crate::model::{grammar, selector::SelectorError};
 
 /// Every variable that says which routes are served, and under which host.
@@ -11,7 +11,9 @@ pub const ADMISSION: &[Row] = &[
         "ROUTER_CANONICAL_HOSTNAME",
         "routerCanonicalHostname in route status",
         Kind::Text(canonical_hostname),
-    ),
+    )
+    .flags(&["--router-canonical-hostname"])
+    .shows(|settings| settings.canonical_hostname.clone()),
     row(
         "ROUTER_SUBDOMAIN",
         "template of hosts, with ${name} and ${namespace}",
@@ -19,55 +21,83 @@ pub const ADMISSION: &[Row] = &[
             value.clone_into(&mut settings.admission.hostname_template);
             Outcome::Used
         }),
-    ),
+    )
+    .flags(&["--hostname-template"])
+    .shows(|settings| settings.admission.hostname_template.clone()),
     row(
         "ROUTER_OVERRIDE_HOSTNAME",
         "the template replaces every host",
         Kind::Bool(|settings, flag| settings.admission.override_hostname = flag),
-    ),
+    )
+    .flags(&["--override-hostname"])
+    .shows(|settings| settings.admission.override_hostname.to_string()),
     row(
         "ROUTER_OVERRIDE_DOMAINS",
         "the template replaces hosts in these domains",
-        Kind::Text(|settings, value| list(&mut settings.admission.override_domains, value)),
-    ),
+        Kind::List(',', |settings, values| list(&mut settings.admission.override_domains, values)),
+    )
+    .flags(&["--override-domains"])
+    .shows(|settings| show::list(&settings.admission.override_domains)),
     row(
         "ROUTER_DENIED_DOMAINS",
         "hosts in these domains are refused",
-        Kind::Text(|settings, value| list(&mut settings.admission.denied_domains, value)),
-    ),
+        Kind::List(',', |settings, values| list(&mut settings.admission.denied_domains, values)),
+    )
+    .flags(&["--denied-domains"])
+    .shows(|settings| show::list(&settings.admission.denied_domains)),
     row(
         "ROUTER_ALLOWED_DOMAINS",
         "hosts outside of these domains are refused",
-        Kind::Text(|settings, value| list(&mut settings.admission.allowed_domains, value)),
-    ),
+        Kind::List(',', |settings, values| list(&mut settings.admission.allowed_domains, values)),
+    )
+    .flags(&["--allowed-domains"])
+    .shows(|settings| show::list(&settings.admission.allowed_domains)),
+    row(
+        "WHARF_NAMESPACE",
+        "the only namespace of this router",
+        Kind::Text(|settings, value| {
+            settings.admission.namespace = Some(value.to_owned()).filter(|name| !name.is_empty());
+            Outcome::Used
+        }),
+    )
+    .flags(&["--namespace"])
+    .shows(|settings| show::option(settings.admission.namespace.as_ref())),
     row(
         "ROUTE_LABELS",
         "label selector of the routes of this router",
         Kind::Text(|settings, value| {
             selector(value, |labels| settings.admission.route_labels = labels)
         }),
-    ),
+    )
+    .flags(&["--labels"])
+    .as_given(),
     row(
         "ROUTE_FIELDS",
         "field selector of the routes of this router",
         Kind::Text(|settings, value| {
             selector(value, |fields| settings.admission.route_fields = fields)
         }),
-    ),
+    )
+    .flags(&["--fields"])
+    .as_given(),
     row(
         "NAMESPACE_LABELS",
         "label selector of the namespaces of this router",
         Kind::Text(|settings, value| {
             selector(value, |labels| settings.admission.namespace_labels = Some(labels))
         }),
-    ),
+    )
+    .flags(&["--namespace-labels"])
+    .as_given(),
     row(
         "PROJECT_LABELS",
         "the same under its older name; * for all",
         Kind::Text(|settings, value| {
             selector(value, |labels| settings.admission.project_labels = Some(labels))
         }),
-    ),
+    )
+    .flags(&["--project-labels"])
+    .as_given(),
 ];
 
 fn selector<S: FromStr<Err = SelectorError>>(value: &str, set: impl FnOnce(S)) -> Outcome {
@@ -80,9 +110,9 @@ fn selector<S: FromStr<Err = SelectorError>>(value: &str, set: impl FnOnce(S)) -
     }
 }
 
-/// A list of domains [ADM-1].
-fn list(place: &mut Vec<String>, value: &str) -> Outcome {
-    *place = value.split(',').map(str::trim).filter(|d| !d.is_empty()).map(Into::into).collect();
+/// A list of domains [ADM-1], each without white space around it.
+fn list(place: &mut Vec<String>, values: &[&str]) -> Outcome {
+    *place = values.iter().filter(|d| !d.is_empty()).map(|d| (*d).to_owned()).collect();
     Outcome::Used
 }
 

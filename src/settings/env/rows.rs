@@ -3,16 +3,19 @@
 
 mod capacity;
 mod certificates;
+mod haproxy;
 mod identity;
 mod listeners;
 mod process;
 mod timeouts;
 mod traffic;
 
-use super::{Kind, Outcome, RouterSettings, Row};
+use super::Outcome;
+pub(super) use super::row::row;
 use crate::model::grammar;
 pub use capacity::CAPACITY;
 pub use certificates::CERTIFICATES;
+pub use haproxy::HAPROXY;
 pub use identity::IDENTITY;
 pub use listeners::LISTENERS;
 pub use process::PROCESS;
@@ -21,34 +24,12 @@ pub use traffic::TRAFFIC;
 
 const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the default is used");
 
-pub(super) const fn row(name: &'static str, meaning: &'static str, kind: Kind) -> Row {
-    Row { name, meaning, kind }
-}
-
 /// Variables of OpenShift's router that do nothing here yet (spec/route.md 17).
 pub const NOT_YET: &[&str] = &[
-    // 17.1
-    "ROUTER_WATCH_ENDPOINTS",
-    "KUBERNETES_MASTER",
-    "OPENSHIFT_ON_PANIC",
-    "OPENSHIFT_PROFILE",
     // 17.2
-    "COMMIT_INTERVAL",
-    "ROUTER_BIND_PORTS_BEFORE_SYNC",
-    "ROUTER_HAPROXY_CONFIG_MANAGER",
-    "ROUTER_MAX_DYNAMIC_SERVERS",
-    "ROUTER_BLUEPRINT_ROUTE_NAMESPACE",
-    "ROUTER_BLUEPRINT_ROUTE_LABELS",
-    "ROUTER_BLUEPRINT_ROUTE_POOL_SIZE",
-    "HAPROXY_MAX_SHUTDOWN_TIMEOUT",
-    "ROUTER_SHUTDOWN",
-    "ROUTER_HARD_STOP_AFTER",
-    "ROUTER_HAPROXY_ADMIN_UNIX_SOCKET",
     "ROUTER_BUF_SIZE",
     "ROUTER_MAX_REWRITE_SIZE",
-    "ROUTER_HAPROXY_CONTSTATS",
     "ROUTER_ABORT_ON_CLOSE",
-    "ROUTER_IDLE_CLOSE_ON_RESPONSE",
     // 17.3
     "ROUTER_INSPECT_DELAY",
     // 17.4
@@ -90,10 +71,6 @@ pub const NOT_YET: &[&str] = &[
     "ROUTER_METRICS_HAPROXY_SERVER_THRESHOLD",
     "ROUTER_METRICS_HAPROXY_EXPORTED",
 ];
-
-fn accept(_: &mut RouterSettings, _: &str) -> Outcome {
-    Outcome::Used
-}
 
 fn count(value: &str) -> Option<usize> {
     grammar::parse_integer(value).and_then(|number| usize::try_from(number).ok())

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    super::{Kind, Outcome, RouterSettings, Row},
+    super::{Kind, Outcome, RouterSettings, Row, show},
     row,
 };
 use crate::{model::grammar, settings::parse};
@@ -17,37 +17,63 @@ pub const LISTENERS: &[Row] = &[
         "ROUTER_IP_V4_V6_MODE",
         "wildcard address of both ports: v4, v4v6, v6",
         Kind::Text(ip_mode),
-    ),
-    row("ROUTER_SERVICE_HTTP_PORT", "port of plain HTTP", Kind::Text(http_port)),
-    row("ROUTER_SERVICE_HTTPS_PORT", "port of HTTPS", Kind::Text(https_port)),
-    row("STATS_PORT", "port of the admin listener on every address", Kind::Text(stats_port)),
-    row("ROUTER_LISTEN_ADDR", "address of the admin listener", Kind::Text(admin)),
-    row("WHARF_HTTP", "addresses of plain HTTP, separated by commas", Kind::Text(http)),
-    row("WHARF_HTTPS", "addresses of HTTPS, separated by commas", Kind::Text(https)),
-    row("WHARF_ADMIN", "address of the admin listener", Kind::Text(admin)),
-    row("WHARF_DNS", "address of the DNS listener", Kind::Text(dns)),
+    )
+    .like("WHARF_HTTP"),
+    row("ROUTER_SERVICE_HTTP_PORT", "port of plain HTTP", Kind::Text(http_port)).like("WHARF_HTTP"),
+    row("ROUTER_SERVICE_HTTPS_PORT", "port of HTTPS", Kind::Text(https_port)).like("WHARF_HTTPS"),
+    row("STATS_PORT", "port of the admin listener on every address", Kind::Text(stats_port))
+        .flags(&["--stats-port"])
+        .like("WHARF_ADMIN"),
+    row("ROUTER_LISTEN_ADDR", "address of the admin listener", Kind::Text(admin))
+        .flags(&["--listen-addr"])
+        .like("WHARF_ADMIN"),
+    row("WHARF_HTTP", "addresses of plain HTTP, separated by commas", Kind::List(',', http))
+        .flags(&["--http"])
+        .shows(|settings| show::list(&settings.http)),
+    row("WHARF_HTTPS", "addresses of HTTPS, separated by commas", Kind::List(',', https))
+        .flags(&["--https"])
+        .shows(|settings| show::list(&settings.https)),
+    row("WHARF_ADMIN", "address of the admin listener", Kind::Text(admin))
+        .flags(&["--admin"])
+        .shows(|settings| settings.admin.to_string()),
+    row(
+        "WHARF_ADMIN_ALLOW",
+        "networks that may read all of the admin port when it is not on loopback",
+        Kind::List(',', admin_allow),
+    )
+    .flags(&["--admin-allow"])
+    .shows(|settings| show::list(&settings.admin_allow)),
+    row("WHARF_DNS", "address of the DNS listener", Kind::Text(dns))
+        .flags(&["--dns"])
+        .shows(|settings| show::option(settings.dns.as_ref())),
     row(
         "ROUTER_BIND_PORTS_AFTER_SYNC",
         "`true`: the traffic ports refuse connections until the first objects are served",
-        Kind::Text(bind_after_sync),
-    ),
+        Kind::Word(|settings, flag| settings.bind_after_sync = flag),
+    )
+    .flags(&["--bind-ports-after-sync"])
+    .shows(|settings| settings.bind_after_sync.to_string()),
     row(
         "ROUTER_USE_PROXY_PROTOCOL",
         "both ports require a PROXY header",
         Kind::Bool(|settings, flag| settings.proxy_protocol = flag),
-    ),
+    )
+    .flags(&["--proxy-protocol"])
+    .shows(|settings| settings.proxy_protocol.to_string()),
     row(
         "ROUTER_DISABLE_HTTP2",
         "offers no HTTP/2, neither to clients nor to pods of reencrypt routes",
         Kind::Bool(|settings, flag| settings.disable_http2 = flag),
-    ),
+    )
+    .shows(|settings| settings.disable_http2.to_string()),
+    row(
+        "WHARF_REDIRECT_HTTPS_PORT",
+        "port that redirects to https name, when it is not 443",
+        Kind::Text(redirect_https_port),
+    )
+    .flags(&["--redirect-https-port"])
+    .shows(|settings| show::option(settings.redirect_https_port.as_ref())),
 ];
-
-/// This one word, and no other spelling of it [PIPE-2].
-fn bind_after_sync(settings: &mut RouterSettings, value: &str) -> Outcome {
-    settings.bind_after_sync = value == "true";
-    Outcome::Used
-}
 
 /// [LSN-2]: an unknown value means `v4`. IPv6 sockets never accept IPv4 (`net::listen`).
 fn ip_mode(settings: &mut RouterSettings, value: &str) -> Outcome {
@@ -98,11 +124,11 @@ fn stats_port(settings: &mut RouterSettings, value: &str) -> Outcome {
     }
 }
 
-fn http(settings: &mut RouterSettings, value: &str) -> Outcome {
+fn http(settings: &mut RouterSettings, value: &[&str]) -> Outcome {
     addresses(value, &mut settings.http)
 }
 
-fn https(settings: &mut RouterSettings, value: &str) -> Outcome {
+fn https(settings: &mut RouterSettings, value: &[&str]) -> Outcome {
     addresses(value, &mut settings.https)
 }
 
@@ -121,9 +147,28 @@ fn address(value: &str, set: impl FnOnce(SocketAddr)) -> Outcome {
     })
 }
 
-/// One address or several, separated by commas.
-fn addresses(value: &str, listeners: &mut Vec<SocketAddr>) -> Outcome {
-    let all: Option<Vec<_>> = value.split(',').map(str::trim).map(parse::listen_address).collect();
+fn admin_allow(settings: &mut RouterSettings, values: &[&str]) -> Outcome {
+    let networks: Result<Vec<_>, _> =
+        values.iter().filter(|value| !value.is_empty()).map(|value| value.parse()).collect();
+    match networks {
+        Ok(networks) => {
+            settings.admin_allow = networks;
+            Outcome::Used
+        },
+        Err(_) => Outcome::Refused("expected networks such as 10.0.0.0/8, separated by commas"),
+    }
+}
+
+fn redirect_https_port(settings: &mut RouterSettings, value: &str) -> Outcome {
+    port(value).map_or(Outcome::Refused("expected a port number"), |port| {
+        settings.redirect_https_port = Some(port);
+        Outcome::Used
+    })
+}
+
+/// One address or several.
+fn addresses(values: &[&str], listeners: &mut Vec<SocketAddr>) -> Outcome {
+    let all: Option<Vec<_>> = values.iter().map(|value| parse::listen_address(value)).collect();
     match all {
         Some(all) => {
             *listeners = all;

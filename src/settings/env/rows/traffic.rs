@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    super::{Kind, Outcome, RouterSettings, Row},
+    super::{Kind, Outcome, RouterSettings, Row, show},
     row,
 };
 use crate::settings::HeaderCase;
@@ -14,23 +14,50 @@ pub const TRAFFIC: &[Row] = &[
         "WHARF_PRESERVE_HEADER_CASE",
         "header names of HTTP/1 keep the case they were sent in",
         Kind::Bool(header_case),
-    ),
+    )
+    .flags(&["--preserve-header-case"])
+    .shows(|settings| (settings.header_case == HeaderCase::Kept).to_string()),
+    row(
+        "WHARF_ALLOW_LOOPBACK_ENDPOINTS",
+        "keeps endpoints on loopback addresses, for test beds",
+        Kind::Bool(|settings, flag| settings.allow_loopback_endpoints = flag),
+    )
+    .flags(&["--allow-loopback-endpoints"])
+    .shows(|settings| settings.allow_loopback_endpoints.to_string()),
+    row(
+        "WHARF_RESOLVE_EXTERNAL_NAMES",
+        "resolves ExternalName Services",
+        Kind::Bool(|settings, flag| settings.resolve_external_names = flag),
+    )
+    .flags(&["--resolve-external-names"])
+    .shows(|settings| settings.resolve_external_names.to_string()),
+    row(
+        "WHARF_NO_ACCESS_LOG",
+        "writes no access log",
+        Kind::Bool(|settings, flag| settings.access_log = !flag),
+    )
+    .flags(&["--no-access-log"])
+    .shows(|settings| (!settings.access_log).to_string()),
     row(
         "ROUTER_ERRORFILE_503",
         "file with a whole HTTP response, sent where nothing can serve",
         Kind::Text(page_unavailable),
-    ),
+    )
+    .shows(|settings| show::path(settings.page_unavailable.as_ref())),
     row(
         "ROUTER_ERRORFILE_404",
         "the same for requests that match no route, which get the 503 page without it",
         Kind::Text(page_not_found),
-    ),
+    )
+    .shows(|settings| show::path(settings.page_not_found.as_ref())),
     row(
         "ROUTER_LOAD_BALANCE_ALGORITHM",
         "balancing of routes that choose none: roundrobin, leastconn, source, random",
         Kind::Text(balance),
-    ),
-    row("ROUTER_TCP_BALANCE_SCHEME", "the same for passthrough routes", Kind::Text(tcp_balance)),
+    )
+    .shows(|settings| settings.balance.clone()),
+    row("ROUTER_TCP_BALANCE_SCHEME", "the same for passthrough routes", Kind::Text(tcp_balance))
+        .shows(|settings| settings.tcp_balance.clone()),
 ];
 
 const fn header_case(settings: &mut RouterSettings, kept: bool) {
