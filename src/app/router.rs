@@ -13,6 +13,7 @@ mod dns;
 mod files;
 mod followed;
 mod memory;
+mod pace;
 mod pages;
 mod service_ca;
 
@@ -193,7 +194,8 @@ impl Drop for Router {
 
 impl Router {
     /// The stop of reliability.md 2.2: not ready at once, accept until the drain delay is over, then
-    /// finish what runs within the grace. Returns when everything has ended.
+    /// finish what runs within the grace, or within ROUTER_HARD_STOP_AFTER where that is shorter. Returns
+    /// when everything has ended.
     pub async fn finish(mut self) {
         let timeouts = self.settings.timeouts;
         self.readiness.set_draining();
@@ -201,7 +203,10 @@ impl Router {
         tracing::info!(delay = ?timeouts.drain_delay, grace = ?timeouts.drain_grace, "draining");
         tokio::time::sleep(timeouts.drain_delay).await;
         self.drain.stop();
-        if tokio::time::timeout(timeouts.drain_grace, self.data.ended()).await.is_err() {
+        let grace = timeouts
+            .hard_stop
+            .map_or(timeouts.drain_grace, |hard_stop| hard_stop.min(timeouts.drain_grace));
+        if tokio::time::timeout(grace, self.data.ended()).await.is_err() {
             tracing::warn!("the grace is over, closing what is left");
         }
         self.drain.kill();

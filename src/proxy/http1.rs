@@ -24,6 +24,7 @@ use super::{
     response::ResponseBody,
     serve::{Connection, answer},
     stage::{Stage, Watch},
+    worker::Worker,
 };
 use crate::{
     gate::{MAX_FIELDS, MAX_HEAD},
@@ -89,7 +90,7 @@ where
         io = stream;
         connection.forget();
         connection.worker.stats.workers.cell(connection.worker.index).parked.add(1);
-        if !parked(&mut io, &mut watch).await {
+        if !parked(&mut io, &connection.worker, &mut watch).await {
             return Ok(());
         }
     }
@@ -122,6 +123,7 @@ where
     // Long enough that a client in a conversation never pays for it, short enough that idle clients are
     // not what fills the memory.
     let park = connection.worker.settings.timeouts.park;
+    let keeps = connection.worker.settings.idle_close_on_response;
     let mut alarm = Alarm::default();
     let mut stopped_at = None;
     let mut winding_up = false;
@@ -133,7 +135,7 @@ where
             }
             match watch.stage(cx) {
                 Stage::Killed => return Poll::Ready(Outcome::Killed),
-                Stage::Stopped if !winding_up => {
+                Stage::Stopped if !keeps && !winding_up => {
                     // One that has just been opened may still say what it came for.
                     let stopped_at = *stopped_at.get_or_insert_with(clock::now);
                     let silent = connection.requests.get() == 0;
@@ -143,8 +145,8 @@ where
                     winding_up = true;
                     engine.as_mut().graceful_shutdown();
                 },
-                Stage::Stopped => return Poll::Pending,
-                Stage::Serving | Stage::Begun => {
+                Stage::Stopped if !keeps => return Poll::Pending,
+                Stage::Serving | Stage::Begun | Stage::Stopped => {
                     let Some(since) = connection.phase.quiet_since() else { return Poll::Pending };
                     ready!(alarm.poll(cx, since + park));
                     return Poll::Ready(Outcome::Idle);
@@ -155,15 +157,42 @@ where
     .await
 }
 
+/// How long behind the announcement of the end an idle connection is closed: a random time, within the
+/// first half of the delay. The other half is for what comes back before the load balancer has noticed.
+fn leaving(worker: &Worker) -> Duration {
+    let span = worker.settings.timeouts.drain_delay / 2;
+    let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(worker.draw() % nanos.max(1))
+}
+
 /// Waits for a byte; false when the connection is to be closed instead.
-async fn parked<S>(io: &mut GatedIo<S>, watch: &mut Watch) -> bool
+///
+/// Once the end is announced, idle connections are closed one by one, each at a moment of its own, so
+/// that their clients do not all come back at once [SHUT-1]; or, with ROUTER_IDLE_CLOSE_ON_RESPONSE, only
+/// behind one more response [RELOAD-3].
+async fn parked<S>(io: &mut GatedIo<S>, worker: &Worker, watch: &mut Watch) -> bool
 where
     S: AsyncRead + AsyncWrite + Readable + Unpin,
 {
-    let wanted = poll_fn(|cx| match io.poll_readable(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome.is_ok()),
-        Poll::Pending if watch.stage(cx) >= Stage::Stopped => Poll::Ready(false),
-        Poll::Pending => Poll::Pending,
+    let mut leave = None;
+    let wanted = poll_fn(|cx| {
+        if let Poll::Ready(outcome) = io.poll_readable(cx) {
+            return Poll::Ready(outcome.is_ok());
+        }
+        match watch.stage(cx) {
+            Stage::Serving => Poll::Pending,
+            Stage::Begun | Stage::Stopped if worker.settings.idle_close_on_response => {
+                Poll::Pending
+            },
+            Stage::Stopped | Stage::Killed => Poll::Ready(false),
+            Stage::Begun => {
+                let (at, alarm) = leave.get_or_insert_with(|| {
+                    let begun = watch.begun().unwrap_or_else(clock::now);
+                    (begun + leaving(worker), Alarm::default())
+                });
+                alarm.poll(cx, *at).map(|()| false)
+            },
+        }
     })
     .await;
     if !wanted {
@@ -175,4 +204,24 @@ where
         .await;
     }
     wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::proxy::fixture;
+
+    /// [SHUT-1]: not all at once, and all in the first half of the delay.
+    #[test]
+    fn shut_1_idle_connections_leave_at_times_of_their_own() {
+        let connection = fixture::connection(false);
+        let half = connection.worker.settings.timeouts.drain_delay / 2;
+        let times: HashSet<_> = (0..100).map(|_| leaving(&connection.worker)).collect();
+        assert_eq!(times.len(), 100);
+        assert!(times.iter().all(|time| *time < half));
+        assert!(times.iter().any(|time| *time < half / 4));
+        assert!(times.iter().any(|time| *time > half / 4 * 3));
+    }
 }

@@ -3,14 +3,23 @@
 //! Called by `entry` with a stream that speaks HTTP/2. `metered` counts its frames, `streams` runs
 //! its requests and ends those that stall; what the library itself refuses is counted here.
 
-use std::{future::Future as _, rc::Rc, task::Poll};
+use std::{
+    future::Future as _,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use super::{
     entry::refused,
+    http1::FIRST_REQUEST,
     metered::{MeteredIo, Wire},
     serve::{Connection, answer},
     stage::Stage,
@@ -19,11 +28,18 @@ use super::{
 use crate::{
     frames::{Budget, code},
     model::reason::Reason,
-    net::timed::TimedIo,
+    net::{alarm::Alarm, clock, timed::TimedIo},
     settings::Http2Settings,
 };
 
+/// How long a stopping worker goes on saying that streams are cancelled.
+const FAREWELL: Duration = Duration::from_millis(250);
+
 /// Serves a connection until it ends, or until the process drains.
+///
+/// The end is announced with a GOAWAY that closes nothing yet; the one that names the last stream follows
+/// when the client has answered the PING behind the first (RFC 9113 6.8). A connection that has asked for
+/// nothing is told behind its first request, or it would have been opened in vain.
 ///
 /// # Errors
 /// What ended the connection, if it was not an orderly close.
@@ -46,7 +62,7 @@ where
     let builder = builder(&settings.http2, LocalExecutor(Rc::clone(&streams)));
     let mut engine = Box::pin(builder.serve_connection(TokioIo::new(io), service));
     let mut stages = Rc::clone(&worker.stages).watch();
-    let mut draining = false;
+    let mut farewell = Farewell::default();
     let ended = std::future::poll_fn(|cx| {
         let stalled = streams.take_stalled();
         if stalled > 0 {
@@ -60,18 +76,59 @@ where
             return Poll::Ready(ended);
         }
         let stage = stages.stage(cx);
-        if stage >= Stage::Begun && !draining {
-            draining = true;
+        let silent = connection.requests.get() == 0 && streams.is_empty();
+        if farewell.begins(stage, silent, cx) {
             engine.as_mut().graceful_shutdown();
             if let Poll::Ready(ended) = engine.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
         }
-        if stage == Stage::Killed { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if stage == Stage::Killed { farewell.ends(&streams, cx).map(Ok) } else { Poll::Pending }
     })
     .await;
     account(&connection, &wire);
     ended
+}
+
+/// How a connection takes part in the stop of the process.
+#[derive(Debug, Default)]
+struct Farewell {
+    told: bool,
+    cancelled: bool,
+    deadline: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Farewell {
+    /// True once: when the client is to be told. `silent` while it has asked for nothing.
+    fn begins(&mut self, stage: Stage, silent: bool, cx: &mut Context<'_>) -> bool {
+        if self.told || stage < Stage::Begun {
+            return false;
+        }
+        self.told = match stage {
+            _ if !silent => true,
+            Stage::Serving | Stage::Begun => false,
+            Stage::Stopped => {
+                let limit = *self.deadline.get_or_insert_with(|| clock::now() + FIRST_REQUEST);
+                self.alarm.poll(cx, limit).is_ready()
+            },
+            Stage::Killed => true,
+        };
+        self.told
+    }
+
+    /// Cancels what runs, and is ready when the client has been told so.
+    fn ends(&mut self, streams: &Streams, cx: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.cancelled, true) {
+            self.deadline = Some(clock::now() + FAREWELL);
+            streams.cancel();
+        }
+        if streams.is_empty() {
+            return Poll::Ready(());
+        }
+        let limit = *self.deadline.get_or_insert_with(clock::now);
+        self.alarm.poll(cx, limit)
+    }
 }
 
 fn builder(

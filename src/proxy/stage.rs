@@ -11,6 +11,7 @@ use std::{
 };
 
 use slab::Slab;
+use tokio::time::Instant;
 
 use crate::drain::Drain;
 
@@ -32,6 +33,7 @@ pub enum Stage {
 #[derive(Debug, Default)]
 pub struct Stages {
     stage: Cell<Stage>,
+    begun: Cell<Option<Instant>>,
     watchers: RefCell<Slab<Waker>>,
 }
 
@@ -39,6 +41,7 @@ impl Stages {
     /// Follows `drain` until everything is closed; run by the worker.
     pub async fn follow(self: Rc<Self>, drain: Drain) {
         drain.begun.cancelled().await;
+        self.begun.set(Some(Instant::now()));
         self.enter(Stage::Begun);
         drain.stopped.cancelled().await;
         self.enter(Stage::Stopped);
@@ -75,6 +78,12 @@ impl Watch {
             self.key = Some(key);
         }
         self.stages.stage.get()
+    }
+
+    /// When the end was announced, if it was.
+    #[must_use]
+    pub fn begun(&self) -> Option<Instant> {
+        self.stages.begun.get()
     }
 }
 

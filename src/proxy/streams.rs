@@ -16,6 +16,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use slab::Slab;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::metered::Wire;
@@ -39,7 +40,8 @@ pub(super) struct Streams {
     next: RefCell<Option<Rc<Progress>>>,
     /// The task that hyper has been given last to write into a tunnel.
     writer: RefCell<Option<JoinHandle<()>>>,
-    running: Cell<usize>,
+    /// What runs: requests with their tasks, and the tunnels that they have become.
+    tasks: RefCell<Slab<Option<JoinHandle<()>>>>,
     stalled: Cell<u64>,
 }
 
@@ -51,7 +53,7 @@ impl Streams {
             limit,
             next: RefCell::default(),
             writer: RefCell::default(),
-            running: Cell::default(),
+            tasks: RefCell::default(),
             stalled: Cell::default(),
         })
     }
@@ -68,9 +70,18 @@ impl Streams {
         self.stalled.take()
     }
 
+    /// Ends every request; the library resets their streams with CANCEL. Tunnels end by themselves.
+    pub(super) fn cancel(&self) {
+        for (_, task) in &*self.tasks.borrow() {
+            if let Some(task) = task {
+                task.abort();
+            }
+        }
+    }
+
     /// No stream runs.
     pub(super) fn is_empty(&self) -> bool {
-        self.running.get() == 0
+        self.tasks.borrow().is_empty()
     }
 }
 
@@ -86,11 +97,14 @@ where
         let next = self.0.next.borrow_mut().take();
         let watch = next.map(|progress| Watch::new(Rc::clone(&self.0), progress));
         let (writes, running) = (watch.is_none(), Running::new(&self.0));
+        let key = running.key;
         // Owned by the connection: its end wakes its streams, which end then.
         let task = task::spawn_local::<{ task::STREAM }, _>(Watched { future, watch, running });
         if writes {
             // Not a request: a stream becomes a tunnel, and its own future, which is being run, ends.
             *self.0.writer.borrow_mut() = Some(task);
+        } else if let Some(place) = self.0.tasks.borrow_mut().get_mut(key) {
+            *place = Some(task);
         }
     }
 }
@@ -128,18 +142,22 @@ impl<F: Future> Future for Watched<F> {
 
 /// Counts a stream as running, or a tunnel that it has become.
 #[derive(Debug)]
-struct Running(Rc<Streams>);
+struct Running {
+    streams: Rc<Streams>,
+    /// Its place among the tasks.
+    key: usize,
+}
 
 impl Running {
     fn new(streams: &Rc<Streams>) -> Self {
-        streams.running.set(streams.running.get() + 1);
-        Self(Rc::clone(streams))
+        let key = streams.tasks.borrow_mut().insert(None);
+        Self { streams: Rc::clone(streams), key }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.set(self.0.running.get() - 1);
+        let _task = self.streams.tasks.borrow_mut().try_remove(self.key);
     }
 }
 

@@ -312,3 +312,33 @@ async fn pipe_2_ports_that_open_late_serve_and_close() {
     let refused = TcpStream::connect(http).await.expect_err("nobody listens");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
+
+/// [RELOAD-1]: RELOAD_INTERVAL holds changes back; without it each is applied as it comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reload_1_the_interval_holds_changes_back() {
+    let pod = Pod::saying("pod").await;
+    let objects = |host: &str| app(route("a", host), &[pod.address]);
+    let free = Edge::start(&objects("0.example.com")).await;
+    let slowed = |interval| {
+        let folder = free.file("");
+        Edge::with(&[], move |settings| {
+            settings.manifests = vec![folder];
+            settings.reload_interval = std::time::Duration::from_secs(interval);
+        })
+    };
+    let (held, paced) = (slowed(3600).await, slowed(1).await);
+    let before = held.router.live.load().generation;
+    for edit in ["1.example.com", "2.example.com", "3.example.com"] {
+        free.write("main.yaml", &objects(edit));
+        let served = |snapshot: &wharf::snapshot::Snapshot| {
+            snapshot.routes.iter().any(|route| &*route.host == edit)
+        };
+        free.until("the change", served).await;
+    }
+    paced
+        .until("the last change", |snapshot| {
+            snapshot.routes.iter().any(|route| &*route.host == "3.example.com")
+        })
+        .await;
+    assert_eq!(held.router.live.load().generation, before, "the interval is an hour");
+}

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{client_auth, data::Listeners, default_cert, files::Files};
+use super::{client_auth, data::Listeners, default_cert, files::Files, pace::Pace};
 use crate::{
     admin::{AdminState, readiness::Readiness},
     compile::Compiler,
@@ -130,7 +130,8 @@ struct Inputs {
 }
 
 /// One snapshot for each update of the manifests, of the resolved names, of the files beside the
-/// manifests, or of what client certificates are verified with.
+/// manifests, or of what client certificates are verified with; for several, where RELOAD_INTERVAL holds
+/// them back.
 async fn publish_updates(
     mut publisher: Publisher,
     mut inputs: Inputs,
@@ -140,6 +141,7 @@ async fn publish_updates(
     let mut retired: VecDeque<(Instant, Arc<Snapshot>)> = VecDeque::new();
     let mut tick = tokio::time::interval(RETIRE);
     let mut first = true;
+    let mut pace = Pace::new(publisher.settings.reload_interval);
     loop {
         tokio::select! {
             biased;
@@ -147,6 +149,7 @@ async fn publish_updates(
             change = inputs.updates.changed() => if change.is_err() { return },
             Ok(()) = inputs.resolved.changed() => if first { continue },
             Ok(()) = inputs.clients.changed() => if first { continue },
+            () = pace.due() => {},
             _ = tick.tick() => {
                 while retired.front().is_some_and(|(since, _)| since.elapsed() >= RETIRE) {
                     retired.pop_front();
@@ -159,6 +162,9 @@ async fn publish_updates(
             },
         }
         first = false;
+        if !pace.change(tokio::time::Instant::now()) {
+            continue;
+        }
         let update = Arc::clone(&inputs.updates.borrow_and_update());
         let names = Arc::clone(&inputs.resolved.borrow_and_update());
         let compile = || publisher.publish(&update, &names, &want);
