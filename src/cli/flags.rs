@@ -91,11 +91,10 @@ fn help(row: &Row) -> String {
     if let Some(first) = help.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    if let Some(default) = row.default_value() {
-        help.push_str(&format!(" [default: {default}]"));
-    }
-    if !row.name.is_empty() {
-        help.push_str(&format!(" [env: {}]", row.name));
+    for (word, what) in [("default", row.default_value().as_deref()), ("env", Some(row.name))] {
+        if let Some(what) = what.filter(|what| !what.is_empty()) {
+            help.extend([" [", word, ": ", what, "]"]);
+        }
     }
     help
 }

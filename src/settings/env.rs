@@ -25,6 +25,8 @@ pub use rows::{
 pub use tls::TLS;
 
 #[cfg(test)]
+mod conversions;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod tests;

@@ -108,7 +108,7 @@ async fn http2_gets_goaway_and_finishes_its_streams() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shut_1_http2_is_told_first_and_then_which_stream_is_the_last() {
     let (pod, permits) = pod_with_gate().await;
-    let edge = edge(&pod, Duration::from_secs(1), Duration::from_secs(60)).await;
+    let edge = edge(&pod, Duration::from_secs(2), Duration::from_secs(60)).await;
     let mut client = Frames::connect(edge.http, &[]).await;
     client.send(frames::get(1, HOST, "/held")).await;
     eventually("the request at the pod", async || (pod.attempts() == 1).then_some(())).await;
@@ -121,6 +121,7 @@ async fn shut_1_http2_is_told_first_and_then_which_stream_is_the_last() {
         }
     };
     assert_eq!((first.last_stream(), first.code()), (0x7fff_ffff, 0));
+    assert!(!refuses(http).await, "it comes before the end of accepting");
     client.send(frames::get(3, HOST, "/")).await;
     let wanted = |frame: &frames::Frame| matches!(frame.kind, frames::HEADERS | frames::GOAWAY);
     // In either order: the pod takes as long as it takes.

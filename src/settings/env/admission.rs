@@ -70,7 +70,7 @@ pub const ADMISSION: &[Row] = &[
         }),
     )
     .flags(&["--labels"])
-    .as_given(),
+    .shows_text(),
     row(
         "ROUTE_FIELDS",
         "field selector of the routes of this router",
@@ -79,7 +79,7 @@ pub const ADMISSION: &[Row] = &[
         }),
     )
     .flags(&["--fields"])
-    .as_given(),
+    .shows_text(),
     row(
         "NAMESPACE_LABELS",
         "label selector of the namespaces of this router",
@@ -88,7 +88,7 @@ pub const ADMISSION: &[Row] = &[
         }),
     )
     .flags(&["--namespace-labels"])
-    .as_given(),
+    .shows_text(),
     row(
         "PROJECT_LABELS",
         "the same under its older name; * for all",
@@ -97,7 +97,7 @@ pub const ADMISSION: &[Row] = &[
         }),
     )
     .flags(&["--project-labels"])
-    .as_given(),
+    .shows_text(),
 ];
 
 fn selector<S: FromStr<Err = SelectorError>>(value: &str, set: impl FnOnce(S)) -> Outcome {

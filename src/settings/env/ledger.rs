@@ -257,7 +257,7 @@ fn what_sets_nothing_says_so_or_stops_the_start() {
 }
 
 /// A row that nobody has given a way to be shown is found here: end it with `.shows(...)`, `.like(...)`,
-/// `.as_given()`, `.secret()` or `.nothing()`.
+/// `.shows_text()`, `.secret()` or `.nothing()`.
 #[test]
 fn every_row_says_how_it_is_shown() {
     for row in rows() {

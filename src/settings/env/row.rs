@@ -92,7 +92,7 @@ impl Row {
         self
     }
 
-    pub(super) const fn as_given(mut self) -> Self {
+    pub(super) const fn shows_text(mut self) -> Self {
         self.effect = Effect::AsGiven;
         self
     }
@@ -136,6 +136,12 @@ impl Row {
         } else {
             self.name
         }
+    }
+
+    /// How its value is read.
+    #[cfg(test)]
+    pub(super) const fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// True where a flag without a value means yes.
