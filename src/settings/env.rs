@@ -4,15 +4,17 @@
 //! router (spec/route.md 17) and `WHARF_*`; an empty variable is an unset one [CONV-6].
 
 mod admission;
+mod headers;
 mod http2;
 mod rows;
 mod tls;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::{RouterSettings, parse};
 use crate::model::grammar;
 pub use admission::{ADMISSION, is_canonical_hostname};
+pub use headers::HEADERS;
 pub use http2::HTTP2;
 pub use rows::{CAPACITY, CERTIFICATES, IDENTITY, LISTENERS, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC};
 pub use tls::TLS;
@@ -73,7 +75,7 @@ pub struct EnvError {
     /// Its value.
     pub value: String,
     /// What is wrong with it.
-    pub problem: &'static str,
+    pub problem: Cow<'static, str>,
 }
 
 /// One variable that is honoured.
@@ -109,6 +111,7 @@ const TABLES: &[&[Row]] = &[
     IDENTITY,
     ADMISSION,
     TRAFFIC,
+    HEADERS,
     HTTP2,
     TIMEOUTS,
     CAPACITY,
@@ -121,7 +124,7 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 /// What became of a value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Outcome {
     /// It was used, or means nothing here.
     Used,
@@ -129,6 +132,8 @@ enum Outcome {
     Noted(&'static str),
     /// The start stops.
     Refused(&'static str),
+    /// The same, where more than one thing can be wrong.
+    Wrong(String),
 }
 
 impl Row {
@@ -181,7 +186,10 @@ pub fn apply(settings: &mut RouterSettings, vars: &dyn Vars) -> Result<Vec<Note>
             Outcome::Used => {},
             Outcome::Noted(text) => notes.push(Note { name: row.name.to_owned(), text }),
             Outcome::Refused(problem) => {
-                return Err(EnvError { name: row.name, value, problem });
+                return Err(EnvError { name: row.name, value, problem: problem.into() });
+            },
+            Outcome::Wrong(problem) => {
+                return Err(EnvError { name: row.name, value, problem: problem.into() });
             },
         }
     }
@@ -197,7 +205,7 @@ fn require_namespace(vars: &dyn Vars) -> Result<(), EnvError> {
         (Some(value), None) => Err(EnvError {
             name: "ROUTER_SERVICE_NAME",
             value,
-            problem: "ROUTER_SERVICE_NAMESPACE must be set with it",
+            problem: "ROUTER_SERVICE_NAMESPACE must be set with it".into(),
         }),
         _ => Ok(()),
     }
