@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod env;
+pub mod headers;
 pub mod parse;
 pub mod tls;
 
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use self::{admission::AdmissionSettings, tls::TlsSettings};
+use self::{admission::AdmissionSettings, headers::HeaderSettings, tls::TlsSettings};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -126,6 +127,8 @@ pub struct RouterSettings {
     pub pool_connections: usize,
     /// Case of header names. WHARF_PRESERVE_HEADER_CASE.
     pub header_case: HeaderCase,
+    /// What happens to header fields.
+    pub headers: HeaderSettings,
     /// Access log on stdout.
     pub access_log: bool,
     /// All durations.
@@ -184,6 +187,7 @@ impl Default for RouterSettings {
             max_queue: 10_000,
             pool_connections: 4096,
             header_case: HeaderCase::Lower,
+            headers: HeaderSettings::default(),
             access_log: true,
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),

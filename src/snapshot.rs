@@ -6,10 +6,12 @@
 
 use std::{sync::Arc, time::Duration, time::SystemTime};
 
+use http::HeaderValue;
 use k8s_openapi::api::networking::v1::Ingress;
 
 use crate::{
     balance::Balancer,
+    headers::actions::Actions,
     model::{
         finding::Finding,
         objects::{ObjectKey, Stored},
@@ -106,6 +108,21 @@ pub struct RoutePolicy {
     /// Client networks that may use the route; everybody when absent, nobody when empty
     /// (decisions 6).
     pub allow: Option<Arc<[ipnet::IpNet]>>,
+    /// What happens to header fields.
+    pub headers: HeaderPolicy,
+}
+
+/// What a route does to the header fields of its messages; by default nothing.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderPolicy {
+    /// Actions on requests, behind the forwarding fields [ORD-2].
+    pub request: Actions,
+    /// Actions on responses of pods [ORD-4].
+    pub response: Actions,
+    /// Strict-Transport-Security of responses of pods [HSTS-3].
+    pub hsts: Option<HeaderValue>,
+    /// Pods of HTTP/1 get header names in the router's spelling [CASE-1].
+    pub adjust_case: bool,
 }
 
 /// The endpoints of a route and how one is chosen.

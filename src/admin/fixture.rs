@@ -22,7 +22,8 @@ use crate::{
         table::{Entry, PlainRule, Ports, RouteTable},
     },
     snapshot::{
-        Backend, CompiledRoute, ForwardedPolicy, RoutePolicy, RouteState, Server, Snapshot,
+        Backend, CompiledRoute, ForwardedPolicy, HeaderPolicy, RoutePolicy, RouteState, Server,
+        Snapshot,
     },
     stats::UpstreamStats,
     tls::store::CertStore,
@@ -93,6 +94,7 @@ pub(crate) fn snapshot() -> Snapshot {
             tunnel_timeout: Duration::from_secs(3600),
             forwarded: ForwardedPolicy::Append,
             allow: None,
+            headers: HeaderPolicy::default(),
         },
         backend: Arc::new(Backend {
             name: "be_edge_http:shop:web".into(),

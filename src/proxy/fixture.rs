@@ -20,7 +20,7 @@ use crate::{
     },
     net::timed::PhaseCell,
     routing::{sni::SniTable, table::RouteTable},
-    snapshot::{Backend, CompiledRoute, Live, RoutePolicy, Server, Snapshot},
+    snapshot::{Backend, CompiledRoute, HeaderPolicy, Live, RoutePolicy, Server, Snapshot},
     stats::UpstreamStats,
     tls::store::CertStore,
     upstream::{
@@ -91,6 +91,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
             tunnel_timeout: Duration::from_secs(3600),
             forwarded: ForwardedPolicy::Append,
             allow: None,
+            headers: HeaderPolicy::default(),
         },
         backend: Arc::new(Backend {
             name: "be_http:app:web".into(),

@@ -67,7 +67,7 @@ pub async fn forward(
                 None => {
                     let (mut parts, body) = response.into_parts();
                     parts.version = Version::HTTP_11;
-                    if let Err(reason) = relayed(&route, &mut parts.headers) {
+                    if let Err(reason) = relayed(&exchange, &route, &mut parts.headers) {
                         return serve::own(exchange, reason);
                     }
                     let early = exchange.progress.answered_early(status);

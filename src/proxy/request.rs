@@ -138,7 +138,7 @@ fn from_authority(authority: &str) -> Result<HeaderValue, Fault> {
 }
 
 /// `value` in lower case, if it is not empty and every byte may stand in a host with an optional port.
-fn lower(value: &HeaderValue) -> Result<HeaderValue, Fault> {
+pub(super) fn lower(value: &HeaderValue) -> Result<HeaderValue, Fault> {
     let bytes = value.as_bytes();
     if bytes.is_empty() || !bytes.iter().all(|byte| is_host_byte(*byte)) {
         return Err(Fault::Malformed);

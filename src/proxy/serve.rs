@@ -10,11 +10,13 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION,
+};
 use hyper::body::Incoming;
 
 use super::{
-    arrive::arrive,
+    arrive,
     entry::Open,
     forward,
     gated::{GateCell, Refusal},
@@ -29,7 +31,7 @@ use super::{
 };
 use crate::{
     gate::Fault,
-    headers::Said,
+    headers::{Said, actions::Actions},
     model::{page::Pages, reason::Reason},
     net::{alarm::Alarm, timed::PhaseCell},
     routing::table::Lookup,
@@ -65,6 +67,16 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Runs header actions on `fields`, those of a request or of a response.
+    ///
+    /// # Errors
+    /// [`Reason::RewriteOverflow`] [HDR-9].
+    pub(super) fn act(&self, actions: &Actions, fields: &mut HeaderMap) -> Result<(), Reason> {
+        let client = self.secured.as_deref().and_then(Secured::client);
+        let client = client.map(|client| &client.fields);
+        actions.apply(fields, client).map_err(|_overflow| Reason::RewriteOverflow)
+    }
+
     /// Lets go of what the next request can make again.
     pub(super) fn forget(&self) {
         self.said.take();
@@ -150,19 +162,20 @@ async fn handle(
     Ok(response)
 }
 
-/// What becomes of a sound request [ORD-1]: the client's certificate first, then the route, and then
-/// whether the connection may be used for it.
+/// What becomes of a sound request [ORD-1]: the client's certificate first, then the route that its host
+/// names, whether the connection may be used for it, and last the router's own actions, which may
+/// choose another route. The redirect comes in front of them [REDIR-2].
 fn decide(
     connection: &Connection,
     snapshot: &Snapshot,
-    checked: Checked,
+    mut checked: Checked,
     request: &mut Request<Incoming>,
 ) -> Decision {
     let secured = connection.secured.as_deref();
     if let Some(reason) = secured.and_then(Secured::refuses) {
         return Decision::Nowhere(reason);
     }
-    let wanted = arrive(connection, request);
+    let wanted = arrive::arrive(connection, request);
     let host = checked.host_bytes();
     let found = snapshot.table.lookup(connection.frontend.is_tls(), host, checked.path());
     let about = match found {
@@ -173,11 +186,23 @@ fn decide(
     if secured.is_some_and(|secured| secured.misdirects(host, about, snapshot)) {
         return Decision::Nowhere(Reason::Misdirected);
     }
+    let found = match found {
+        Lookup::Redirect(route) => return Decision::Redirect(Arc::clone(route), checked),
+        found => found,
+    };
+    let found = match arrive::act(connection, request, &mut checked) {
+        Err(reason) => return Decision::Nowhere(reason),
+        Ok(false) => found,
+        Ok(true) => {
+            let tls = connection.frontend.is_tls();
+            snapshot.table.lookup(tls, checked.host_bytes(), checked.path())
+        },
+    };
     match found {
         Lookup::Serve(route) => Decision::Forward(Arc::clone(route), checked, wanted),
-        Lookup::Redirect(route) => Decision::Redirect(Arc::clone(route), checked),
         Lookup::NoPath => Decision::Nowhere(Reason::NoPath),
-        Lookup::NoHost => Decision::Nowhere(Reason::NoRoute),
+        // A redirect that an action led to comes too late, and in clear it is not served.
+        Lookup::NoHost | Lookup::Redirect(_) => Decision::Nowhere(Reason::NoRoute),
     }
 }
 

@@ -17,6 +17,8 @@ use super::{
 };
 use crate::{
     drain::Drain,
+    headers::actions::Actions,
+    model::grammar::action::Side,
     settings::RouterSettings,
     snapshot::Live,
     upstream::{
@@ -56,6 +58,8 @@ pub struct Worker {
     space: RefCell<Vec<Vec<u8>>>,
     /// Stop of the process.
     pub drain: Drain,
+    /// What the router itself does to every request and response.
+    pub actions: RouterActions,
     /// Turns for TLS handshakes.
     pub handshakes: Turns,
     /// The same, as its connections see it.
@@ -65,6 +69,25 @@ pub struct Worker {
     random: Cell<u64>,
     busy: Cell<usize>,
     requests: Cell<usize>,
+}
+
+/// Header actions of the router itself [ENV-HDR].
+#[derive(Debug)]
+pub struct RouterActions {
+    /// On requests, before their route is looked up [ORD-1].
+    pub request: Actions,
+    /// On responses of pods, behind the route's own [ORD-4].
+    pub response: Actions,
+}
+
+impl RouterActions {
+    fn new(settings: &RouterSettings) -> Self {
+        let lists = &settings.headers.actions;
+        Self {
+            request: Actions::compile(&lists.request, Side::Request),
+            response: Actions::compile(&lists.response, Side::Response),
+        }
+    }
 }
 
 /// Held by a connection or tunnel while it runs.
@@ -100,6 +123,7 @@ impl Worker {
         Rc::new(Self {
             index,
             live,
+            actions: RouterActions::new(&settings),
             handshakes: Turns::new(settings.max_handshakes),
             pool: Pool::new(
                 Limits {

@@ -5,17 +5,19 @@
 
 mod admission;
 mod config;
+mod headers;
 mod http2;
 mod row;
 mod rows;
 mod show;
 mod tls;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::RouterSettings;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use config::{Config, Origin, Setting};
+pub use headers::HEADERS;
 pub use http2::HTTP2;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
@@ -84,7 +86,7 @@ pub struct EnvError {
     /// Its value; three dots for a secret.
     pub value: String,
     /// What is wrong with it.
-    pub problem: &'static str,
+    pub problem: Cow<'static, str>,
 }
 
 /// The tables, one for each idea; the order of rows counts only within one of them.
@@ -95,6 +97,7 @@ const TABLES: &[&[Row]] = &[
     IDENTITY,
     ADMISSION,
     TRAFFIC,
+    HEADERS,
     HTTP2,
     TIMEOUTS,
     CAPACITY,
@@ -114,7 +117,7 @@ fn require_namespace(vars: &dyn Vars) -> Result<(), EnvError> {
         (Some(value), None) => Err(EnvError {
             name: "ROUTER_SERVICE_NAME",
             value,
-            problem: "ROUTER_SERVICE_NAMESPACE must be set with it",
+            problem: "ROUTER_SERVICE_NAMESPACE must be set with it".into(),
         }),
         _ => Ok(()),
     }

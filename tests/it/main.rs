@@ -17,6 +17,7 @@ mod gate;
 mod h2c;
 #[cfg(test)]
 pub mod harness;
+mod header_actions;
 mod http2_abuse;
 mod http2_flow;
 mod ingress;

@@ -402,6 +402,13 @@ codes! {
          sent there.\n\n\
          Set `spec.tls.destinationCACertificate`, or start the router with \
          `--default-destination-ca PEM` or DEFAULT_DESTINATION_CA_PATH.";
+    /// An action on framing.
+    FRAMING_ACTION = 2101, "a header action does nothing",
+        "The action names a field that says where a message ends or what the connection is for: \
+         connection, content-length, http2-settings, keep-alive, proxy-connection, te, \
+         transfer-encoding or upgrade. The router writes these by itself, for each side of its own.\n\n\
+         Effect: the action is left out, the route's other actions run. OpenShift's router would send \
+         a broken message.";
     /// The class of an Ingress.
     INGRESS_NOT_MANAGED = 2120, "an Ingress names a class that does not exist",
         "An Ingress with a class is served only if there is an IngressClass of that name whose \
