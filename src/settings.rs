@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod env;
+pub mod limits;
 pub mod parse;
 pub mod tls;
 
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use self::{admission::AdmissionSettings, tls::TlsSettings};
+use self::{admission::AdmissionSettings, limits::LimitSettings, tls::TlsSettings};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -126,6 +127,8 @@ pub struct RouterSettings {
     pub pool_connections: usize,
     /// Case of header names. WHARF_PRESERVE_HEADER_CASE.
     pub header_case: HeaderCase,
+    /// Sizes of heads, and tables of rate limits.
+    pub limits: LimitSettings,
     /// Access log on stdout.
     pub access_log: bool,
     /// All durations.
@@ -184,6 +187,7 @@ impl Default for RouterSettings {
             max_queue: 10_000,
             pool_connections: 4096,
             header_case: HeaderCase::Lower,
+            limits: LimitSettings::default(),
             access_log: true,
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),
@@ -277,8 +281,10 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two requests. ROUTER_SLOWLORIS_HTTP_KEEPALIVE.
     pub keep_alive: Duration,
-    /// TLS handshake, total. Same variable as `head`.
+    /// TLS handshake, total, once its ClientHello is there. Same variable as `head`.
     pub handshake: Duration,
+    /// A whole ClientHello, total [LSN-4]. ROUTER_INSPECT_DELAY.
+    pub inspect: Duration,
     /// PROXY header, total.
     pub proxy_header: Duration,
     /// How long a pod may say nothing to `Expect: 100-continue` before it gets the body unasked.
@@ -314,6 +320,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
             handshake: Duration::from_secs(10),
+            inspect: Duration::from_secs(5),
             proxy_header: Duration::from_secs(3),
             expect: Duration::from_secs(1),
             park: Duration::from_secs(1),

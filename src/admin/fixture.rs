@@ -94,6 +94,7 @@ pub(crate) fn snapshot() -> Snapshot {
             forwarded: ForwardedPolicy::Append,
             allow: None,
         },
+        rated: None,
         backend: Arc::new(Backend {
             name: "be_edge_http:shop:web".into(),
             servers: Box::new([
@@ -132,6 +133,7 @@ pub(crate) fn snapshot() -> Snapshot {
             ),
         ],
         ingresses: Vec::new(),
+        rated: Vec::new(),
         checked: Vec::new(),
         pages: Arc::default(),
         findings: Vec::new(),

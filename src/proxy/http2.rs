@@ -27,13 +27,17 @@ use super::{
 };
 use crate::{
     frames::{Budget, code},
+    gate::MAX_FIELDS,
     model::reason::Reason,
     net::{alarm::Alarm, clock, timed::TimedIo},
-    settings::Http2Settings,
+    settings::RouterSettings,
 };
 
 /// How long a stopping worker goes on saying that streams are cancelled.
 const FAREWELL: Duration = Duration::from_millis(250);
+
+/// `:method`, `:scheme`, `:authority`, `:path`, `:protocol`.
+const PSEUDO_FIELDS: usize = 5;
 
 /// Serves a connection until it ends, or until the process drains.
 ///
@@ -59,7 +63,7 @@ where
             Box::pin(answer(Rc::clone(&connection), streams.begin(), request))
         })
     };
-    let builder = builder(&settings.http2, LocalExecutor(Rc::clone(&streams)));
+    let builder = builder(settings, LocalExecutor(Rc::clone(&streams)));
     let mut engine = Box::pin(builder.serve_connection(TokioIo::new(io), service));
     let mut stages = Rc::clone(&worker.stages).watch();
     let mut farewell = Farewell::default();
@@ -132,16 +136,20 @@ impl Farewell {
 }
 
 fn builder(
-    settings: &Http2Settings,
+    settings: &RouterSettings,
     executor: LocalExecutor,
 ) -> hyper::server::conn::http2::Builder<LocalExecutor> {
+    let RouterSettings { http2: settings, limits, .. } = settings;
+    // With what the library adds for each field, a head that is allowed always fits.
+    let list = limits.head() + 32 * (MAX_FIELDS + PSEUDO_FIELDS);
+    let list = settings.max_header_list.max(u32::try_from(list).unwrap_or(u32::MAX));
     let mut builder = hyper::server::conn::http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .enable_connect_protocol()
         .max_concurrent_streams(settings.max_streams)
-        .max_header_list_size(settings.max_header_list)
+        .max_header_list_size(list)
         .max_frame_size(settings.max_frame_size)
         .max_send_buf_size(settings.send_buffer)
         .max_pending_accept_reset_streams(settings.pending_resets)

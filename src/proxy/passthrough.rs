@@ -20,6 +20,7 @@ use super::{
     entry::About,
     forward,
     hello::Taken,
+    rates,
     response::Exchange,
     select::Tries,
     serve::{self, Connection},
@@ -45,6 +46,9 @@ pub(super) async fn run(
     let mut exchange = begin(worker, taken, about);
     if !serve::may_use(&route, &exchange.connection) {
         return exchange.answered(Reason::DeniedAllowlist);
+    }
+    if rates::enter(&mut exchange, &route).is_err() {
+        return exchange.answered(Reason::RateLimited);
     }
     match reach(&mut exchange, &route).await {
         Ok(pod) => {

@@ -6,6 +6,7 @@
 mod admission;
 mod config;
 mod http2;
+mod limits;
 mod row;
 mod rows;
 mod show;
@@ -17,6 +18,7 @@ use super::RouterSettings;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use config::{Config, Origin, Setting};
 pub use http2::HTTP2;
+pub use limits::LIMITS;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
 pub use rows::{
@@ -98,6 +100,7 @@ const TABLES: &[&[Row]] = &[
     HTTP2,
     TIMEOUTS,
     CAPACITY,
+    LIMITS,
     PROCESS,
     HAPROXY,
 ];
