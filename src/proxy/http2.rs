@@ -20,8 +20,8 @@ use tokio::{
 use super::{
     entry::refused,
     http1::FIRST_REQUEST,
-    metered::{MeteredIo, Wire},
-    serve::{Connection, answer},
+    metered::{End, MeteredIo, Wire},
+    serve::{Connection, Denied, answer},
     stage::Stage,
     streams::{LocalExecutor, Streams},
 };
@@ -58,9 +58,15 @@ where
     let streams = Streams::new(Rc::clone(&wire), settings.timeouts.client);
     let service = {
         let (connection, streams) = (Rc::clone(&connection), Rc::clone(&streams));
+        let wire = Rc::clone(&wire);
         // Boxed: the engine hands a stream's future on six times before its task runs.
         service_fn(move |request| {
-            Box::pin(answer(Rc::clone(&connection), streams.begin(), request))
+            let answered = answer(Rc::clone(&connection), streams.begin(), request);
+            let wire = Rc::clone(&wire);
+            Box::pin(async move {
+                // As HAProxy does (spec/route.md 26.2).
+                answered.await.inspect_err(|Denied| wire.end_for(End::Denied))
+            })
         })
     };
     let builder = builder(settings, LocalExecutor(Rc::clone(&streams)));
@@ -163,8 +169,10 @@ fn builder(
 /// Counts a connection that ended for what its client sent.
 fn account(connection: &Connection, wire: &Wire) {
     let worker = &connection.worker;
-    let budget = match (wire.exceeded.get(), wire.goaway.get()) {
-        (Some(budget), _) => Some(budget),
+    let budget = match (wire.end(), wire.goaway.get()) {
+        // Counted with its request.
+        (Some(End::Denied), _) => return,
+        (Some(End::Exceeded(budget)), _) => Some(budget),
         (None, Some(code::ENHANCE_YOUR_CALM)) => Some(Budget::Engine),
         (None, None | Some(code::NO_ERROR | code::INTERNAL_ERROR))
             if !wire.preface_is_wrong.get() =>

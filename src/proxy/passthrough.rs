@@ -50,7 +50,13 @@ pub(super) async fn run(
     if rates::enter(&mut exchange, &route).is_err() {
         return exchange.answered(Reason::RateLimited);
     }
-    match reach(&mut exchange, &route).await {
+    let gives_up = exchange.connection.worker.settings.limits.abort_on_close;
+    let reached = tokio::select! {
+        biased;
+        reached = reach(&mut exchange, &route) => reached,
+        () = gone(&client), if gives_up => Err(Reason::ClientClosed),
+    };
+    match reached {
         Ok(pod) => {
             let limits = upgrade::limits(&exchange, &route);
             let client = Raw::Tcp { stream: client, unread: said };
@@ -60,6 +66,13 @@ pub(super) async fn run(
             task::spawn_local::<{ task::TUNNEL }, _>(relay);
         },
         Err(reason) => exchange.answered(reason),
+    }
+}
+
+/// Ready once the client has closed. What it says instead stays unread, and hides what follows it.
+async fn gone(client: &TcpStream) {
+    if matches!(client.peek(&mut [0]).await, Ok(1..)) {
+        std::future::pending::<()>().await;
     }
 }
 

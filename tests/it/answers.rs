@@ -7,8 +7,9 @@ use serde_json::json;
 use crate::harness::{
     client::{self, Response},
     eventually,
+    frames::{self, Frames},
     h2client::{self, End, H2Client},
-    http2::{Http2, body},
+    http2::Http2,
     manifest::{With as _, app, edge, route, service},
     pod::{Act, Pod, Refusing, raw},
     router::{Edge, settings},
@@ -506,8 +507,10 @@ async fn ipl_7_the_allow_list_denies_by_closing() {
         assert!(client.closed().await, "{host}");
     }
     edge.has_reasons(&[("denied_allowlist", 3), ("redirect", 1)]).await;
-    let mut client = Http2::over(edge.client().await.stream).await;
-    let request = Request::get("http://denied.example.com/").body(body("")).unwrap();
-    assert!(client.send(request).await.is_err());
+    let mut client = Frames::connect(edge.http, &[]).await;
+    client.send(frames::get(1, "denied.example.com", "/")).await;
+    assert_eq!(client.goaway().await.code(), frames::ENHANCE_YOUR_CALM);
+    assert_eq!(client.rest().await, []);
+    edge.has_reasons(&[("denied_allowlist", 4), ("redirect", 1)]).await;
     assert_eq!(pod.attempts(), 1);
 }

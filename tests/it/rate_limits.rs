@@ -17,6 +17,7 @@ use wharf::{
 use crate::harness::{
     client::{self, Client},
     eventually,
+    frames::{self, Frames},
     http2::{Http2, body},
     manifest::{With as _, app, edge as edge_route, route, with_all},
     pod::{Act, Pod},
@@ -208,8 +209,11 @@ async fn rate_5_a_refused_connection_is_closed_without_an_answer() {
     let mut client = Client::over(stream);
     client.send(client::get(HOST, "/")).await;
     assert!(client.closed().await);
-    let mut http2 = Http2::over(edge.client().await.stream).await;
-    assert!(http2.get("http://a.example.com/").await.is_err());
+    // All of the connection, as HAProxy does (spec/route.md 26.2).
+    let mut frames = Frames::connect(edge.http, &[]).await;
+    frames.send(frames::get(1, HOST, "/")).await;
+    assert_eq!(frames.goaway().await.code(), frames::ENHANCE_YOUR_CALM);
+    assert_eq!(frames.rest().await, [], "no reset of the stream either");
     edge.has_reasons(&[("rate_limited", 3)]).await;
     assert_eq!((pod.attempts(), pod.connections()), (0, 0));
 }

@@ -228,6 +228,27 @@ async fn tmo_1_a_slow_but_steady_pod_is_not_cut() {
     assert_eq!((response.body.len(), response.cut), (50, false));
 }
 
+/// [TMO-1], the other direction: a body that keeps coming is never cut, neither for its client nor for the
+/// pod that waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tmo_1_a_slow_but_steady_upload_is_not_cut() {
+    let pod = Pod::saying("whole").await;
+    let limit = Duration::from_millis(600);
+    let edge = edge(route("a", HOST), &pod, |timeouts| {
+        (timeouts.server, timeouts.client, timeouts.head) = (limit, limit, limit);
+        timeouts.keep_alive = limit;
+    })
+    .await;
+    let mut client = edge.client().await;
+    client.send(format!("POST / HTTP/1.1\r\nHost: {HOST}\r\ncontent-length: 50\r\n\r\n")).await;
+    for _ in 0..50 {
+        client.send("x").await;
+        tokio::time::sleep(limit / 20).await;
+    }
+    assert_eq!(client.response().await.text(), "whole");
+    assert_eq!(pod.seen()[0].body.len(), 50);
+}
+
 /// The client's limit does not run while the pod works on the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_limits_rest_while_the_pod_works() {
