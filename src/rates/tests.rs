@@ -244,7 +244,7 @@ fn rate_2_threads_share_a_table() {
         held
     };
     let held: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        let threads = [(); 4].map(|()| scope.spawn(run));
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(held.len(), 64 * 10);
