@@ -23,6 +23,7 @@ mod isolate;
 mod metered;
 mod passthrough;
 mod queue;
+mod rates;
 pub mod record;
 mod relayed;
 pub mod reply;

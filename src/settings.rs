@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod env;
 pub mod headers;
+pub mod limits;
 pub mod parse;
 pub mod tls;
 
@@ -14,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use self::{admission::AdmissionSettings, headers::HeaderSettings, tls::TlsSettings};
+use self::{
+    admission::AdmissionSettings, headers::HeaderSettings, limits::LimitSettings, tls::TlsSettings,
+};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -129,6 +132,8 @@ pub struct RouterSettings {
     pub header_case: HeaderCase,
     /// What happens to header fields.
     pub headers: HeaderSettings,
+    /// Sizes of heads, and tables of rate limits.
+    pub limits: LimitSettings,
     /// Access log on stdout.
     pub access_log: bool,
     /// All durations.
@@ -188,6 +193,7 @@ impl Default for RouterSettings {
             pool_connections: 4096,
             header_case: HeaderCase::Lower,
             headers: HeaderSettings::default(),
+            limits: LimitSettings::default(),
             access_log: true,
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),
@@ -281,8 +287,10 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two requests. ROUTER_SLOWLORIS_HTTP_KEEPALIVE.
     pub keep_alive: Duration,
-    /// TLS handshake, total. Same variable as `head`.
+    /// TLS handshake, total, once its ClientHello is there. Same variable as `head`.
     pub handshake: Duration,
+    /// A whole ClientHello, total [LSN-4]. ROUTER_INSPECT_DELAY.
+    pub inspect: Duration,
     /// PROXY header, total.
     pub proxy_header: Duration,
     /// How long a pod may say nothing to `Expect: 100-continue` before it gets the body unasked.
@@ -318,6 +326,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
             handshake: Duration::from_secs(10),
+            inspect: Duration::from_secs(5),
             proxy_header: Duration::from_secs(3),
             expect: Duration::from_secs(1),
             park: Duration::from_secs(1),

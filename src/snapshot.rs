@@ -19,6 +19,7 @@ use crate::{
         route::{InsecurePolicy, Route, Termination},
         status::{Admission, ingress::RouteStatus},
     },
+    rates::{Limits, Rates},
     routing::{sni::SniTable, table::RouteTable},
     stats::UpstreamStats,
     tls::store::CertStore,
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub ingresses: Vec<Arc<Stored<Ingress>>>,
     /// Distinct peers that active checks cover [HC-1].
     pub checked: Vec<Arc<Peer>>,
+    /// Tables of the routes with rate limits, for those who sweep them.
+    pub rated: Vec<Arc<Rates>>,
     /// Pages for requests that nothing can answer.
     pub pages: Arc<Pages>,
     /// What was found while compiling and reading.
@@ -92,8 +95,19 @@ pub struct CompiledRoute {
     pub insecure: InsecurePolicy,
     /// Durations and header policies.
     pub policy: RoutePolicy,
+    /// Rate limits, where there are any [RATE-1].
+    pub rated: Option<Rated>,
     /// Where requests go.
     pub backend: Arc<Backend>,
+}
+
+/// The rate limits of a route.
+#[derive(Clone, Debug)]
+pub struct Rated {
+    /// What each client may have.
+    pub limits: Limits,
+    /// What each client has, carried over from snapshot to snapshot.
+    pub table: Arc<Rates>,
 }
 
 /// Per-route policy, resolved from annotations and settings.

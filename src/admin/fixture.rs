@@ -96,6 +96,7 @@ pub(crate) fn snapshot() -> Snapshot {
             allow: None,
             headers: HeaderPolicy::default(),
         },
+        rated: None,
         backend: Arc::new(Backend {
             name: "be_edge_http:shop:web".into(),
             servers: Box::new([
@@ -134,6 +135,7 @@ pub(crate) fn snapshot() -> Snapshot {
             ),
         ],
         ingresses: Vec::new(),
+        rated: Vec::new(),
         checked: Vec::new(),
         pages: Arc::default(),
         findings: Vec::new(),

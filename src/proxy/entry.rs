@@ -189,11 +189,11 @@ async fn connection(
 }
 
 /// The TLS port: a connection is passed through or its TLS ends here, by the server name and the
-/// snapshot that serves when its ClientHello is complete [LSN-5]. One limit is on the hello and the
-/// handshake together [LSN-4].
+/// snapshot that serves when its ClientHello is complete [LSN-5]. Whoever has said none within
+/// ROUTER_INSPECT_DELAY is closed [LSN-4]; the handshake behind it has a limit of its own.
 async fn encrypted(worker: Rc<Worker>, stream: TcpStream, about: About) -> Option<Serving> {
-    let deadline = Instant::now() + worker.settings.timeouts.handshake;
-    match tokio::time::timeout_at(deadline, hello::read(&stream)).await {
+    let timeouts = &worker.settings.timeouts;
+    match tokio::time::timeout(timeouts.inspect, hello::read(&stream)).await {
         // As a load balancer does that looks whether the port is open.
         Ok(Ok(hello)) if hello.is_empty() => return None,
         Ok(Ok(hello)) => match hello::passthrough(&worker, &hello) {
@@ -201,7 +201,10 @@ async fn encrypted(worker: Rc<Worker>, stream: TcpStream, about: About) -> Optio
                 passthrough::run(worker, stream, hello, taken, about).await;
                 return None;
             },
-            None => return secure::run(worker, stream, hello, deadline, about).await,
+            None => {
+                let deadline = Instant::now() + timeouts.handshake;
+                return secure::run(worker, stream, hello, deadline, about).await;
+            },
         },
         Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no ClientHello"),
         Err(_elapsed) => {},

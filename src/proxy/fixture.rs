@@ -41,6 +41,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         routes: Vec::new(),
         ingresses: Vec::new(),
         checked: Vec::new(),
+        rated: Vec::new(),
         pages: Arc::default(),
         findings: Vec::new(),
     }));
@@ -93,6 +94,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
             allow: None,
             headers: HeaderPolicy::default(),
         },
+        rated: None,
         backend: Arc::new(Backend {
             name: "be_http:app:web".into(),
             servers: Box::new([server]),

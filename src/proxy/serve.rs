@@ -21,6 +21,7 @@ use super::{
     forward,
     gated::{GateCell, Refusal},
     isolate::{Panicked, isolate},
+    rates,
     record::Frontend,
     reply,
     request::{self, Checked},
@@ -34,7 +35,9 @@ use crate::{
     headers::{Said, actions::Actions},
     model::{page::Pages, reason::Reason},
     net::{alarm::Alarm, timed::PhaseCell},
+    rates::Refused,
     routing::table::Lookup,
+    settings::limits::RateAnswer,
     snapshot::{CompiledRoute, Snapshot},
     upstream::body::Progress,
 };
@@ -133,10 +136,10 @@ async fn handle(
     let version = request.version();
     let head = request.method() == Method::HEAD;
     let worker = &connection.worker;
-    let (exchange, decision) = {
+    let (mut exchange, decision) = {
         let snapshot = worker.live.load();
         let exchange = Exchange::begin(&connection, progress, &request, snapshot.generation);
-        let decision = match request::check(&request) {
+        let decision = match request::check(&request, worker.settings.limits.head()) {
             Err(fault) => Decision::Refuse(fault),
             Ok(checked) => decide(&connection, &snapshot, checked, &mut request),
         };
@@ -145,9 +148,12 @@ async fn handle(
     let mut response = match decision {
         Decision::Forward(route, checked, wanted) => {
             if !may_use(&route, &connection) {
-                return Err(deny(exchange, route));
+                return Err(deny(exchange, route, Reason::DeniedAllowlist));
             }
-            forward::forward(exchange, route, checked, request, wanted).await
+            match rates::enter(&mut exchange, &route) {
+                Ok(()) => forward::forward(exchange, route, checked, request, wanted).await,
+                Err(refused) => over_limit(exchange, route, &refused)?,
+            }
         },
         Decision::Redirect(route, checked) => redirect(exchange, route, &checked),
         Decision::Nowhere(reason) => own(exchange, reason),
@@ -206,9 +212,10 @@ fn decide(
     }
 }
 
-/// The client is not on the route's allow list: the connection is closed without an answer [IPL-7].
+/// The client may not use the route: it is not on the allow list [IPL-7], or over a rate limit
+/// [RATE-5]. The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the client is not on the route's allow list")]
+#[error("the client may not use the route")]
 pub struct Denied;
 
 /// [IPL-6]: the socket's peer or the PROXY header's source, never a request header.
@@ -218,10 +225,25 @@ pub(super) fn may_use(route: &CompiledRoute, connection: &Connection) -> bool {
     allow.iter().any(|network| network.contains(&client))
 }
 
-fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>) -> Denied {
+fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>, reason: Reason) -> Denied {
     exchange.record.route = Some(route);
-    exchange.answered(Reason::DeniedAllowlist);
+    exchange.answered(reason);
     Denied
+}
+
+/// What becomes of a request over a rate limit of its route [RATE-5].
+fn over_limit(
+    mut exchange: Box<Exchange>,
+    route: Arc<CompiledRoute>,
+    refused: &Refused,
+) -> Result<Response<ResponseBody>, Denied> {
+    match exchange.connection.worker.settings.limits.rate_answer {
+        RateAnswer::Close => Err(deny(exchange, route, Reason::RateLimited)),
+        RateAnswer::TooManyRequests => {
+            exchange.record.route = Some(route);
+            Ok(rates::too_many(exchange, refused))
+        },
+    }
 }
 
 /// An answer of the router's own in place of a pod's.

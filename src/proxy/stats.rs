@@ -42,6 +42,10 @@ pub struct WorkerCounters {
     pub limit_reached: Counter,
     /// Connections closed because their source had as many as allowed.
     pub source_limited: Counter,
+    /// Clients of routes with rate limits that were forgotten before their time, for lack of room.
+    pub rate_clients_purged: Counter,
+    /// Requests that rate limits did not count: no room, and everybody in the table was busy.
+    pub rate_clients_untracked: Counter,
     /// TLS handshakes completed.
     pub handshakes: Counter,
     /// TLS handshakes that had to wait for their turn.
@@ -70,6 +74,8 @@ impl Default for WorkerCounters {
             accept_errors: Counter::default(),
             limit_reached: Counter::default(),
             source_limited: Counter::default(),
+            rate_clients_purged: Counter::default(),
+            rate_clients_untracked: Counter::default(),
             handshakes: Counter::default(),
             handshakes_waited: Counter::default(),
             pod_certificates_refused: Counter::default(),

@@ -23,6 +23,7 @@ use crate::{
     snapshot::Live,
     upstream::{
         alarm::Spare,
+        h1::Wire,
         pool::{Limits, Pool},
     },
 };
@@ -36,6 +37,9 @@ const LOG_INTERVAL: Duration = Duration::from_millis(50);
 /// Bytes that the fields of most requests need, and how many such spaces are kept.
 const SPACE: usize = 2048;
 const SPACES: usize = 256;
+
+/// Most clients that rate limits forget in one go, in each part of each table.
+const FORGOTTEN: usize = 4096;
 
 /// How often old pool connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -131,7 +135,7 @@ impl Worker {
                     age: settings.timeouts.pool_age,
                     total: settings.pool_connections,
                 },
-                settings.header_case,
+                Wire { case: settings.header_case, max_head: settings.limits.head() },
             ),
             alarms: Spare::default(),
             space: RefCell::default(),
@@ -245,11 +249,21 @@ impl Worker {
             if served != generation || now.duration_since(swept) >= SWEEP_INTERVAL {
                 swept = now;
                 self.pool.sweep(now);
+                self.forget_clients(now);
                 let before = std::mem::replace(&mut idle, self.pool.idle());
                 self.stats.pool_idle.add(idle as i64 - before as i64);
             }
         }
         self.flush();
+    }
+
+    /// Rate limits forget clients that are idle, by the first worker for all of them.
+    fn forget_clients(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.stats.started);
+        let snapshot = self.live.load();
+        for rates in snapshot.rated.iter().filter(|_| self.index == 0) {
+            rates.sweep(since, FORGOTTEN);
+        }
     }
 
     /// Sends what has been gathered.

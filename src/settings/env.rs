@@ -7,6 +7,7 @@ mod admission;
 mod config;
 mod headers;
 mod http2;
+mod limits;
 mod row;
 mod rows;
 mod show;
@@ -19,6 +20,7 @@ pub use admission::{ADMISSION, is_canonical_hostname};
 pub use config::{Config, Origin, Setting};
 pub use headers::HEADERS;
 pub use http2::HTTP2;
+pub use limits::LIMITS;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
 pub use rows::{
@@ -101,6 +103,7 @@ const TABLES: &[&[Row]] = &[
     HTTP2,
     TIMEOUTS,
     CAPACITY,
+    LIMITS,
     PROCESS,
     HAPROXY,
 ];

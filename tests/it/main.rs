@@ -32,6 +32,7 @@ mod print_config;
 mod process;
 mod proxy_header;
 mod queue;
+mod rate_limits;
 mod redirect;
 mod reencrypt;
 mod retry;

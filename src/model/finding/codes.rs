@@ -428,6 +428,20 @@ codes! {
         "The value of an annotation that directs the conversion to Routes cannot be used, so it is \
          as if it were not there. In a cluster this is the event InvalidAnnotationValue. The page of \
          WH2004 is about annotations of Routes, which an Ingress may have as well: they are copied.";
+    /// Rate limits without their switch.
+    RATE_LIMIT_OFF = 2140, "a rate limit is not switched on",
+        "`haproxy.router.openshift.io/rate-limit-connections.concurrent-tcp`, `.rate-tcp` and \
+         `.rate-http` count only on a route that has \
+         `haproxy.router.openshift.io/rate-limit-connections` with a true value as well.\n\n\
+         Effect: the route is served, and nobody is limited.\n\n\
+         Set `haproxy.router.openshift.io/rate-limit-connections: \"true\"`, or take the limits away.";
+    /// Rate limits that let nobody in.
+    RATE_LIMIT_REFUSES_ALL = 2141, "a rate limit refuses every client",
+        "As in OpenShift, a client is refused once the count has reached the number, and with \
+         `concurrent-tcp` and `rate-tcp` the newcomer itself is counted: 1 lets nobody in, 2 lets one \
+         in. With `rate-http` 1 lets one in. Zero and negative numbers let nobody in.\n\n\
+         Effect: every client of the route is refused.\n\n\
+         Raise the number by one, or remove the annotation for no limit.";
 }
 
 #[cfg(test)]

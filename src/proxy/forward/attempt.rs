@@ -93,9 +93,9 @@ async fn over_http1(
         },
         None => {
             let start = exchange.elapsed();
-            let (case, connect) = (worker.settings.header_case, worker.settings.timeouts.connect);
+            let (wire, connect) = (worker.pool.wire(), worker.settings.timeouts.connect);
             // Boxed: most requests find a connection, and need not carry what making one takes.
-            match Box::pin(h1::dial(peer.key.address, case, connect)).await {
+            match Box::pin(h1::dial(peer.key.address, wire, connect)).await {
                 Ok(sender) => {
                     count_connect(exchange, start);
                     sender

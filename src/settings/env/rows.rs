@@ -27,11 +27,6 @@ const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the defau
 /// Variables of OpenShift's router that do nothing here yet (spec/route.md 17).
 pub const NOT_YET: &[&str] = &[
     // 17.2
-    "ROUTER_BUF_SIZE",
-    "ROUTER_MAX_REWRITE_SIZE",
-    "ROUTER_ABORT_ON_CLOSE",
-    // 17.3
-    "ROUTER_INSPECT_DELAY",
     // 17.4
     "ROUTER_BACKEND_PROCESS_ENDPOINTS",
     "ROUTER_COOKIE_NAME",
