@@ -284,6 +284,19 @@ pub fn identity(server: SocketAddr) -> u64 {
     mix(source_hash(server.ip()) ^ u64::from(server.port()))
 }
 
+/// The random number behind `draw`.
+#[must_use]
+pub const fn next_draw(draw: u64) -> u64 {
+    mix(draw)
+}
+
+/// Another random number for a server alone, of the one that a request is balanced by. The same client
+/// has the same one for as long as `draw` is its [`source_hash`].
+#[must_use]
+pub fn draw_for(server: SocketAddr, draw: u64) -> u64 {
+    mix(draw ^ identity(server))
+}
+
 /// The number that stands for a client with [`Algorithm::Source`]: the same in every worker and
 /// replica. An IPv4 address mapped into IPv6 counts as itself.
 #[must_use]

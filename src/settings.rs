@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod env;
 pub mod headers;
+pub mod health;
 pub mod parse;
 pub mod tls;
 
@@ -14,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use self::{admission::AdmissionSettings, headers::HeaderSettings, tls::TlsSettings};
+use self::{
+    admission::AdmissionSettings, headers::HeaderSettings, health::HealthSettings, tls::TlsSettings,
+};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -74,6 +77,11 @@ pub struct RouterSettings {
     pub balance: String,
     /// The same for passthrough routes, before `balance`. ROUTER_TCP_BALANCE_SCHEME.
     pub tcp_balance: String,
+    /// The endpoints of each Service are in another order in each snapshot [EP-4].
+    /// ROUTER_BACKEND_PROCESS_ENDPOINTS.
+    pub shuffle_endpoints: bool,
+    /// What becomes of endpoints that fail.
+    pub health: HealthSettings,
     /// The traffic ports refuse connections until the first objects are served; otherwise they wait
     /// in the kernel's queue [PIPE-2]. ROUTER_BIND_PORTS_AFTER_SYNC.
     pub bind_after_sync: bool,
@@ -167,6 +175,8 @@ impl Default for RouterSettings {
             upgrade: UpgradeSettings::default(),
             balance: String::new(),
             tcp_balance: String::new(),
+            shuffle_endpoints: false,
+            health: HealthSettings::default(),
             bind_after_sync: false,
             reload_interval: Duration::ZERO,
             idle_close_on_response: false,

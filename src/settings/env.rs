@@ -6,6 +6,7 @@
 mod admission;
 mod config;
 mod headers;
+mod health;
 mod http2;
 mod row;
 mod rows;
@@ -18,6 +19,7 @@ use super::RouterSettings;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use config::{Config, Origin, Setting};
 pub use headers::HEADERS;
+pub use health::HEALTH;
 pub use http2::HTTP2;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
@@ -100,6 +102,7 @@ const TABLES: &[&[Row]] = &[
     HEADERS,
     HTTP2,
     TIMEOUTS,
+    HEALTH,
     CAPACITY,
     PROCESS,
     HAPROXY,

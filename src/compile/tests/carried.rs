@@ -104,7 +104,7 @@ fn hc_3_a_lone_endpoint_is_not_checked_where_it_is_alone() {
     let snapshot = compile(&mut compiler(), &overlapping());
     let backend = |index: usize| {
         let route = snapshot.routes[index].compiled.as_ref().unwrap();
-        (route.backend.servers.len(), route.backend.checked)
+        (route.backend.servers.len(), route.backend.servers.iter().all(|one| one.checked))
     };
     assert_eq!([backend(0), backend(1)], [(3, true), (1, false)]);
     assert_eq!(snapshot.checked.len(), 2);

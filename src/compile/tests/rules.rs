@@ -185,7 +185,10 @@ fn checks_need_a_choice() {
         (&one, vec![&two], 3),
         (&one, vec![&drained], 0),
         (&two, vec![&json!({"name": "one", "weight": 0})], 3),
-        (&two, vec![&json!({"name": "idle"})], 0),
+        // The address of an idled Service counts, and is not checked.
+        (&two, vec![&json!({"name": "idle"})], 2),
+        (&one, vec![&json!({"name": "idle"})], 1),
+        (&json!({"name": "idle"}), vec![], 0),
     ] {
         let mut items = vec![route("r", &json!({"to": to, "alternateBackends": more}))];
         items.extend(app("one", &["10.1.0.1"]));
@@ -193,7 +196,8 @@ fn checks_need_a_choice() {
         items.push(idled("idle"));
         let snapshot = compile(&mut compiler(), &items);
         assert_eq!(snapshot.checked.len(), want, "{to} {more:?}");
-        assert_eq!(backend(&snapshot, "r").checked, want > 0);
+        let checked = backend(&snapshot, "r").servers.iter().filter(|one| one.checked);
+        assert_eq!(checked.count(), want);
     }
 }
 
