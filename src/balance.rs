@@ -182,14 +182,27 @@ impl Balancer {
         }
     }
 
-    /// The next fit server of the cycle.
+    /// The next fit server of the cycle. What is passed over has had its turn: it does not fall to the
+    /// one behind it each time.
     fn next_in_turn(&self, fit: impl Fn(usize) -> bool) -> Option<usize> {
         if self.schedule.is_empty() {
             return None;
         }
         let start = self.position.fetch_add(1, Relaxed) % self.schedule.len();
         let (before, from) = self.schedule.split_at(start);
-        from.iter().chain(before).copied().find(|&i| fit(i))
+        let mut turns = from.iter().chain(before).copied();
+        match turns.position(fit) {
+            Some(0) => Some(self.schedule[start]),
+            Some(passed) => {
+                self.position.fetch_add(passed, Relaxed);
+                Some(self.schedule[(start + passed) % self.schedule.len()])
+            },
+            None => {
+                // Nobody had a turn.
+                self.position.fetch_sub(1, Relaxed);
+                None
+            },
+        }
     }
 
     /// The fit server with the lowest load per weight; equals take turns.

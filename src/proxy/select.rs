@@ -112,46 +112,4 @@ pub fn nothing(backend: &Backend) -> Reason {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::{
-        balance::{Algorithm, Balancer},
-        snapshot::Server,
-        stats::UpstreamStats,
-        upstream::peer::{Peer, PeerKey, Protocol},
-    };
-
-    #[test]
-    fn hc_3_only_where_checks_count_a_server_can_be_down() {
-        let key = PeerKey {
-            address: ([10, 0, 0, 1], 80).into(),
-            protocol: Protocol::Http1,
-            tls: None,
-            pod: "".into(),
-        };
-        let peer = Arc::new(Peer::new(key));
-        peer.set_up(false);
-        let chosen = |checked| {
-            let server = Server {
-                peer: Arc::clone(&peer),
-                weight: 1,
-                service: "web".into(),
-                pod: "".into(),
-                label: "10.0.0.1:80".into(),
-                stats: Arc::new(UpstreamStats::new(1)),
-                checked,
-                gate: None,
-            };
-            let backend = Backend {
-                name: "be_http:app:web".into(),
-                servers: Box::new([server]),
-                balancer: Balancer::new(Algorithm::Random, &[1], Arc::default()),
-                stats: Arc::new(UpstreamStats::new(1)),
-            };
-            choose(&backend, &Tried::default(), 7)
-        };
-        assert_eq!([chosen(true), chosen(false)], [None, Some(0)]);
-    }
-}
+mod tests;
