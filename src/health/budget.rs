@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::settings::health::RetrySettings;
 
-/// Seconds that count.
+/// Seconds that count, and their cells.
 const WINDOW: u64 = 10;
+const CELLS: usize = 10;
 
 /// Requests and retries of the last seconds.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ impl RetryBudget {
 
 /// Counts by second. A cell holds its second in the upper half and the count in the lower one.
 #[derive(Debug, Default)]
-struct Seconds([AtomicU64; WINDOW as usize]);
+struct Seconds([AtomicU64; CELLS]);
 
 const COUNT: u64 = u32::MAX as u64;
 
