@@ -9,6 +9,7 @@
 //! its route, never a snapshot.
 
 mod arrive;
+mod eject;
 pub mod entry;
 #[cfg(test)]
 mod fixture;

@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod env;
 pub mod headers;
+pub mod health;
 pub mod limits;
 pub mod parse;
 pub mod tls;
@@ -16,7 +17,8 @@ use std::{
 };
 
 use self::{
-    admission::AdmissionSettings, headers::HeaderSettings, limits::LimitSettings, tls::TlsSettings,
+    admission::AdmissionSettings, headers::HeaderSettings, health::HealthSettings,
+    limits::LimitSettings, tls::TlsSettings,
 };
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
@@ -77,6 +79,11 @@ pub struct RouterSettings {
     pub balance: String,
     /// The same for passthrough routes, before `balance`. ROUTER_TCP_BALANCE_SCHEME.
     pub tcp_balance: String,
+    /// The endpoints of each Service are in another order in each snapshot [EP-4].
+    /// ROUTER_BACKEND_PROCESS_ENDPOINTS.
+    pub shuffle_endpoints: bool,
+    /// What becomes of endpoints that fail.
+    pub health: HealthSettings,
     /// The traffic ports refuse connections until the first objects are served; otherwise they wait
     /// in the kernel's queue [PIPE-2]. ROUTER_BIND_PORTS_AFTER_SYNC.
     pub bind_after_sync: bool,
@@ -172,6 +179,8 @@ impl Default for RouterSettings {
             upgrade: UpgradeSettings::default(),
             balance: String::new(),
             tcp_balance: String::new(),
+            shuffle_endpoints: false,
+            health: HealthSettings::default(),
             bind_after_sync: false,
             reload_interval: Duration::ZERO,
             idle_close_on_response: false,

@@ -48,6 +48,7 @@ fn server(address: &str, pod: &str, weight: u16) -> Server {
         pod: pod.into(),
         label: address.into(),
         stats: Arc::new(UpstreamStats::new(2)),
+        checked: true,
         gate: None,
     }
 }
@@ -104,7 +105,6 @@ pub(crate) fn snapshot() -> Snapshot {
                 server("10.1.0.5:8080", "web-2", 256),
             ]),
             balancer: Balancer::new(Algorithm::Random, &[256, 256], Arc::default()),
-            checked: true,
             stats: Arc::new(UpstreamStats::new(2)),
         }),
     });

@@ -78,6 +78,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
         pod: "".into(),
         label: "10.0.0.1:80".into(),
         stats: Arc::new(UpstreamStats::new(1)),
+        checked: false,
         gate,
     };
     Arc::new(CompiledRoute {
@@ -99,7 +100,6 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
             name: "be_http:app:web".into(),
             servers: Box::new([server]),
             balancer: Balancer::new(Algorithm::Random, &[1], Arc::default()),
-            checked: false,
             stats: Arc::new(UpstreamStats::new(1)),
         }),
     })

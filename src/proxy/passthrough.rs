@@ -92,6 +92,8 @@ fn begin(worker: Rc<Worker>, taken: Taken, about: About) -> Box<Exchange> {
         open: about.open,
     });
     let request = Request::new(());
+    let worker = &connection.worker;
+    worker.stats.workers.cell(worker.index).passed.add(1);
     let mut exchange = Exchange::begin(&connection, Rc::default(), &request, taken.generation);
     let record = &mut exchange.record;
     (record.passthrough, record.route, record.host) = (true, Some(taken.route), taken.name);
@@ -113,6 +115,7 @@ async fn reach(exchange: &mut Exchange, route: &Arc<CompiledRoute>) -> Result<Tc
             Err(error) => {
                 let reason = forward::not_reached(exchange, &error.into());
                 tries.exclude(index, reason);
+                forward::within_budget(exchange, &tries, reason)?;
                 forward::again(exchange, &mut tries, reason)?;
             },
         }

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     frames::BUDGETS,
+    health::budget::RetryBudget,
     model::reason::{REASONS, Reason},
     proxy::record::Frontend,
     sources::Sources,
@@ -27,6 +28,8 @@ pub struct RouterStats {
     pub workers: PerWorker<WorkerCounters>,
     /// Connections open now, by source; only where those are limited.
     pub sources: Arc<Sources>,
+    /// How many requests may be tried again.
+    pub retries: RetryBudget,
 }
 
 /// What a worker counts beside frontends.
@@ -62,6 +65,14 @@ pub struct WorkerCounters {
     pub http2_exceeded: [Counter; BUDGETS.len()],
     /// HTTP/2 streams reset because the client took nothing for its timeout.
     pub http2_stalled: Counter,
+    /// Connections that were passed through.
+    pub passed: Counter,
+    /// Endpoints that were ejected.
+    pub ejections: Counter,
+    /// Tries that went to an ejected endpoint for want of another.
+    pub ejections_ignored: Counter,
+    /// Tries that were not made because the retry budget was used up.
+    pub retries_denied: Counter,
     /// Panics caught.
     pub panics: Counter,
 }
@@ -84,6 +95,10 @@ impl Default for WorkerCounters {
             pool_evicted: Counter::default(),
             http2_exceeded: std::array::from_fn(|_| Counter::default()),
             http2_stalled: Counter::default(),
+            passed: Counter::default(),
+            ejections: Counter::default(),
+            ejections_ignored: Counter::default(),
+            retries_denied: Counter::default(),
             panics: Counter::default(),
         }
     }
@@ -100,6 +115,7 @@ impl RouterStats {
             pool_idle: Gauge::default(),
             workers: PerWorker::new(workers),
             sources: Arc::default(),
+            retries: RetryBudget::default(),
         }
     }
 
@@ -107,6 +123,13 @@ impl RouterStats {
     #[must_use]
     pub fn frontend(&self, frontend: Frontend, worker: usize) -> &FrontendCounters {
         self.frontends[frontend as usize].cell(worker)
+    }
+
+    /// What retries are measured by: requests, and connections that were passed through.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        let requests = |cells: &PerWorker<FrontendCounters>| cells.sum(|cell| &cell.requests);
+        self.frontends.iter().map(requests).sum::<u64>() + self.workers.sum(|cell| &cell.passed)
     }
 
     /// Counts an answer of the router's own.

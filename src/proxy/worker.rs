@@ -19,6 +19,7 @@ use crate::{
     drain::Drain,
     headers::actions::Actions,
     model::grammar::action::Side,
+    net::clock,
     settings::RouterSettings,
     snapshot::Live,
     upstream::{
@@ -252,6 +253,7 @@ impl Worker {
                 self.forget_clients(now);
                 let before = std::mem::replace(&mut idle, self.pool.idle());
                 self.stats.pool_idle.add(idle as i64 - before as i64);
+                self.stats.retries.observe(clock::millis(), self.stats.requests());
             }
         }
         self.flush();

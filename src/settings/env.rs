@@ -6,6 +6,7 @@
 mod admission;
 mod config;
 mod headers;
+mod health;
 mod http2;
 mod limits;
 mod row;
@@ -19,6 +20,7 @@ use super::RouterSettings;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use config::{Config, Origin, Setting};
 pub use headers::HEADERS;
+pub use health::HEALTH;
 pub use http2::HTTP2;
 pub use limits::LIMITS;
 pub use row::{Effect, Row};
@@ -102,6 +104,7 @@ const TABLES: &[&[Row]] = &[
     HEADERS,
     HTTP2,
     TIMEOUTS,
+    HEALTH,
     CAPACITY,
     LIMITS,
     PROCESS,

@@ -4,6 +4,7 @@
 //! snapshot; nothing is registered ahead, so a series vanishes with its route [MET-5]. `haproxy_*`
 //! are gauges, as OpenShift has them, even where the name ends in `_total`.
 
+mod health;
 mod process;
 mod upstream;
 
@@ -111,6 +112,7 @@ impl Collector for Scrape {
         self.frontends(&mut out)?;
         upstream::encode(&self.snapshot, &mut out)?;
         self.native(&mut out)?;
+        health::encode(&self.snapshot, &self.stats, &mut out)?;
         process::encode(&mut out)
     }
 }

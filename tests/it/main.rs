@@ -5,11 +5,13 @@
 mod admission;
 mod answers;
 mod architecture;
+mod balance;
 mod certs;
 mod client_certs;
 mod corpus;
 mod drain;
 mod dual_stack;
+mod ejection;
 mod expect;
 mod forward;
 mod garbage;

@@ -428,6 +428,13 @@ codes! {
         "The value of an annotation that directs the conversion to Routes cannot be used, so it is \
          as if it were not there. In a cluster this is the event InvalidAnnotationValue. The page of \
          WH2004 is about annotations of Routes, which an Ingress may have as well: they are copied.";
+    /// An interval of checks that is shorter than the router allows.
+    CHECKS_TOO_OFTEN = 2130, "a route asks for checks too often",
+        "`router.openshift.io/haproxy.health.check.interval` sets the time between two checks of each \
+         endpoint of the route. Checks are work for a router that all routes share, so no route gets \
+         them more often than every 100 milliseconds.\n\n\
+         Effect: the endpoints are checked every 100 milliseconds.\n\n\
+         Write a longer time. The default is ROUTER_BACKEND_CHECK_INTERVAL, 5 seconds.";
     /// Rate limits without their switch.
     RATE_LIMIT_OFF = 2140, "a rate limit is not switched on",
         "`haproxy.router.openshift.io/rate-limit-connections.concurrent-tcp`, `.rate-tcp` and \

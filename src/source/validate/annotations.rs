@@ -72,6 +72,7 @@ const HONOURED: &[&str] = &[
     "disable_cookies",
     "h1-adjust-case",
     "hsts_header",
+    "haproxy.health.check.interval",
     "ip_allowlist",
     "ip_whitelist",
     "pod-concurrent-connections",
