@@ -224,8 +224,7 @@ fn configured() -> anyhow::Result<Config> {
 fn router(flags: &Flags) -> anyhow::Result<Config> {
     let mut config = configured()?;
     flags.apply(&mut config)?;
-    if config.settings.manifests == RouterSettings::default().manifests && std::fs::exists("certs")?
-    {
+    if config.is_default("WHARF_MANIFESTS") && std::fs::exists("certs")? {
         config.adjust("it is there", |settings| settings.manifests.push(PathBuf::from("certs")));
     }
     config.settings.check()?;

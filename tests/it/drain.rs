@@ -52,7 +52,13 @@ async fn refuses(address: std::net::SocketAddr) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_17_the_delay_serves_and_the_grace_finishes() {
     let (pod, permits) = pod_with_gate().await;
-    let edge = edge(&pod, Duration::from_secs(2), Duration::from_secs(60)).await;
+    let edge = Edge::with(&app(route("a", HOST), &[pod.address]), |settings| {
+        settings.timeouts.drain_delay = Duration::from_secs(2);
+        settings.timeouts.drain_grace = Duration::from_secs(60);
+        // Idle connections leave during the delay, but not before they are parked.
+        settings.timeouts.park = Duration::from_secs(60);
+    })
+    .await;
     let (http, admin) = (edge.http, edge.admin);
     let mut kept = edge.client().await;
     assert_eq!(kept.get(HOST, "/").await.header("connection"), None);

@@ -1,6 +1,9 @@
 //! `wharf router --print-config`, and what the environment of a deployment comes to (spec/route.md 17, 22).
 
-use std::process::{Command, Output};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -10,13 +13,22 @@ use crate::harness::within;
 /// Runs `wharf router --print-config` with these flags and variables in an empty folder.
 async fn print(flags: &[&str], variables: &[(&'static str, &'static str)]) -> Output {
     let folder = TempDir::new().expect("a temporary folder");
+    print_in(folder.path(), flags, variables).await
+}
+
+/// The same in this folder.
+async fn print_in(
+    folder: &Path,
+    flags: &[&str],
+    variables: &[(&'static str, &'static str)],
+) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
     command
         .args(["router", "--print-config"])
         .args(flags)
         .env_clear()
         .envs(variables.iter().copied())
-        .current_dir(folder.path());
+        .current_dir(folder);
     let output = tokio::task::spawn_blocking(move || command.output());
     within("the command", output).await.expect("no panic").expect("the binary runs")
 }
@@ -28,7 +40,7 @@ fn text(bytes: &[u8]) -> String {
 /// The entry of one setting in the JSON document.
 fn setting<'a>(document: &'a Value, name: &str) -> &'a Value {
     let all = document["settings"].as_array().expect("a list");
-    all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name} is not there"))
+    all.iter().find(|one| one["name"] == name).expect(name)
 }
 
 /// A self-signed pair for `a.test`, certificate and key in one text.
@@ -75,6 +87,22 @@ async fn every_setting_says_where_it_came_from() {
     assert!(rows.contains(&words("TEMPLATE_FILE (no effect) TEMPLATE_FILE")), "{table}");
     let output = print(&["-o", "yaml"], &variables).await;
     assert!(text(&output.stdout).contains("ROUTER_THREADS"), "{}", text(&output.stdout));
+}
+
+/// `certs` is read where nobody names a place for manifests, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certs_is_read_beside_the_default_place_only() {
+    let here = TempDir::new().expect("a temporary folder");
+    std::fs::create_dir(here.path().join("certs")).expect("a folder");
+    for (flags, manifests, from) in [
+        (&[][..], "routes:certs", "it is there"),
+        (&["--manifests", "routes"][..], "routes", "--manifests"),
+    ] {
+        let output = print_in(here.path(), &[&["-o", "json"], flags].concat(), &[]).await;
+        let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let entry = setting(&document, "WHARF_MANIFESTS");
+        assert_eq!((&entry["value"], &entry["from"]), (&manifests.into(), &from.into()));
+    }
 }
 
 /// No format shows a key, nor the text that it stands in.
@@ -157,7 +185,7 @@ const OPERATOR: &[(&str, &str)] = &[
     ("ROUTER_UNIQUE_ID_HEADER_NAME", "unique-id"),
     ("ROUTER_UNIQUE_ID_FORMAT", "\"%{+X}o %ci:%cp_%fi:%fp_%Ts_%rt:%pid\""),
     ("ROUTER_H1_CASE_ADJUST", "X-Forwarded-For,Cache-Control"),
-    ("ROUTER_HTTP_REQUEST_HEADERS", "X-Client:%25%5Bsrc%5D:Set"),
+    ("ROUTER_HTTP_REQUEST_HEADERS", "X-Client:%25%5Breq.hdr%28Host%29%5D:Set"),
     ("ROUTER_HTTP_RESPONSE_HEADERS", "X-Frame-Options:DENY:Set"),
     ("ROUTER_ENABLE_COMPRESSION", "true"),
     ("ROUTER_COMPRESSION_MIME", "text/html application/json"),

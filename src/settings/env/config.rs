@@ -104,6 +104,12 @@ impl Config {
         self.mark_changed(&before, Origin::Start(reason));
     }
 
+    /// True where nobody has said anything about the row with this key.
+    #[must_use]
+    pub fn is_default(&self, key: &str) -> bool {
+        !self.origins.contains_key(key)
+    }
+
     /// Sets, and remembers who did: at this row, at the one it is like, and at every other whose value
     /// is a new one.
     fn put(&mut self, row: &'static Row, values: &[&str], by: Origin) -> Outcome {

@@ -24,6 +24,7 @@ pub const HEADERS: &[Row] = &[
             actions(value, Side::Request, &mut settings.headers.actions.request)
         }),
     )
+    .flags(&["--set-delete-http-request-header"])
     .shows_text(),
     row(
         "ROUTER_HTTP_RESPONSE_HEADERS",
@@ -32,6 +33,7 @@ pub const HEADERS: &[Row] = &[
             actions(value, Side::Response, &mut settings.headers.actions.response)
         }),
     )
+    .flags(&["--set-delete-http-response-header"])
     .shows_text(),
     row(
         "ROUTER_SET_FORWARDED_HEADERS",
@@ -47,6 +49,7 @@ pub const HEADERS: &[Row] = &[
         "spelling of header names, separated by commas, for HTTP/1 clients",
         Kind::Text(spelling),
     )
+    .flags(&["--http-header-name-case-adjustments"])
     .shows(|settings| settings.headers.spelling.join(",")),
 ];
 
