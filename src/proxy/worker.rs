@@ -12,6 +12,7 @@ use std::{
 use super::{
     handshake::Turns,
     record::{AccessRecord, LogSender},
+    spelling::Spelling,
     stage::Stages,
     stats::RouterStats,
 };
@@ -60,6 +61,8 @@ pub struct Worker {
     pub drain: Drain,
     /// What the router itself does to every request and response.
     pub actions: RouterActions,
+    /// Spelling of header names towards HTTP/1, where it is set.
+    pub spelling: Option<Spelling>,
     /// Turns for TLS handshakes.
     pub handshakes: Turns,
     /// The same, as its connections see it.
@@ -124,6 +127,7 @@ impl Worker {
             index,
             live,
             actions: RouterActions::new(&settings),
+            spelling: Spelling::new(&settings),
             handshakes: Turns::new(settings.max_handshakes),
             pool: Pool::new(
                 Limits {

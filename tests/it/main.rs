@@ -18,6 +18,8 @@ mod h2c;
 #[cfg(test)]
 pub mod harness;
 mod header_actions;
+mod header_case;
+mod hsts;
 mod http2_abuse;
 mod http2_flow;
 mod ingress;
