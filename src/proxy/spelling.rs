@@ -57,7 +57,7 @@ impl Spelling {
         } else {
             fields.keys().map(|name| fields.get_all(name).iter().count()).max().unwrap_or(1)
         };
-        let fit = self.notes.iter().find(|(times, _)| *times >= most).or(self.notes.last());
+        let fit = self.notes.iter().find(|(times, _)| *times >= most).or_else(|| self.notes.last());
         if let Some((_, note)) = fit {
             extensions.extend(note.clone());
         }

@@ -12,6 +12,7 @@ mod drain;
 mod dual_stack;
 mod expect;
 mod forward;
+mod forwarded;
 mod garbage;
 mod gate;
 mod h2c;
