@@ -157,7 +157,7 @@ const OPERATOR: &[(&str, &str)] = &[
     ("ROUTER_UNIQUE_ID_HEADER_NAME", "unique-id"),
     ("ROUTER_UNIQUE_ID_FORMAT", "\"%{+X}o %ci:%cp_%fi:%fp_%Ts_%rt:%pid\""),
     ("ROUTER_H1_CASE_ADJUST", "X-Forwarded-For,Cache-Control"),
-    ("ROUTER_HTTP_REQUEST_HEADERS", "X-Client:%25%5Bsrc%5D:Set"),
+    ("ROUTER_HTTP_REQUEST_HEADERS", "X-Client:%25%5Breq.hdr(Host)%5D:Set"),
     ("ROUTER_HTTP_RESPONSE_HEADERS", "X-Frame-Options:DENY:Set"),
     ("ROUTER_ENABLE_COMPRESSION", "true"),
     ("ROUTER_COMPRESSION_MIME", "text/html application/json"),
