@@ -33,6 +33,7 @@ pub mod response;
 mod secure;
 pub mod select;
 pub mod serve;
+pub mod spelling;
 pub mod stage;
 pub mod stats;
 mod streams;

@@ -103,7 +103,7 @@ pub(super) async fn answer(
 ) -> Result<Response<ResponseBody>, Denied> {
     let version = request.version();
     let head = request.method() == Method::HEAD;
-    let outcome = match isolate(handle(Rc::clone(&connection), progress, request)).await {
+    let mut outcome = match isolate(handle(Rc::clone(&connection), progress, request)).await {
         Ok(outcome) => outcome,
         Err(Panicked) => {
             let worker = &connection.worker;
@@ -111,6 +111,14 @@ pub(super) async fn answer(
             Ok(reply::error(Reason::Internal, version, &worker.live.load().pages))
         },
     };
+    if let Some(spelling) = &connection.worker.spelling
+        && let Ok(response) = &mut outcome
+        && version != Version::HTTP_2
+    {
+        let mut extensions = std::mem::take(response.extensions_mut());
+        spelling.put(response.headers(), &mut extensions);
+        *response.extensions_mut() = extensions;
+    }
     if !matches!(&outcome, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         connection.gate.answered(connection.requests.get());
     }

@@ -12,6 +12,7 @@ use std::{
 use super::{
     handshake::Turns,
     record::{AccessRecord, LogSender},
+    spelling::Spelling,
     stage::Stages,
     stats::RouterStats,
 };
@@ -65,6 +66,8 @@ pub struct Worker {
     pub drain: Drain,
     /// What the router itself does to every request and response.
     pub actions: RouterActions,
+    /// Spelling of header names towards HTTP/1, where it is set.
+    pub spelling: Option<Spelling>,
     /// Turns for TLS handshakes.
     pub handshakes: Turns,
     /// The same, as its connections see it.
@@ -129,6 +132,7 @@ impl Worker {
             index,
             live,
             actions: RouterActions::new(&settings),
+            spelling: Spelling::new(&settings),
             handshakes: Turns::new(settings.max_handshakes),
             pool: Pool::new(
                 Limits {

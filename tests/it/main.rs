@@ -14,12 +14,15 @@ mod dual_stack;
 mod ejection;
 mod expect;
 mod forward;
+mod forwarded;
 mod garbage;
 mod gate;
 mod h2c;
 #[cfg(test)]
 pub mod harness;
 mod header_actions;
+mod header_case;
+mod hsts;
 mod http2_abuse;
 mod http2_flow;
 mod ingress;

@@ -48,7 +48,7 @@ impl Outgoing {
             *request.uri_mut() = std::mem::take(self.head.uri_mut());
         }
         *request.headers_mut() = std::mem::take(self.head.headers_mut());
-        // Empty unless the case of header names is kept.
+        // Empty unless the case of header names is kept or adjusted.
         *request.extensions_mut() = if keep {
             self.head.extensions().clone()
         } else {
@@ -136,6 +136,12 @@ pub(super) fn prepare(
     if connection.worker.settings.header_case == HeaderCase::Kept {
         // hyper keeps the names as the client wrote them there.
         *head.extensions_mut() = parts.extensions;
+    } else if let Some(spelling) = &connection.worker.spelling
+        && route.policy.headers.adjust_case
+    {
+        let mut extensions = http::Extensions::new();
+        spelling.put(head.headers(), &mut extensions);
+        *head.extensions_mut() = extensions;
     }
     let kept = KeptFields { text: connection.worker.take_space() };
     Ok(Outgoing { head, kept, lent: false, body, replayable, upgrades: upgrade.is_some() })
