@@ -12,6 +12,7 @@ mod policy;
 mod rates;
 mod select;
 mod status;
+mod sticky;
 mod trust;
 
 use std::{
@@ -183,7 +184,7 @@ impl Compiler {
         let claims: Vec<Claim<'_>> = candidates.iter().map(claims::claim).collect();
         let admissions = admit::admit(&claims, &self.rules);
         let ranks = claims::ranks(&claims);
-        self.backends.begin();
+        self.backends.begin(now);
         self.policies.begin(&mut findings);
         let mut entries = Vec::with_capacity(candidates.len());
         let mut routes = Vec::with_capacity(candidates.len());

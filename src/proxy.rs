@@ -34,6 +34,7 @@ pub mod select;
 pub mod serve;
 pub mod stage;
 pub mod stats;
+mod sticky;
 mod streams;
 pub mod upgrade;
 pub mod worker;

@@ -77,6 +77,12 @@ pub struct RouterSettings {
     pub balance: String,
     /// The same for passthrough routes, before `balance`. ROUTER_TCP_BALANCE_SCHEME.
     pub tcp_balance: String,
+    /// Name of the stickiness cookie of routes that choose none, of letters, digits, `-` and `_`; a hash
+    /// of the route's name when empty [STICK-2]. ROUTER_COOKIE_NAME.
+    pub cookie_name: String,
+    /// Endpoints of a Service are in an order of chance, another one with each snapshot [EP-4].
+    /// ROUTER_BACKEND_PROCESS_ENDPOINTS.
+    pub shuffle_endpoints: bool,
     /// The traffic ports refuse connections until the first objects are served; otherwise they wait
     /// in the kernel's queue [PIPE-2]. ROUTER_BIND_PORTS_AFTER_SYNC.
     pub bind_after_sync: bool,
@@ -172,6 +178,8 @@ impl Default for RouterSettings {
             upgrade: UpgradeSettings::default(),
             balance: String::new(),
             tcp_balance: String::new(),
+            cookie_name: String::new(),
+            shuffle_endpoints: false,
             bind_after_sync: false,
             reload_interval: Duration::ZERO,
             idle_close_on_response: false,

@@ -105,6 +105,7 @@ pub(crate) fn snapshot() -> Snapshot {
             ]),
             balancer: Balancer::new(Algorithm::Random, &[256, 256], Arc::default()),
             checked: true,
+            sticky: None,
             stats: Arc::new(UpstreamStats::new(2)),
         }),
     });

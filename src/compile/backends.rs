@@ -7,13 +7,15 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicUsize},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{finding, policy::annotation, trust::Tls};
+use super::{finding, policy::annotation, sticky, trust::Tls};
 use crate::{
     balance::{self, Algorithm, Balancer, Defaults, endpoint_weights},
+    headers::sticky::Value,
     model::{
         finding::{Finding, codes},
         grammar,
@@ -83,6 +85,10 @@ pub(super) struct Backends {
     allow_loopback: bool,
     balance: Defaults,
     max_queue: usize,
+    cookie_name: String,
+    shuffle: bool,
+    /// What the order of endpoints is shuffled by, in this compile.
+    seed: u64,
     peers: HashMap<PeerKey, Arc<Peer>>,
     kept: HashMap<BackendKey, Kept>,
     next_peers: HashMap<PeerKey, Arc<Peer>>,
@@ -93,6 +99,8 @@ pub(super) struct Backends {
 /// One endpoint of one service, before weights are known.
 struct Found {
     address: SocketAddr,
+    /// Name of the port; empty when unnamed.
+    port: Arc<str>,
     protocol: peer::Protocol,
     tls: Option<Arc<Policy>>,
     pod: Arc<str>,
@@ -109,6 +117,9 @@ impl Backends {
                 tcp: Algorithm::parse(&settings.tcp_balance),
             },
             max_queue: settings.max_queue,
+            cookie_name: settings.cookie_name.clone(),
+            shuffle: settings.shuffle_endpoints,
+            seed: 0,
             peers: HashMap::new(),
             kept: HashMap::new(),
             next_peers: HashMap::new(),
@@ -117,8 +128,11 @@ impl Backends {
         }
     }
 
-    /// Starts a compile.
-    pub(super) fn begin(&mut self) {
+    /// Starts a compile at `now`, which also decides about the order of endpoints where that is left to
+    /// chance [EP-4].
+    pub(super) fn begin(&mut self, now: SystemTime) {
+        let nanos = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        self.seed = u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or(0);
         self.next_peers.clear();
         self.next_kept.clear();
         self.checked.clear();
@@ -174,7 +188,8 @@ impl Backends {
         let check = choice > 1 && !services.iter().any(is_idled);
         let services = services.into_iter().zip(weights);
         let cap = self.cap(route);
-        let servers = self.servers(services, termination, cap, &mut kept);
+        let (servers, values) = self.servers(services, termination, cap, &mut kept);
+        let sticky = sticky::compile(route, termination, &self.cookie_name, &values);
         if check {
             self.checked.extend(servers.iter().map(|s| (s.peer.id, Arc::clone(&s.peer))));
         }
@@ -193,26 +208,27 @@ impl Backends {
         let stats = Arc::clone(&kept.stats);
         self.next_kept.insert(key, kept);
         let servers = servers.into();
-        Arc::new(Backend { name: name.into(), servers, balancer, checked: check, stats })
+        Arc::new(Backend { name: name.into(), servers, balancer, checked: check, sticky, stats })
     }
 
-    /// The servers of a backend, and in `kept` what is known of them.
+    /// The servers of a backend with the values of their cookies, and in `kept` what is known of them.
     fn servers<'a>(
         &mut self,
         services: impl Iterator<Item = ((&'a str, u16, Vec<Found>), u16)>,
         termination: Termination,
         cap: Option<Cap>,
         kept: &mut Kept,
-    ) -> Vec<Server> {
+    ) -> (Vec<Server>, Vec<Value>) {
         let mut before = std::mem::take(&mut kept.servers);
-        let mut servers = Vec::new();
+        let (mut servers, mut values) = (Vec::new(), Vec::new());
         for ((service, _, found), weight) in services {
             let service: Arc<str> = service.into();
             if weight == 0 && termination == Termination::Passthrough {
                 // There are no cookies that could name them [W-5].
                 continue;
             }
-            for Found { address, protocol, tls, pod, .. } in found {
+            for Found { address, port, protocol, tls, pod, .. } in found {
+                let value = sticky::value(&service, &port, address, &pod);
                 let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
                 let peer = self.peer(&key, tls.as_deref());
                 // Whoever is trusted now, it is the same pod.
@@ -223,10 +239,11 @@ impl Backends {
                 kept.servers.insert(id, server);
                 let label = address.to_string().into();
                 let service = Arc::clone(&service);
+                values.push(value);
                 servers.push(Server { peer, weight, service, pod, label, stats, gate });
             }
         }
-        servers
+        (servers, values)
     }
 
     /// [LB-1].
@@ -313,6 +330,7 @@ impl Backends {
             let ports = endpoint.ports.iter().filter(|candidate| matches(candidate, port));
             found.extend(ports.map(|port| Found {
                 address: SocketAddr::new(endpoint.address, port.number),
+                port: Arc::clone(&port.name),
                 protocol: protocol_of(port),
                 tls: None,
                 pod: endpoint.pod.clone().unwrap_or_default(),
@@ -322,6 +340,9 @@ impl Backends {
         // One number may stand under several names [EP-2].
         let mut seen = HashSet::new();
         found.retain(|found| seen.insert((found.address, Arc::clone(&found.pod))));
+        if self.shuffle {
+            shuffle(&mut found, self.seed);
+        }
         found
     }
 }
@@ -331,12 +352,24 @@ fn idled(entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
     let ports = entry.ports.iter().filter(|candidate| matches(candidate, port));
     let address = |number| Some(SocketAddr::new(*entry.vips.first()?, number));
     ports
-        .filter_map(|port| Some((address(port.number)?, protocol_of(port))))
-        .map(|(address, protocol)| {
-            let (tls, pod) = (None, "".into());
-            Found { address, protocol, tls, pod, idled: true }
+        .filter_map(|port| Some((address(port.number)?, port)))
+        .map(|(address, port)| {
+            let (protocol, tls, pod) = (protocol_of(port), None, "".into());
+            let port = Arc::clone(&port.name);
+            Found { address, port, protocol, tls, pod, idled: true }
         })
         .collect()
+}
+
+/// Every order is as likely as any other (Fisher and Yates).
+fn shuffle<T>(all: &mut [T], seed: u64) {
+    let mut draw = seed;
+    for last in (1..all.len()).rev() {
+        draw = balance::mix(draw);
+        // Below `last + 1`, which was a usize.
+        let other = usize::try_from(draw % (last as u64 + 1)).unwrap_or(last);
+        all.swap(last, other);
+    }
 }
 
 /// Endpoints of a reencrypt route are spoken to over TLS, by a policy for each service [REENC-2];

@@ -130,14 +130,13 @@ fn edit(field: &[u8], name: &[u8], seen: &mut impl FnMut(&[u8])) -> Edit {
     }
     match doomed {
         Some(_) if !keeps => return Edit::Gone,
-        Some(start) => text.truncate(trimmed(&text[..start])),
+        Some(start) => text.truncate(start),
+        None if text.len() == field.len() => return Edit::Same,
         None => {},
     }
-    match text.len() {
-        0 => Edit::Gone,
-        len if len == field.len() => Edit::Same,
-        _ => Edit::New(text),
-    }
+    // HAProxy may leave a blank at the end, which HTTP/2 does not allow (RFC 9113 8.2.1).
+    text.truncate(trimmed(&text));
+    if text.is_empty() { Edit::Gone } else { Edit::New(text) }
 }
 
 /// The value when `field` is the cookie `name` and nothing else: the usual case, without a copy.

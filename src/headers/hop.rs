@@ -58,11 +58,11 @@ pub enum ClientFields {
 /// Removes from a request what must not reach the pod: hop-by-hop fields and what `Connection`
 /// nominates, `Proxy` [SEC-1], client certificate fields [MTLS-5] unless they are to be kept, and names
 /// that become a trusted one when `_` is read as `-`. `Transfer-Encoding` stays, as the body's framing
-/// follows it. Returns what was found.
-pub fn strip_request_hop_by_hop(headers: &mut HeaderMap, client: ClientFields) -> Found {
+/// follows it.
+pub fn strip_request_hop_by_hop(headers: &mut HeaderMap, client: ClientFields) {
     let found = Found::among(headers);
     if !found.ends_here() {
-        return found;
+        return;
     }
     let trailers = found.has(Found::TE) && accepts_trailers(headers);
     if found.has(Found::CONNECTION) {
@@ -77,7 +77,6 @@ pub fn strip_request_hop_by_hop(headers: &mut HeaderMap, client: ClientFields) -
     if found.has(Found::IMITATION) {
         remove_imitations(headers, client);
     }
-    found
 }
 
 /// Removes hop-by-hop fields and what `Connection` nominates from a pod's response, and
@@ -108,8 +107,7 @@ impl Found {
     const UPGRADE: u16 = 1 << 8;
     /// A certificate field, or a name with an underscore.
     const IMITATION: u16 = 1 << 9;
-    /// `Cookie` or `Set-Cookie`.
-    const COOKIES: u16 = 1 << 10;
+    const SET_COOKIE: u16 = 1 << 10;
     /// Says how fresh the message is, or can tell.
     const FRESHNESS: u16 = 1 << 11;
 
@@ -140,17 +138,17 @@ impl Found {
             "te" => Self::TE,
             "transfer-encoding" => Self::TRANSFER_ENCODING,
             "upgrade" => Self::UPGRADE,
-            "cookie" | "set-cookie" => Self::COOKIES,
+            "set-cookie" => Self::SET_COOKIE,
             "cache-control" | "etag" | "expires" | "last-modified" => Self::FRESHNESS,
             _ if name.starts_with("x-ssl") || name.as_bytes().contains(&b'_') => Self::IMITATION,
             _ => 0,
         }
     }
 
-    /// `Cookie` of a request, `Set-Cookie` of a response.
+    /// `Set-Cookie`.
     #[must_use]
-    pub const fn cookies(self) -> bool {
-        self.has(Self::COOKIES)
+    pub const fn set_cookie(self) -> bool {
+        self.has(Self::SET_COOKIE)
     }
 
     /// What a cache asks for: `Cache-Control`, `Expires` or a validator.
@@ -159,8 +157,14 @@ impl Found {
         self.has(Self::FRESHNESS)
     }
 
+    /// The same, when actions may have added fields since.
+    #[must_use]
+    pub const fn or_more(self) -> Self {
+        Self(self.0 | Self::SET_COOKIE | Self::FRESHNESS)
+    }
+
     const fn ends_here(self) -> bool {
-        self.0 & !(Self::COOKIES | Self::FRESHNESS) != 0
+        self.0 & !(Self::SET_COOKIE | Self::FRESHNESS) != 0
     }
 
     const fn has(self, field: u16) -> bool {

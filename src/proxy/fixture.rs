@@ -100,6 +100,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
             servers: Box::new([server]),
             balancer: Balancer::new(Algorithm::Random, &[1], Arc::default()),
             checked: false,
+            sticky: None,
             stats: Arc::new(UpstreamStats::new(1)),
         }),
     })

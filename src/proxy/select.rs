@@ -36,6 +36,12 @@ impl Tried {
         self.len == 0
     }
 
+    /// True when `index` failed in this round.
+    #[must_use]
+    pub fn contains(&self, index: usize) -> bool {
+        self.as_slice().contains(&index)
+    }
+
     fn as_slice(&self) -> &[usize] {
         &self.indexes[..self.len]
     }
@@ -129,6 +135,7 @@ mod tests {
                 servers: Box::new([server]),
                 balancer: Balancer::new(Algorithm::Random, &[1], Arc::default()),
                 checked,
+                sticky: None,
                 stats: Arc::new(UpstreamStats::new(1)),
             };
             choose(&backend, &Tried::default(), 7)

@@ -1,3 +1,5 @@
+//! Cookie fields with one cookie taken out, by tables, and beside HAProxy's way written out naively.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -36,7 +38,7 @@ fn stick_6_one_cookie_is_taken_out_of_many() {
         ("CK=a; CK=b", None, &["a", "b"]),
         ("CK=a; x=1; CK=b", Some("x=1"), &["a", "b"]),
         ("CK=a;;x=1", Some(";x=1"), &["a"]),
-        ("x=1; CK=a;", Some("x=1"), &["a"]),
+        ("x=1; CK=a;", Some("x=1;"), &["a"]),
         ("CK=a;", None, &["a"]),
         ("CK", Some("CK"), &[]),
         ("CK; x=1", Some("CK; x=1"), &[]),
@@ -190,6 +192,8 @@ fn naive(field: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
     }
     if let Some(from) = delete_from {
         text.truncate(if preserve { from } else { 0 });
+    }
+    if text.len() < field.len() {
         while text.last().is_some_and(|byte| blank(*byte)) {
             text.pop();
         }

@@ -6,7 +6,7 @@ use super::{
     super::{Kind, Outcome, RouterSettings, Row, show},
     row,
 };
-use crate::settings::HeaderCase;
+use crate::{model::grammar, settings::HeaderCase};
 
 /// Where two rows set the same thing, the later one wins.
 pub const TRAFFIC: &[Row] = &[
@@ -58,6 +58,18 @@ pub const TRAFFIC: &[Row] = &[
     .shows(|settings| settings.balance.clone()),
     row("ROUTER_TCP_BALANCE_SCHEME", "the same for passthrough routes", Kind::Text(tcp_balance))
         .shows(|settings| settings.tcp_balance.clone()),
+    row(
+        "ROUTER_COOKIE_NAME",
+        "name of the stickiness cookie of routes that choose none",
+        Kind::Text(cookie_name),
+    )
+    .shows(|settings| settings.cookie_name.clone()),
+    row(
+        "ROUTER_BACKEND_PROCESS_ENDPOINTS",
+        "`shuffle`: endpoints are in an order of chance, another one after each change",
+        Kind::Text(process_endpoints),
+    )
+    .shows(|settings| if settings.shuffle_endpoints { "shuffle" } else { "" }.to_owned()),
 ];
 
 const fn header_case(settings: &mut RouterSettings, kept: bool) {
@@ -82,6 +94,19 @@ fn algorithm(value: &str, place: &mut String) -> Outcome {
             Outcome::Noted("is none of roundrobin, leastconn, source, random; the default is used")
         },
     }
+}
+
+fn cookie_name(settings: &mut RouterSettings, value: &str) -> Outcome {
+    if !grammar::is_cookie_name(value) {
+        return Outcome::Noted("is not made of letters, digits, - and _; the default is used");
+    }
+    value.clone_into(&mut settings.cookie_name);
+    Outcome::Used
+}
+
+const fn process_endpoints(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.shuffle_endpoints = value.eq_ignore_ascii_case("shuffle");
+    if settings.shuffle_endpoints { Outcome::Used } else { Outcome::Noted("knows only shuffle") }
 }
 
 fn page_unavailable(settings: &mut RouterSettings, value: &str) -> Outcome {
