@@ -35,7 +35,7 @@ pub(super) fn compile(
     }
     // [STICK-2]
     let chosen = annotation(route, NAME).filter(|name| grammar::is_cookie_name(name));
-    let chosen = chosen.or(Some(router_name).filter(|name| !name.is_empty()));
+    let chosen = chosen.or_else(|| Some(router_name).filter(|name| !name.is_empty()));
     let attributes = attributes(route, termination);
     match chosen {
         Some(name) => Stickiness::new(name, &attributes, values),

@@ -30,9 +30,10 @@ fn cookie(compiler: &mut Compiler, route: &str) -> Option<(String, String)> {
 /// there.
 #[test]
 fn stick_2_names_of_the_route_of_the_router_and_of_nobody() {
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
     // printf %s ' app:web' | md5sum
     let hash = "8432dd1f99d71495736b61162208397e";
-    let rows: &[(&[(&str, &str)], &str, Option<&str>)] = &[
+    let rows: &[Row<'_>] = &[
         (&[], "", Some(hash)),
         (&[], "router_1", Some("router_1")),
         (&[(NAME, "Own-1")], "router_1", Some("Own-1")),

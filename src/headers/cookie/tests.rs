@@ -100,6 +100,24 @@ fn stick_6_a_pods_set_cookie_of_that_name_is_taken_out() {
     }
 }
 
+fn naive_end(text: &[u8], value: usize) -> usize {
+    let (mut quoted, mut pair, mut next) = (false, false, value);
+    while next < text.len() {
+        if pair {
+            pair = false;
+        } else if quoted {
+            pair = text[next] == b'\\';
+            quoted = text[next] != b'"';
+        } else if text[next] == b'"' {
+            quoted = true;
+        } else if b",;".contains(&text[next]) {
+            break;
+        }
+        next += 1;
+    }
+    next
+}
+
 /// HAProxy's own way, step by step on one buffer: what is left, and the values.
 fn naive(field: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
     let blank = |byte: u8| byte == b' ' || byte == b'\t';
@@ -125,21 +143,7 @@ fn naive(field: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
             while value < text.len() && blank(text[value]) {
                 value += 1;
             }
-            let (mut quoted, mut pair) = (false, false);
-            next = value;
-            while next < text.len() {
-                if pair {
-                    pair = false;
-                } else if quoted {
-                    pair = text[next] == b'\\';
-                    quoted = text[next] != b'"';
-                } else if text[next] == b'"' {
-                    quoted = true;
-                } else if b",;".contains(&text[next]) {
-                    break;
-                }
-                next += 1;
-            }
+            next = naive_end(&text, value);
             value_end = next;
             while value_end > value && blank(text[value_end - 1]) {
                 value_end -= 1;
