@@ -330,7 +330,8 @@ fn is_lighter(a: (i64, u16), b: (i64, u16)) -> bool {
 }
 
 /// One step of splitmix64: spreads every input bit over the output.
-const fn mix(x: u64) -> u64 {
+#[must_use]
+pub const fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

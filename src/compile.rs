@@ -12,6 +12,7 @@ mod policy;
 mod rates;
 mod select;
 mod status;
+mod sticky;
 mod trust;
 
 use std::{

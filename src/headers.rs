@@ -5,15 +5,18 @@
 //! nominates can remove what wharf adds (S-21). `Content-Length` is never touched here.
 
 pub mod actions;
+pub mod cacheable;
 pub mod certificate;
+pub mod cookie;
 mod forwarded;
 mod hop;
+pub mod sticky;
 pub mod websocket;
 
 pub use forwarded::{ForwardedPolicy, Forwarding, Said, forward, forward_for};
 pub use hop::{
-    ClientFields, is_offered, merge_cookies, strip_request_hop_by_hop, strip_response_hop_by_hop,
-    strip_trailers, upgrade_of,
+    ClientFields, Found, is_offered, merge_cookies, strip_request_hop_by_hop,
+    strip_response_hop_by_hop, strip_trailers, upgrade_of,
 };
 
 /// Names that `http` has no constants for.

@@ -36,6 +36,7 @@ pub mod serve;
 pub mod spelling;
 pub mod stage;
 pub mod stats;
+mod sticky;
 mod streams;
 pub mod upgrade;
 pub mod worker;

@@ -84,6 +84,9 @@ pub struct RouterSettings {
     pub shuffle_endpoints: bool,
     /// What becomes of endpoints that fail.
     pub health: HealthSettings,
+    /// Name of the stickiness cookie of routes that choose none, of letters, digits, `-` and `_`; a hash
+    /// of the route's name when empty [STICK-2]. ROUTER_COOKIE_NAME.
+    pub cookie_name: String,
     /// The traffic ports refuse connections until the first objects are served; otherwise they wait
     /// in the kernel's queue [PIPE-2]. ROUTER_BIND_PORTS_AFTER_SYNC.
     pub bind_after_sync: bool,
@@ -181,6 +184,7 @@ impl Default for RouterSettings {
             tcp_balance: String::new(),
             shuffle_endpoints: false,
             health: HealthSettings::default(),
+            cookie_name: String::new(),
             bind_after_sync: false,
             reload_interval: Duration::ZERO,
             idle_close_on_response: false,

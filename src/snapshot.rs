@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 
 use crate::{
     balance::Balancer,
-    headers::actions::Actions,
+    headers::{actions::Actions, sticky::Stickiness},
     model::{
         finding::Finding,
         objects::{ObjectKey, Stored},
@@ -157,6 +157,9 @@ pub struct Backend {
     pub servers: Box<[Server]>,
     /// Chooses an index into `servers`.
     pub balancer: Balancer,
+    /// The cookie that keeps a client with its server; none where the route wants none, and never on
+    /// passthrough [STICK-1].
+    pub sticky: Option<Stickiness>,
     /// Counters, carried over from snapshot to snapshot.
     pub stats: Arc<UpstreamStats>,
 }

@@ -105,6 +105,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 server("10.1.0.5:8080", "web-2", 256),
             ]),
             balancer: Balancer::new(Algorithm::Random, &[256, 256], Arc::default()),
+            sticky: None,
             stats: Arc::new(UpstreamStats::new(2)),
         }),
     });

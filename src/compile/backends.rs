@@ -12,9 +12,10 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{finding, policy::annotation, trust::Tls};
+use super::{finding, policy::annotation, sticky, trust::Tls};
 use crate::{
     balance::{self, Algorithm, Balancer, Defaults, endpoint_weights},
+    headers::sticky::Value,
     model::{
         finding::{Finding, codes},
         grammar,
@@ -98,6 +99,7 @@ pub(super) struct Backends {
     max_queue: usize,
     check_interval: Duration,
     slow_start: Duration,
+    cookie_name: String,
     shuffle: Option<Shuffle>,
     /// No compile has ended yet: what is there has not just come.
     first: bool,
@@ -118,6 +120,8 @@ struct Listed<'a> {
 /// One endpoint of one service, before weights are known.
 struct Found {
     address: SocketAddr,
+    /// Name of the port; empty when unnamed.
+    port: Arc<str>,
     protocol: peer::Protocol,
     tls: Option<Arc<Policy>>,
     pod: Arc<str>,
@@ -136,6 +140,7 @@ impl Backends {
             max_queue: settings.max_queue,
             check_interval: settings.timeouts.check_interval,
             slow_start: settings.health.slow_start,
+            cookie_name: settings.cookie_name.clone(),
             shuffle: settings.shuffle_endpoints.then(Shuffle::new),
             first: true,
             peers: HashMap::new(),
@@ -207,7 +212,8 @@ impl Backends {
         let listed = services.into_iter().zip(weights);
         let listed = listed.map(|((service, _, found), weight)| Listed { service, found, weight });
         let cap = self.cap(route);
-        let servers = self.servers(listed, termination, Limits { cap, check }, &mut kept);
+        let (servers, values) = self.servers(listed, termination, Limits { cap, check }, &mut kept);
+        let sticky = sticky::compile(route, termination, &self.cookie_name, &values);
         let weights: Vec<u16> = servers.iter().map(|server| server.weight).collect();
         let mut balancer = Balancer::new(
             self.algorithm(route, termination, &counts),
@@ -223,28 +229,29 @@ impl Backends {
         let stats = Arc::clone(&kept.stats);
         self.next_kept.insert(key, kept);
         let servers = servers.into();
-        Arc::new(Backend { name: name.into(), servers, balancer, stats })
+        Arc::new(Backend { name: name.into(), servers, balancer, sticky, stats })
     }
 
-    /// The servers of a backend, and in `kept` what is known of them.
+    /// The servers of a backend with the values of their cookies, and in `kept` what is known of them.
     fn servers<'a>(
         &mut self,
         services: impl Iterator<Item = Listed<'a>>,
         termination: Termination,
         limits: Limits,
         kept: &mut Kept,
-    ) -> Vec<Server> {
+    ) -> (Vec<Server>, Vec<Value>) {
         let mut before = std::mem::take(&mut kept.servers);
         // Where nobody served before, nobody has a share that newcomers could grow into.
         let slowly = !self.first && !before.is_empty();
-        let mut servers = Vec::new();
+        let (mut servers, mut values) = (Vec::new(), Vec::new());
         for Listed { service, found, weight } in services {
             let service: Arc<str> = service.into();
             if weight == 0 && termination == Termination::Passthrough {
                 // There are no cookies that could name them [W-5].
                 continue;
             }
-            for Found { address, protocol, tls, pod, idled } in found {
+            for Found { address, port, protocol, tls, pod, idled } in found {
+                let value = sticky::value(&service, &port, address, &pod);
                 let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
                 let peer = self.peer(&key, tls.as_deref(), slowly);
                 // Never an idled service: a check would wake it [HC-1].
@@ -260,10 +267,11 @@ impl Backends {
                 kept.servers.insert(id, server);
                 let label = address.to_string().into();
                 let (service, checked) = (Arc::clone(&service), checked.is_some());
+                values.push(value);
                 servers.push(Server { peer, weight, service, pod, label, stats, checked, gate });
             }
         }
-        servers
+        (servers, values)
     }
 
     /// Has `peer` checked, at the shortest interval that any route asks for.
@@ -378,6 +386,7 @@ impl Backends {
             let ports = endpoint.ports.iter().filter(|candidate| matches(candidate, port));
             found.extend(ports.map(|port| Found {
                 address: SocketAddr::new(endpoint.address, port.number),
+                port: Arc::clone(&port.name),
                 protocol: protocol_of(port),
                 tls: None,
                 pod: endpoint.pod.clone().unwrap_or_default(),
@@ -416,10 +425,11 @@ fn idled(entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
     let ports = entry.ports.iter().filter(|candidate| matches(candidate, port));
     let address = |number| Some(SocketAddr::new(*entry.vips.first()?, number));
     ports
-        .filter_map(|port| Some((address(port.number)?, protocol_of(port))))
-        .map(|(address, protocol)| {
-            let (tls, pod) = (None, "".into());
-            Found { address, protocol, tls, pod, idled: true }
+        .filter_map(|port| Some((address(port.number)?, port)))
+        .map(|(address, port)| {
+            let (protocol, tls, pod) = (protocol_of(port), None, "".into());
+            let port = Arc::clone(&port.name);
+            Found { address, port, protocol, tls, pod, idled: true }
         })
         .collect()
 }

@@ -9,6 +9,7 @@ mod filter;
 mod oracle;
 mod passthrough;
 mod rules;
+mod sticky;
 
 use std::fmt::Write as _;
 

@@ -61,7 +61,7 @@ pub enum ClientFields {
 /// follows it.
 pub fn strip_request_hop_by_hop(headers: &mut HeaderMap, client: ClientFields) {
     let found = Found::among(headers);
-    if found.nothing() {
+    if !found.ends_here() {
         return;
     }
     let trailers = found.has(Found::TE) && accepts_trailers(headers);
@@ -80,19 +80,20 @@ pub fn strip_request_hop_by_hop(headers: &mut HeaderMap, client: ClientFields) {
 }
 
 /// Removes hop-by-hop fields and what `Connection` nominates from a pod's response, and
-/// `Transfer-Encoding`, as the body is framed anew.
-pub fn strip_response_hop_by_hop(headers: &mut HeaderMap) {
+/// `Transfer-Encoding`, as the body is framed anew. Returns what was found.
+pub fn strip_response_hop_by_hop(headers: &mut HeaderMap) -> Found {
     let found = Found::among(headers);
     if found.has(Found::CONNECTION) {
         remove_nominated(headers, |name| *name == SET_COOKIE);
     }
     found.remove(headers, Found::RESPONSE);
+    found
 }
 
-/// Which of the fields that may end here a message has. Most messages have none, which one pass over
+/// Which of the fields that are looked for a message had. Most messages have none, which one pass over
 /// the names tells, where asking the map for each would be a dozen lookups.
-#[derive(Clone, Copy)]
-struct Found(u16);
+#[derive(Clone, Copy, Debug)]
+pub struct Found(u16);
 
 impl Found {
     const CONNECTION: u16 = 1;
@@ -106,6 +107,9 @@ impl Found {
     const UPGRADE: u16 = 1 << 8;
     /// A certificate field, or a name with an underscore.
     const IMITATION: u16 = 1 << 9;
+    const SET_COOKIE: u16 = 1 << 10;
+    /// Says how fresh the message is, or can tell.
+    const FRESHNESS: u16 = 1 << 11;
 
     /// On either side.
     const BOTH: u16 = Self::CONNECTION
@@ -134,13 +138,33 @@ impl Found {
             "te" => Self::TE,
             "transfer-encoding" => Self::TRANSFER_ENCODING,
             "upgrade" => Self::UPGRADE,
+            "set-cookie" => Self::SET_COOKIE,
+            "cache-control" | "etag" | "expires" | "last-modified" => Self::FRESHNESS,
             _ if name.starts_with("x-ssl") || name.as_bytes().contains(&b'_') => Self::IMITATION,
             _ => 0,
         }
     }
 
-    const fn nothing(self) -> bool {
-        self.0 == 0
+    /// `Set-Cookie`.
+    #[must_use]
+    pub const fn set_cookie(self) -> bool {
+        self.has(Self::SET_COOKIE)
+    }
+
+    /// What a cache asks for: `Cache-Control`, `Expires` or a validator.
+    #[must_use]
+    pub const fn freshness(self) -> bool {
+        self.has(Self::FRESHNESS)
+    }
+
+    /// The same, when actions may have added fields since.
+    #[must_use]
+    pub const fn or_more(self) -> Self {
+        Self(self.0 | Self::SET_COOKIE | Self::FRESHNESS)
+    }
+
+    const fn ends_here(self) -> bool {
+        self.0 & !(Self::SET_COOKIE | Self::FRESHNESS) != 0
     }
 
     const fn has(self, field: u16) -> bool {

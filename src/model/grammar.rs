@@ -22,6 +22,13 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// Whether `text` may name a stickiness cookie [STICK-2].
+#[must_use]
+pub fn is_cookie_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
 /// An integer: optional sign, decimal digits [CONV-2].
 #[must_use]
 pub fn parse_integer(text: &str) -> Option<i64> {

@@ -100,6 +100,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
             name: "be_http:app:web".into(),
             servers: Box::new([server]),
             balancer: Balancer::new(Algorithm::Random, &[1], Arc::default()),
+            sticky: None,
             stats: Arc::new(UpstreamStats::new(1)),
         }),
     })

@@ -23,7 +23,7 @@ use super::{
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, Tries},
-    serve,
+    serve, sticky,
     upgrade::{self, Wanted},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub async fn forward(
     exchange.record.route = Some(Arc::clone(&route));
     let version = request.version();
     let protocol = wanted.as_ref().map(|wanted| &wanted.protocol);
-    let mut outgoing = match prepare(&exchange, &route, checked, request, protocol) {
+    let mut outgoing = match prepare(&mut exchange, &route, checked, request, protocol) {
         Ok(outgoing) => outgoing,
         Err(reason) => return serve::own(exchange, reason),
     };
@@ -68,7 +68,8 @@ pub async fn forward(
                 None => {
                     let (mut parts, body) = response.into_parts();
                     parts.version = Version::HTTP_11;
-                    if let Err(reason) = relayed(&exchange, &route, &mut parts.headers) {
+                    if let Err(reason) = relayed(&mut exchange, &route, status, &mut parts.headers)
+                    {
                         return serve::own(exchange, reason);
                     }
                     let early = exchange.progress.answered_early(status);
@@ -134,8 +135,10 @@ pub(super) async fn dispatch(
     tries: &mut Tries,
 ) -> Result<usize, Reason> {
     loop {
-        let draw = draw(exchange, &route.backend);
-        if let Some(index) = select::choose(&route.backend, &tries.tried, draw) {
+        let backend = &route.backend;
+        let chosen = sticky::server(exchange, backend, tries)
+            .or_else(|| select::choose(backend, &tries.tried, draw(exchange, backend)));
+        if let Some(index) = chosen {
             let elsewhere = tries.last.replace(index).is_some_and(|last| last != index);
             let place = queue::place(exchange, route, index).await?;
             exchange.dispatch(route, index);

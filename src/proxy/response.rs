@@ -49,6 +49,8 @@ pub struct Exchange {
     pub progress: Rc<Progress>,
     /// Timer of its waits for the pod.
     pub alarm: Alarm,
+    /// The server that the request's cookie asks for [STICK-5].
+    pub sticky: Option<usize>,
     started: Instant,
     /// Set while a server of the route's backend has this request.
     dispatched: bool,
@@ -94,6 +96,7 @@ impl Exchange {
                 Version::HTTP_2 => connection.worker.alarms.take(),
                 _ => connection.alarm.take(),
             },
+            sticky: None,
             started: clock::now(),
             dispatched: false,
             place: None,

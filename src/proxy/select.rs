@@ -36,6 +36,12 @@ impl Tried {
         self.len == 0
     }
 
+    /// True when `index` failed in this round.
+    #[must_use]
+    pub fn contains(&self, index: usize) -> bool {
+        self.as_slice().contains(&index)
+    }
+
     fn as_slice(&self) -> &[usize] {
         &self.indexes[..self.len]
     }

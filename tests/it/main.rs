@@ -42,6 +42,7 @@ mod redirect;
 mod reencrypt;
 mod retry;
 mod status;
+mod sticky;
 mod streaming;
 mod timeouts;
 mod tls_policy;

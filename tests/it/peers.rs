@@ -8,6 +8,7 @@ mod haproxy;
 mod odd;
 mod python;
 mod slow;
+mod sticky;
 mod websocket;
 
 use std::{

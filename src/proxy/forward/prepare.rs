@@ -13,7 +13,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::{
     headers,
     model::reason::Reason,
-    proxy::{framing, request::Checked, response::Exchange},
+    proxy::{framing, request::Checked, response::Exchange, sticky},
     settings::HeaderCase,
     snapshot::CompiledRoute,
     upstream::body::RequestBody,
@@ -107,7 +107,7 @@ impl KeptFields {
 /// # Errors
 /// Why the router answers in the pod's place.
 pub(super) fn prepare(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     route: &CompiledRoute,
     checked: Checked,
     request: Request<Incoming>,
@@ -150,7 +150,7 @@ pub(super) fn prepare(
 /// The one place for the order of what a route does to its requests [ORD-2]. `arrive` has done what every
 /// request gets [ORD-1]; `parts` is in origin form.
 fn route_steps(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     route: &CompiledRoute,
     parts: &mut Parts,
     host: &HeaderValue,
@@ -176,6 +176,8 @@ fn route_steps(
         connection.act(&policy.headers.request, &mut parts.headers)?;
     }
     // 4. The stickiness cookie goes [STICK-6].
+    (exchange.sticky, exchange.record.cookie_states) =
+        sticky::ask(&route.backend, &mut parts.headers);
     // 5. The unique id [UID-1].
     // 6. X-Forwarded-For, which nothing above can see or take away.
     headers::forward_for(&mut parts.headers, &about, &mut said, policy.forwarded);

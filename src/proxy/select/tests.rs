@@ -45,6 +45,7 @@ fn backend(algorithm: Algorithm, count: u8, gated: bool) -> Backend {
         name: "be_http:app:web".into(),
         servers: (1..=count).map(server).collect(),
         balancer: Balancer::new(algorithm, &weights, Arc::default()),
+        sticky: None,
         stats: Arc::new(UpstreamStats::new(1)),
     }
 }

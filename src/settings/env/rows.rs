@@ -28,7 +28,6 @@ const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the defau
 pub const NOT_YET: &[&str] = &[
     // 17.2
     // 17.4
-    "ROUTER_COOKIE_NAME",
     "ROUTER_UNIQUE_ID_FORMAT",
     "ROUTER_UNIQUE_ID_HEADER_NAME",
     "ROUTER_ENABLE_COMPRESSION",

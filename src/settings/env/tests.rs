@@ -185,6 +185,20 @@ fn lb_1_the_words_of_balancing() {
     assert_eq!((&*settings.tcp_balance, notes.len()), ("", 1));
 }
 
+/// [STICK-2, EP-4]
+#[test]
+fn stick_2_the_variables_of_stickiness() {
+    let settings =
+        quiet(&[("ROUTER_COOKIE_NAME", "Own_1-"), ("ROUTER_BACKEND_PROCESS_ENDPOINTS", "SHUFFLE")]);
+    assert_eq!((&*settings.cookie_name, settings.shuffle_endpoints), ("Own_1-", true));
+    let (settings, notes) =
+        read(&[("ROUTER_COOKIE_NAME", "a;b"), ("ROUTER_BACKEND_PROCESS_ENDPOINTS", "sort")])
+            .unwrap();
+    assert_eq!((&*settings.cookie_name, settings.shuffle_endpoints), ("", false));
+    let names: Vec<_> = notes.iter().filter_map(|note| note.split(' ').next()).collect();
+    assert_eq!(names, ["ROUTER_COOKIE_NAME", "ROUTER_BACKEND_PROCESS_ENDPOINTS"]);
+}
+
 #[test]
 fn the_more_particular_variable_wins() {
     let settings = quiet(&[

@@ -37,16 +37,18 @@ enum Applies {
     All,
     Http,
     Tls,
+    /// With TLS, and not in clear as well.
+    Secure,
 }
 
-use Applies::{All, Http, Tls};
+use Applies::{All, Http, Secure, Tls};
 
 /// The table of spec/route.md 14.
 const TABLE: &[(&str, &str, Applies, Grammar)] = &[
     (H, "balance", All, Grammar::Word(&["roundrobin", "leastconn", "source", "random"])),
     (H, "disable_cookies", Http, Grammar::Bool),
     (R, "cookie_name", Http, Grammar::Token),
-    (R, "cookie-same-site", Tls, Grammar::Word(&["Lax", "Strict", "None"])),
+    (R, "cookie-same-site", Secure, Grammar::Word(&["Lax", "Strict", "None"])),
     (H, "timeout", All, Grammar::Duration),
     (H, "timeout-tunnel", All, Grammar::Duration),
     (H, "rate-limit-connections", All, Grammar::Bool),
@@ -69,6 +71,8 @@ const TABLE: &[(&str, &str, Applies, Grammar)] = &[
 /// Those of the table that this version obeys.
 const HONOURED: &[&str] = &[
     "balance",
+    "cookie-same-site",
+    "cookie_name",
     "disable_cookies",
     "h1-adjust-case",
     "hsts_header",
@@ -126,8 +130,11 @@ fn effect(
 ) {
     let passthrough = tls.is_some_and(|tls| tls.termination == "passthrough");
     let why = match applies {
-        Http | Tls if passthrough => "passthrough",
-        Tls if tls.is_none() => "no TLS",
+        Http | Tls | Secure if passthrough => "passthrough",
+        Tls | Secure if tls.is_none() => "no TLS",
+        Secure if tls.is_some_and(|tls| tls.insecure_edge_termination_policy == "Allow") => {
+            "the insecure policy Allow"
+        },
         _ => return,
     };
     let text = format!("{short} has no effect on a route with {why}");
@@ -135,7 +142,6 @@ fn effect(
 }
 
 fn judge(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str, grammar: Grammar) {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     let (good, wanted) = match grammar {
         Grammar::AllowList => return allow_list(report, field, short, value),
         Grammar::Bool => (grammar::parse_bool(value).is_some(), "true or false".to_owned()),
@@ -148,8 +154,7 @@ fn judge(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str, 
         },
         Grammar::Integer => (grammar::parse_integer(value).is_some(), "a whole number".to_owned()),
         Grammar::Token => {
-            let good = !value.is_empty() && value.bytes().all(token);
-            (good, "made of letters, digits, - and _".to_owned())
+            (grammar::is_cookie_name(value), "made of letters, digits, - and _".to_owned())
         },
         Grammar::Rewrite => (
             value.starts_with('/') && !value.contains('\n'),

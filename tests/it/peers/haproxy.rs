@@ -21,8 +21,8 @@ use crate::harness::{
 };
 
 /// A running HAProxy, killed when dropped. It has its listener from us, as its standard input.
-struct Haproxy {
-    address: SocketAddr,
+pub(super) struct Haproxy {
+    pub(super) address: SocketAddr,
     process: Child,
     _folder: TempDir,
 }
@@ -36,7 +36,7 @@ impl Drop for Haproxy {
 
 impl Haproxy {
     /// One with this frontend behind `bind fd@0`; `files` are put into the folder that `{}` stands for.
-    fn start(frontend: &str, files: &[(&str, &str)]) -> Self {
+    pub(super) fn start(frontend: &str, files: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).expect("the folder is writable");

@@ -11,6 +11,8 @@ use crate::settings::parse;
 
 const SIDECAR: &str = "there is no HAProxy beside this process";
 const NO_RELOAD: &str = "every change applies without a reload, so there is no dynamic manager";
+const NO_MANAGER: &str = "every change applies without a reload, so there is no dynamic manager, and \
+                          stickiness cookies keep the values that a router without one sets";
 const NO_API: &str = "objects come from manifests; nothing is watched over the API yet";
 
 /// None of these sets anything.
@@ -25,7 +27,7 @@ pub const HAPROXY: &[Row] = &[
         "ROUTER_BIND_PORTS_BEFORE_SYNC",
         "it only chooses health checks of HAProxy; ROUTER_BIND_PORTS_AFTER_SYNC is honoured",
     ),
-    nothing("ROUTER_HAPROXY_CONFIG_MANAGER", NO_RELOAD)
+    nothing("ROUTER_HAPROXY_CONFIG_MANAGER", NO_MANAGER)
         .flags(&["--haproxy-config-manager"])
         .yes_or_no(),
     nothing("ROUTER_MAX_DYNAMIC_SERVERS", NO_RELOAD).flags(&["--max-dynamic-servers"]),

@@ -6,7 +6,7 @@ use super::{
     super::{Kind, Outcome, RouterSettings, Row, show},
     row,
 };
-use crate::settings::HeaderCase;
+use crate::{model::grammar, settings::HeaderCase};
 
 /// Where two rows set the same thing, the later one wins.
 pub const TRAFFIC: &[Row] = &[
@@ -59,6 +59,12 @@ pub const TRAFFIC: &[Row] = &[
     row("ROUTER_TCP_BALANCE_SCHEME", "the same for passthrough routes", Kind::Text(tcp_balance))
         .shows(|settings| settings.tcp_balance.clone()),
     row(
+        "ROUTER_COOKIE_NAME",
+        "name of the stickiness cookie of routes that choose none",
+        Kind::Text(cookie_name),
+    )
+    .shows(|settings| settings.cookie_name.clone()),
+    row(
         "ROUTER_BACKEND_PROCESS_ENDPOINTS",
         "`shuffle`: the endpoints of a Service are in another order in each snapshot",
         Kind::Text(process_endpoints),
@@ -97,6 +103,14 @@ fn algorithm(value: &str, place: &mut String) -> Outcome {
             Outcome::Noted("is none of roundrobin, leastconn, source, random; the default is used")
         },
     }
+}
+
+fn cookie_name(settings: &mut RouterSettings, value: &str) -> Outcome {
+    if !grammar::is_cookie_name(value) {
+        return Outcome::Noted("is not made of letters, digits, - and _; the default is used");
+    }
+    value.clone_into(&mut settings.cookie_name);
+    Outcome::Used
 }
 
 fn page_unavailable(settings: &mut RouterSettings, value: &str) -> Outcome {
