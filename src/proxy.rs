@@ -9,6 +9,7 @@
 //! its route, never a snapshot.
 
 mod arrive;
+pub mod detail;
 pub mod entry;
 #[cfg(test)]
 mod fixture;
@@ -20,6 +21,7 @@ mod hello;
 mod http1;
 mod http2;
 mod isolate;
+pub mod logline;
 mod metered;
 mod passthrough;
 mod queue;
@@ -34,5 +36,6 @@ pub mod serve;
 pub mod stage;
 pub mod stats;
 mod streams;
+mod unique_id;
 pub mod upgrade;
 pub mod worker;

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod env;
+pub mod log;
 pub mod parse;
 pub mod tls;
 
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use self::{admission::AdmissionSettings, tls::TlsSettings};
+use self::{admission::AdmissionSettings, log::LogSettings, tls::TlsSettings};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -126,8 +127,10 @@ pub struct RouterSettings {
     pub pool_connections: usize,
     /// Case of header names. WHARF_PRESERVE_HEADER_CASE.
     pub header_case: HeaderCase,
-    /// Access log on stdout.
+    /// There is an access log.
     pub access_log: bool,
+    /// How it looks and where it goes.
+    pub log: LogSettings,
     /// All durations.
     pub timeouts: Timeouts,
     /// HTTP/2 with clients.
@@ -185,6 +188,7 @@ impl Default for RouterSettings {
             pool_connections: 4096,
             header_case: HeaderCase::Lower,
             access_log: true,
+            log: LogSettings::default(),
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),
             tls: TlsSettings::default(),

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    detail::{Arrival, Told},
     gated::GateCell,
     hello, http1, http2, passthrough,
     record::Frontend,
@@ -162,6 +163,7 @@ async fn connection(
     frontend: Frontend,
     mut open: Open,
 ) -> Option<Serving> {
+    let opened = (!worker.needs.is_empty()).then(Arrival::now);
     let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return None };
     let Addresses { client, destination, source } =
         match addresses(&worker, &stream, peer, local).await {
@@ -179,8 +181,9 @@ async fn connection(
         refused(&worker, frontend, Reason::Overload);
         return None;
     }
-    let about =
-        About { client, port: destination.port(), frontend, http2: false, secured: None, open };
+    let told = Told::begin(&worker, client, destination, opened);
+    let port = destination.port();
+    let about = About { client, port, frontend, http2: false, secured: None, told, open };
     if frontend == Frontend::PublicSsl {
         encrypted(worker, stream, about).await
     } else {
@@ -191,20 +194,31 @@ async fn connection(
 /// The TLS port: a connection is passed through or its TLS ends here, by the server name and the
 /// snapshot that serves when its ClientHello is complete [LSN-5]. One limit is on the hello and the
 /// handshake together [LSN-4].
-async fn encrypted(worker: Rc<Worker>, stream: TcpStream, about: About) -> Option<Serving> {
+async fn encrypted(worker: Rc<Worker>, stream: TcpStream, mut about: About) -> Option<Serving> {
     let deadline = Instant::now() + worker.settings.timeouts.handshake;
     match tokio::time::timeout_at(deadline, hello::read(&stream)).await {
         // As a load balancer does that looks whether the port is open.
-        Ok(Ok(hello)) if hello.is_empty() => return None,
+        Ok(Ok(hello)) if hello.is_empty() => {
+            about.ended(*b"CR", true);
+            return None;
+        },
         Ok(Ok(hello)) => match hello::passthrough(&worker, &hello) {
             Some(taken) => {
                 passthrough::run(worker, stream, hello, taken, about).await;
                 return None;
             },
-            None => return secure::run(worker, stream, hello, deadline, about).await,
+            None => {
+                if let Some(told) = &mut about.told {
+                    told.terminated(&hello);
+                }
+                return secure::run(worker, stream, hello, deadline, about).await;
+            },
         },
-        Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no ClientHello"),
-        Err(_elapsed) => {},
+        Ok(Err(error)) => {
+            about.ended(*b"CR", false);
+            tracing::debug!(client = %about.client, %error, "no ClientHello");
+        },
+        Err(_elapsed) => about.ended(*b"cR", false),
     }
     refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake);
     None
@@ -263,13 +277,18 @@ async fn plain(worker: Rc<Worker>, mut stream: TcpStream, mut about: About) -> O
         () = stopped => return None,
     };
     match sniffed {
-        Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => {},
+        Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => about.ended(*b"CR", true),
         Ok(Ok(sniffed)) => {
             about.http2 = sniffed.http2;
             return Some(Box::pin(serve(worker, stream, sniffed.prefix, about, reset_on_close)));
         },
         Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no first byte"),
-        Err(_elapsed) => refused(&worker, Frontend::Public, Reason::ClientTimeout),
+        Err(_elapsed) => {
+            about.ended(*b"cR", true);
+            if !worker.settings.log.ignore_probes {
+                refused(&worker, Frontend::Public, Reason::ClientTimeout);
+            }
+        },
     }
     None
 }
@@ -281,7 +300,17 @@ pub(super) struct About {
     pub(super) frontend: Frontend,
     pub(super) http2: bool,
     pub(super) secured: Option<Box<Secured>>,
+    pub(super) told: Option<Box<Told>>,
     pub(super) open: Open,
+}
+
+impl About {
+    /// It is over before it had a request; `is_null` says that nothing came at all.
+    fn ended(&self, state: [u8; 2], is_null: bool) {
+        if let Some(told) = &self.told {
+            told.ended(self.frontend, if state[0] == b'c' { 408 } else { 400 }, state, is_null);
+        }
+    }
 }
 
 /// Makes the coming close a reset, which throws away what the client has not taken (S-48).
@@ -317,8 +346,10 @@ pub(super) async fn serve<S>(
         requests: std::cell::Cell::new(0),
         said: std::cell::RefCell::default(),
         alarm: std::cell::RefCell::default(),
+        told: about.told,
         open: about.open,
     });
+    let told = connection.told.as_ref().map(|_| Rc::clone(&connection));
     let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits).giving_up(give_up);
     let ended = if about.http2 {
         http2::run(connection, io).await
@@ -330,6 +361,11 @@ pub(super) async fn serve<S>(
         return refused(&worker, about.frontend, Reason::ClientTimeout);
     }
     if let Err(error) = ended {
+        if let Some(told) = told.as_ref().and_then(|connection| connection.told.as_ref())
+            && error.is_incomplete_message()
+        {
+            told.ended(about.frontend, 400, *b"CR", false);
+        }
         tracing::debug!(client = %about.client, %error, "connection ended");
     }
 }

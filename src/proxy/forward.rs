@@ -23,7 +23,7 @@ use super::{
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, Tries},
-    serve,
+    serve, unique_id,
     upgrade::{self, Wanted},
 };
 use crate::{
@@ -46,6 +46,7 @@ pub async fn forward(
     exchange.record.route = Some(Arc::clone(&route));
     let version = request.version();
     let protocol = wanted.as_ref().map(|wanted| &wanted.protocol);
+    unique_id::make(&mut exchange);
     let mut outgoing = match prepare(&exchange, &route, checked, request, protocol) {
         Ok(outgoing) => outgoing,
         Err(reason) => return serve::own(exchange, reason),
@@ -54,6 +55,7 @@ pub async fn forward(
     exchange.connection.worker.return_space(outgoing.into_space());
     match outcome {
         Ok(Answer { response, sender }) => {
+            exchange.heard(&response);
             let status = response.status();
             exchange.record.status = status.as_u16();
             let switching = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -131,6 +133,7 @@ pub(super) async fn dispatch(
             let elsewhere = tries.last.replace(index).is_some_and(|last| last != index);
             let place = queue::place(exchange, route, index).await?;
             exchange.dispatch(route, index);
+            exchange.assigned(elsewhere);
             exchange.hold(place);
             exchange.count(|counters| counters.redispatches.add(u64::from(elsewhere)));
             return Ok(index);

@@ -20,7 +20,7 @@ pub use http2::HTTP2;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
 pub use rows::{
-    CAPACITY, CERTIFICATES, HAPROXY, IDENTITY, LISTENERS, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC,
+    CAPACITY, CERTIFICATES, HAPROXY, IDENTITY, LISTENERS, LOG, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC,
 };
 pub use tls::TLS;
 
@@ -100,6 +100,7 @@ const TABLES: &[&[Row]] = &[
     CAPACITY,
     PROCESS,
     HAPROXY,
+    LOG,
 ];
 
 /// Every row of the table: what can be said about the router in the environment or by a flag.

@@ -13,7 +13,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::{
     headers,
     model::reason::Reason,
-    proxy::{framing, request::Checked, response::Exchange},
+    proxy::{framing, request::Checked, response::Exchange, unique_id},
     settings::HeaderCase,
     snapshot::CompiledRoute,
     upstream::body::RequestBody,
@@ -168,6 +168,7 @@ fn route_steps(
     // 3. The route's own actions, which see all of the above [HDR-7].
     // 4. The stickiness cookie goes [STICK-6].
     // 5. The unique id [UID-1].
+    unique_id::add(exchange, &mut parts.headers);
     // 6. X-Forwarded-For, which nothing above can see or take away.
     headers::forward_for(&mut parts.headers, &about, &mut said, policy.forwarded);
     Ok(())
