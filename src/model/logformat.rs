@@ -18,10 +18,17 @@ pub const HTTP: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %
 pub const TCP: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
 
 /// A compiled format.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct LogFormat {
     items: Box<[Item]>,
     needs: Needs,
+}
+
+impl std::fmt::Debug for LogFormat {
+    /// How much there is of it: its text is shown by whoever has it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogFormat({} items)", self.items.len())
+    }
 }
 
 /// Why a format was refused.

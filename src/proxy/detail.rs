@@ -13,14 +13,15 @@ use std::{
 
 use http::{
     HeaderMap, HeaderValue, Request, Response,
-    header::{COOKIE, SET_COOKIE},
+    header::{CONTENT_LENGTH, COOKIE, SET_COOKIE, TRANSFER_ENCODING},
 };
+use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 use tokio::time::Instant;
 
 use super::{
     record::{AccessRecord, Frontend},
-    response::{Exchange, between},
+    response::{Exchange, ResponseBody, between},
     serve::Connection,
     worker::Worker,
 };
@@ -330,7 +331,9 @@ const VERSION: usize = 8;
 /// representation, with 20 bytes for the start line and one for the end (`struct htx_sl`).
 fn size(line: usize, headers: &HeaderMap) -> u64 {
     let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-    (20 + line + fields.sum::<usize>() + 1) as u64
+    // A chunked body has an end of its own.
+    let end = 1 + usize::from(headers.contains_key(TRANSFER_ENCODING));
+    (20 + line + fields.sum::<usize>() + end) as u64
 }
 
 /// Where a field comes more than once, its last value counts, as in HAProxy.
@@ -355,7 +358,7 @@ impl Exchange {
         if self.record.detail.is_none() {
             return;
         }
-        self.said(response);
+        self.sized(response);
         let worker = &self.connection.worker;
         let (needs, log) = (worker.needs, &worker.settings.log);
         let Some(detail) = &mut self.record.detail else { return };
@@ -370,14 +373,27 @@ impl Exchange {
         }
     }
 
-    /// This is the answer, a pod's or the router's own.
-    pub(super) fn said<B>(&mut self, response: &Response<B>) {
+    /// This is the head of the answer, a pod's or the router's own.
+    fn sized<B>(&mut self, response: &Response<B>) {
         let Some(detail) = &mut self.record.detail else { return };
         if self.connection.worker.needs.has(Needs::SIZES) {
             let phrase = response.extensions().get::<ReasonPhrase>().map(|it| it.as_bytes().len());
             let canonical = || response.status().canonical_reason().map_or(0, str::len);
             let line = VERSION + 3 + phrase.unwrap_or_else(canonical);
             detail.response_head = size(line, response.headers());
+        }
+    }
+
+    /// The router answers itself; the length of what it says is a field like any other.
+    pub(super) fn said(&mut self, response: &Response<ResponseBody>) {
+        self.sized(response);
+        let len = response.body().size_hint().exact();
+        let len = len.filter(|_| !response.headers().contains_key(CONTENT_LENGTH));
+        if let (Some(detail), Some(len)) = (&mut self.record.detail, len)
+            && detail.response_head > 0
+        {
+            let digits = len.checked_ilog10().unwrap_or(0) as usize + 1;
+            detail.response_head += (CONTENT_LENGTH.as_str().len() + digits) as u64;
         }
     }
 

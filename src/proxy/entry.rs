@@ -357,15 +357,21 @@ pub(super) async fn serve<S>(
         http1::run(connection, io).await
     };
     // A head that had begun was answered, and counted with its answer.
+    let told = told.as_ref().and_then(|connection| connection.told.as_ref());
     if phase.expired() == Some(Expired::Read(Phase::Head)) && !gate.has_refused() {
-        return refused(&worker, about.frontend, Reason::ClientTimeout);
+        if let Some(told) = told {
+            told.ended(about.frontend, 408, *b"cR", true);
+        }
+        if !worker.settings.log.ignore_probes {
+            refused(&worker, about.frontend, Reason::ClientTimeout);
+        }
+        return;
+    }
+    let in_head = !about.http2 && phase.phase() == Phase::Head && !gate.has_refused();
+    if let Some(told) = told.filter(|_| in_head) {
+        told.ended(about.frontend, 400, *b"CR", false);
     }
     if let Err(error) = ended {
-        if let Some(told) = told.as_ref().and_then(|connection| connection.told.as_ref())
-            && error.is_incomplete_message()
-        {
-            told.ended(about.frontend, 400, *b"CR", false);
-        }
         tracing::debug!(client = %about.client, %error, "connection ended");
     }
 }

@@ -224,6 +224,7 @@ fn refuse(mut exchange: Box<Exchange>, fault: Fault, version: Version) -> Respon
     exchange.record.status = status.as_u16();
     exchange.unparsed();
     let response = reply::page(status, version);
+    exchange.said(&response);
     response.map(|body| body.with(exchange))
 }
 

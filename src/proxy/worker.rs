@@ -65,6 +65,7 @@ pub struct Worker {
     pub needs: Needs,
     numbers: Cell<u64>,
     filter: Option<Filter>,
+    only_errors: bool,
     sampled: Cell<u32>,
     log: Option<LogSender>,
     batch: RefCell<Vec<AccessRecord>>,
@@ -104,12 +105,13 @@ impl Worker {
         seed: u64,
     ) -> Rc<Self> {
         let needs = settings.log.needs(log.is_some());
-        let filter = Some(settings.log.filter()).filter(|filter| !filter.is_open());
+        let filter = Some(settings.log.filter).filter(|filter| !filter.is_open());
         Rc::new(Self {
             index,
             needs,
             numbers: Cell::new(0),
             filter,
+            only_errors: settings.log.only_errors(),
             sampled: Cell::new(0),
             live,
             handshakes: Turns::new(settings.max_handshakes),
@@ -207,6 +209,9 @@ impl Worker {
 
     /// Takes a record for the access log.
     pub fn log(&self, record: AccessRecord) {
+        if self.only_errors && !record.is_error() {
+            return;
+        }
         if self.filter.is_some_and(|filter| !self.passes(&filter, &record)) {
             return;
         }
@@ -231,10 +236,7 @@ impl Worker {
         let is_long = u128::from(record.times.total) >= filter.shortest.as_micros();
         // Without a status there is no class to be left out.
         let in_class = class == 0 || filter.classes & 1 << class != 0;
-        let passes = in_class
-            && is_long
-            && filter.wants(record.reason)
-            && (!filter.errors || record.is_error());
+        let passes = in_class && is_long && filter.wants(record.reason);
         let sampled = self.sampled.get();
         if passes {
             self.sampled.set((sampled + 1) % filter.sample.max(1));

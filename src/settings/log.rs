@@ -186,13 +186,11 @@ pub struct Filter {
     pub reasons: Option<u64>,
     /// Of those, one in so many.
     pub sample: u32,
-    /// Only what HAProxy calls an error: a fault, a retry, a redispatch or 5xx.
-    pub errors: bool,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { classes: u8::MAX, shortest: Duration::ZERO, reasons: None, sample: 1, errors: false }
+        Self { classes: u8::MAX, shortest: Duration::ZERO, reasons: None, sample: 1 }
     }
 }
 
@@ -333,11 +331,11 @@ impl LogSettings {
         self.id_header.as_ref().zip(self.id_format.as_ref())
     }
 
-    /// What requests pass, and of which severity a line must be at least.
+    /// True where only what HAProxy calls an error goes to the daemon: a fault, a retry, another server
+    /// or 5xx [LOG-1].
     #[must_use]
-    pub fn filter(&self) -> Filter {
-        let errors = self.target.is_some() && self.level < INFO;
-        Filter { errors: self.filter.errors || errors, ..self.filter }
+    pub const fn only_errors(&self) -> bool {
+        self.target.is_some() && self.level < INFO
     }
 
     /// What has to be recorded; `logs` is false where there is no access log at all.
@@ -349,7 +347,7 @@ impl LogSettings {
         }
         if logs && self.lines() == Lines::Haproxy {
             // The line of a connection has sizes and counts, whatever those of its requests have.
-            let line = Needs::DETAIL | Needs::CONNECTIONS | Needs::COUNTS;
+            let line = Needs::DETAIL | Needs::CONNECTIONS | Needs::COUNTS | Needs::SIZES;
             needs = needs | line | self.http.needs();
         }
         needs
@@ -433,6 +431,6 @@ mod tests {
         settings.target = Target::parse("10.0.0.1");
         assert!(settings.needs(true).has(Needs::SIZES));
         assert!(settings.needs(false).is_empty());
-        assert!(settings.filter().errors, "[LOG-1]: the level is warning by default");
+        assert!(settings.only_errors(), "[LOG-1]: the level is warning by default");
     }
 }

@@ -22,6 +22,7 @@ mod http2_flow;
 mod ingress;
 mod limits;
 mod live;
+mod logs;
 mod matching;
 mod matrix;
 mod parking;
