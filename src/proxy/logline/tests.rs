@@ -117,7 +117,7 @@ fn log_7_a_bad_request_has_haproxys_line() {
     record.detail = Some(Box::new(refused));
     assert_eq!(
         filled(logformat::HTTP, &record),
-        "127.0.0.1:40894 [23/Nov/2026:07:15:55.289] public public/<NOSRV> -1/-1/-1/-1/1 400 90 - - \
+        "127.0.0.1:40894 [23/Nov/2026:07:15:55.289] public public/<NOSRV> -1/-1/-1/-1/1 400 0 - - \
          PR-- 1/1/0/0/0 0/0 \"<BADREQ>\""
     );
 }

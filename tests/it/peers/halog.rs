@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// What halog says of `file` on its standard input.
-fn halog(argument: &str, file: &str) -> (String, String) {
+fn halog(arguments: &[&str], file: &str) -> (String, String) {
     let tool =
         if std::path::Path::new("/usr/sbin/halog").exists() { "/usr/sbin/halog" } else { "halog" };
     let mut process = Command::new(tool)
-        .arg(argument)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -119,12 +119,15 @@ async fn peers_halog_reads_every_line() {
     let count = ROUNDS * 11 + 1;
     assert_eq!(file.lines().count(), count);
     let http = ROUNDS * 9 + 1;
-    for argument in ["-st", "-tc", "-srv", "-pct", "-u", "-H"] {
-        let (said, errors) = halog(argument, &file);
-        assert!(errors.contains(&format!("{count} lines in, ")), "{argument}: {errors}");
-        assert!(errors.contains(" 0 parsing errors"), "{argument}: {errors}\n{said}");
+    // Of lines of TCP, HAProxy's own too, it can make no statistics of requests.
+    let rows: [&[&str]; 6] =
+        [&["-st"], &["-tc"], &["-H"], &["-H", "-srv"], &["-H", "-pct"], &["-H", "-u"]];
+    for arguments in rows {
+        let (said, errors) = halog(arguments, &file);
+        assert!(errors.contains(&format!("{count} lines in, ")), "{arguments:?}: {errors}");
+        assert!(errors.contains(" 0 parsing errors"), "{arguments:?}: {errors}\n{said}");
     }
-    let (statuses, _) = halog("-st", &file);
+    let (statuses, _) = halog(&["-st"], &file);
     let of = |status: &str| {
         let row = statuses.lines().find(|row| row.split_whitespace().next() == Some(status));
         row.and_then(|row| row.split_whitespace().nth(1)?.parse::<usize>().ok())
@@ -132,7 +135,7 @@ async fn peers_halog_reads_every_line() {
     assert_eq!(of("404"), Some(ROUNDS), "{statuses}");
     assert_eq!(of("502"), Some(ROUNDS), "{statuses}");
     assert_eq!(of("302"), Some(ROUNDS), "{statuses}");
-    assert_eq!(halog("-H", &file).0.lines().count(), http);
+    assert_eq!(halog(&["-H"], &file).0.lines().count(), http);
 }
 
 /// The line, with what cannot be the same in two proxies: ports, and the names of backend and server.
@@ -182,7 +185,6 @@ async fn peers_haproxy_writes_the_same_lines() {
         get(&long, ""),
         format!("POST /up HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 3\r\n\r\nabc"),
         format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: +1\r\n\r\n"),
-        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
         String::new(),
         "GET / HT".to_owned(),
     ] {
@@ -201,10 +203,6 @@ async fn peers_haproxy_writes_the_same_lines() {
             // Cut at the same length with the names and dates of either.
             let common = lines.iter().map(String::len).min().expect("two") - 40;
             lines.iter_mut().for_each(|line| line.truncate(common));
-        }
-        if lines[1].contains(" 400 0 ") {
-            // The page of a bad request is a response like any other here: its bytes count.
-            lines[0] = lines[0].replace(" 400 187 ", " 400 0 ");
         }
         assert_eq!(lines[0], lines[1], "{request:?}");
     }
