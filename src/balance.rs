@@ -182,14 +182,27 @@ impl Balancer {
         }
     }
 
-    /// The next fit server of the cycle.
+    /// The next fit server of the cycle. What is passed over has had its turn: it does not fall to the
+    /// one behind it each time.
     fn next_in_turn(&self, fit: impl Fn(usize) -> bool) -> Option<usize> {
         if self.schedule.is_empty() {
             return None;
         }
         let start = self.position.fetch_add(1, Relaxed) % self.schedule.len();
         let (before, from) = self.schedule.split_at(start);
-        from.iter().chain(before).copied().find(|&i| fit(i))
+        let mut turns = from.iter().chain(before).copied();
+        match turns.position(fit) {
+            Some(0) => Some(self.schedule[start]),
+            Some(passed) => {
+                self.position.fetch_add(passed, Relaxed);
+                Some(self.schedule[(start + passed) % self.schedule.len()])
+            },
+            None => {
+                // Nobody had a turn.
+                self.position.fetch_sub(1, Relaxed);
+                None
+            },
+        }
     }
 
     /// The fit server with the lowest load per weight; equals take turns.
@@ -282,6 +295,19 @@ impl Balancer {
 #[must_use]
 pub fn identity(server: SocketAddr) -> u64 {
     mix(source_hash(server.ip()) ^ u64::from(server.port()))
+}
+
+/// The random number behind `draw`.
+#[must_use]
+pub const fn next_draw(draw: u64) -> u64 {
+    mix(draw)
+}
+
+/// Another random number for a server alone, of the one that a request is balanced by. The same client
+/// has the same one for as long as `draw` is its [`source_hash`].
+#[must_use]
+pub fn draw_for(server: SocketAddr, draw: u64) -> u64 {
+    mix(draw ^ identity(server))
 }
 
 /// The number that stands for a client with [`Algorithm::Source`]: the same in every worker and

@@ -9,6 +9,7 @@ mod backends;
 mod certs;
 mod claims;
 mod policy;
+mod rates;
 mod select;
 mod status;
 mod trust;
@@ -59,6 +60,7 @@ pub struct Compiler {
     certificates: Certificates,
     backends: Backends,
     policies: Policies,
+    rates: rates::Tables,
     /// Last routes whose certificate was good or that had none (decisions 4).
     last_good: HashMap<ObjectKey, Arc<Stored<Route>>>,
     rewriter: Rewriter,
@@ -93,6 +95,7 @@ impl Compiler {
         let policies = Policies::new(&settings, profile.provider());
         let certificates = Certificates::new(Arc::clone(&settings), profile, default_pair)?;
         let backends = Backends::new(&settings);
+        let rates = rates::Tables::new(&settings.limits);
         let rewriter = Rewriter::new(&settings);
         let rules = Rules::new(&settings);
         let statuses = Statuses::new(&settings);
@@ -101,6 +104,7 @@ impl Compiler {
             certificates,
             backends,
             policies,
+            rates,
             last_good: HashMap::new(),
             rewriter,
             rules,
@@ -155,6 +159,7 @@ impl Compiler {
             routes: Vec::new(),
             ingresses: Vec::new(),
             checked: Vec::new(),
+            rated: Vec::new(),
             pages: Arc::default(),
             findings: Vec::new(),
         }
@@ -203,6 +208,7 @@ impl Compiler {
         routes.sort_by(|a, b| a.source.key.cmp(&b.source.key));
         let certs = self.certificates.store(&routes);
         let checked = self.backends.finish();
+        let rated = self.rates.finish();
         self.policies.finish();
         let passthrough = SniTable::build(entries.iter().filter_map(sni_entry).collect());
         let table = RouteTable::build(entries);
@@ -217,6 +223,7 @@ impl Compiler {
             routes,
             ingresses: objects.ingresses.clone(),
             checked,
+            rated,
             pages: Arc::clone(&self.pages),
             findings,
         }
@@ -318,6 +325,7 @@ impl Compiler {
         let termination = termination(spec.tls.as_ref());
         let tls = trust.map(|trust| Tls { trust, policies: &mut self.policies });
         let backend = self.backends.backend(source, termination, tls, zone, findings);
+        let rated = self.rates.of(source, termination, findings);
         Arc::new(CompiledRoute {
             key: source.key.clone(),
             // Lower case already, or it would not be admitted [CLAIM-10].
@@ -327,6 +335,7 @@ impl Compiler {
             termination,
             insecure: insecure(spec.tls.as_ref()),
             policy: policy::compile(source, termination, &self.settings),
+            rated,
             backend,
         })
     }

@@ -14,11 +14,11 @@ pub use about::{About, about};
 use chunks::Chunks;
 use head::{Framing, Head, Progress};
 
-/// Most bytes of a request head [LIM-1].
-pub const MAX_HEAD: usize = 24_576;
+/// Bytes that a request line may always have, as far as the head may have them (S-25).
+const LINE: usize = 16_384;
 
-/// Most bytes of a request line (S-25).
-pub const MAX_LINE: usize = 16_384;
+/// What larger heads keep for fields; more of them may be request line.
+const FIELDS: usize = 8192;
 
 /// Most fields of a head, and of a trailer section [LIM-1].
 pub const MAX_FIELDS: usize = 101;
@@ -37,10 +37,12 @@ pub const MAX_TRAILERS: usize = 8192;
 pub enum Fault {
     /// Not HTTP, or framed in a way that could be read in two ways.
     Malformed,
-    /// The request line is longer than [`MAX_LINE`].
+    /// The request line is longer than [`Limits::line`].
     LineTooLong,
-    /// The head is longer than [`MAX_HEAD`] or has more than [`MAX_FIELDS`] fields.
+    /// The head is longer than [`Limits::head`] or has more than [`MAX_FIELDS`] fields.
     HeadTooLarge,
+    /// The head is longer than [`Limits::buffer`].
+    BeyondBuffer,
     /// A transfer coding in front of `chunked`.
     Coding,
     /// `Expect` with anything but `100-continue` (S-13).
@@ -62,9 +64,39 @@ pub struct Verdict {
     pub fault: Option<Fault>,
 }
 
+/// How large a head may be [LIM-1].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of a head.
+    pub head: usize,
+    /// Bytes of a head that are read to see where it ends, at least [`Self::head`]. What ends in them
+    /// is answered otherwise than what does not (spec/route.md 26.1).
+    pub buffer: usize,
+    /// Most bytes of the request line (S-25).
+    pub line: usize,
+}
+
+impl Limits {
+    /// Heads of `head` bytes in a buffer of `buffer`.
+    #[must_use]
+    pub const fn new(head: usize, buffer: usize) -> Self {
+        let line = head.saturating_sub(FIELDS);
+        let line = if line < LINE { LINE } else { line };
+        Self { head, buffer: if buffer < head { head } else { buffer }, line }
+    }
+}
+
+impl Default for Limits {
+    /// OpenShift's.
+    fn default() -> Self {
+        Self::new(24_576, 32_768)
+    }
+}
+
 /// Follows the requests of one connection.
 #[derive(Debug, Default)]
 pub struct Scanner {
+    limits: Limits,
     state: State,
     head: Head,
     heads: u64,
@@ -87,8 +119,8 @@ enum State {
 impl Scanner {
     /// A scanner at the start of a connection.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
     }
 
     /// Judges `window`: the bytes that came after those passed before. What did not pass has to be
@@ -102,7 +134,7 @@ impl Scanner {
                 State::Refused(fault) => break Some(*fault),
                 State::Held => break None,
                 _ if rest.is_empty() => break None,
-                State::Head => match self.head.scan(rest) {
+                State::Head => match self.head.scan(rest, &self.limits) {
                     Ok(Progress::Complete(len)) => {
                         passed += len;
                         self.heads += 1;

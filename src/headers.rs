@@ -4,6 +4,7 @@
 //! first [`strip_request_hop_by_hop`], then [`forward`] and [`forward_for`], so that nothing a client
 //! nominates can remove what wharf adds (S-21). `Content-Length` is never touched here.
 
+pub mod actions;
 pub mod certificate;
 mod forwarded;
 mod hop;

@@ -2,6 +2,11 @@
 //!
 //! Used by `probe` for the router's endpoints ([`Checked`], [HC-2]) and by `nlb` for targets
 //! ([`TargetHealth`], spec/l4-dns.md A.5 and A.6). Both take outcomes of checks and say what changed.
+//! What requests say of an endpoint is in [`outlier`], and how often they may be repeated in
+//! [`budget`].
+
+pub mod budget;
+pub mod outlier;
 
 use serde::Serialize;
 

@@ -10,6 +10,7 @@
 
 mod arrive;
 pub mod detail;
+mod eject;
 pub mod entry;
 #[cfg(test)]
 mod fixture;
@@ -25,6 +26,7 @@ pub mod logline;
 mod metered;
 mod passthrough;
 mod queue;
+mod rates;
 pub mod record;
 mod relayed;
 pub mod reply;

@@ -4,6 +4,9 @@
 
 pub mod admission;
 pub mod env;
+pub mod headers;
+pub mod health;
+pub mod limits;
 pub mod log;
 pub mod parse;
 pub mod tls;
@@ -14,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use self::{admission::AdmissionSettings, log::LogSettings, tls::TlsSettings};
+use self::{
+    admission::AdmissionSettings, headers::HeaderSettings, health::HealthSettings,
+    limits::LimitSettings, log::LogSettings, tls::TlsSettings,
+};
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -74,6 +80,11 @@ pub struct RouterSettings {
     pub balance: String,
     /// The same for passthrough routes, before `balance`. ROUTER_TCP_BALANCE_SCHEME.
     pub tcp_balance: String,
+    /// The endpoints of each Service are in another order in each snapshot [EP-4].
+    /// ROUTER_BACKEND_PROCESS_ENDPOINTS.
+    pub shuffle_endpoints: bool,
+    /// What becomes of endpoints that fail.
+    pub health: HealthSettings,
     /// The traffic ports refuse connections until the first objects are served; otherwise they wait
     /// in the kernel's queue [PIPE-2]. ROUTER_BIND_PORTS_AFTER_SYNC.
     pub bind_after_sync: bool,
@@ -127,6 +138,10 @@ pub struct RouterSettings {
     pub pool_connections: usize,
     /// Case of header names. WHARF_PRESERVE_HEADER_CASE.
     pub header_case: HeaderCase,
+    /// What happens to header fields.
+    pub headers: HeaderSettings,
+    /// Sizes of heads, and tables of rate limits.
+    pub limits: LimitSettings,
     /// There is an access log.
     pub access_log: bool,
     /// How it looks and where it goes.
@@ -167,6 +182,8 @@ impl Default for RouterSettings {
             upgrade: UpgradeSettings::default(),
             balance: String::new(),
             tcp_balance: String::new(),
+            shuffle_endpoints: false,
+            health: HealthSettings::default(),
             bind_after_sync: false,
             reload_interval: Duration::ZERO,
             idle_close_on_response: false,
@@ -187,6 +204,8 @@ impl Default for RouterSettings {
             max_queue: 10_000,
             pool_connections: 4096,
             header_case: HeaderCase::Lower,
+            headers: HeaderSettings::default(),
+            limits: LimitSettings::default(),
             access_log: true,
             log: LogSettings::default(),
             timeouts: Timeouts::default(),
@@ -281,8 +300,10 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two requests. ROUTER_SLOWLORIS_HTTP_KEEPALIVE.
     pub keep_alive: Duration,
-    /// TLS handshake, total. Same variable as `head`.
+    /// TLS handshake, total, once its ClientHello is there. Same variable as `head`.
     pub handshake: Duration,
+    /// A whole ClientHello, total [LSN-4]. ROUTER_INSPECT_DELAY.
+    pub inspect: Duration,
     /// PROXY header, total.
     pub proxy_header: Duration,
     /// How long a pod may say nothing to `Expect: 100-continue` before it gets the body unasked.
@@ -318,6 +339,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
             handshake: Duration::from_secs(10),
+            inspect: Duration::from_secs(5),
             proxy_header: Duration::from_secs(3),
             expect: Duration::from_secs(1),
             park: Duration::from_secs(1),

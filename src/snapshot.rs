@@ -6,10 +6,12 @@
 
 use std::{sync::Arc, time::Duration, time::SystemTime};
 
+use http::HeaderValue;
 use k8s_openapi::api::networking::v1::Ingress;
 
 use crate::{
     balance::Balancer,
+    headers::actions::Actions,
     model::{
         finding::Finding,
         objects::{ObjectKey, Stored},
@@ -17,6 +19,7 @@ use crate::{
         route::{InsecurePolicy, Route, Termination},
         status::{Admission, ingress::RouteStatus},
     },
+    rates::{Limits, Rates},
     routing::{sni::SniTable, table::RouteTable},
     stats::UpstreamStats,
     tls::store::CertStore,
@@ -48,12 +51,23 @@ pub struct Snapshot {
     pub routes: Vec<RouteState>,
     /// Every Ingress; `routes` has the Routes that were made of them.
     pub ingresses: Vec<Arc<Stored<Ingress>>>,
-    /// Distinct peers that active checks cover [HC-1].
-    pub checked: Vec<Arc<Peer>>,
+    /// What active checks cover, each peer once [HC-1].
+    pub checked: Vec<Check>,
+    /// Tables of the routes with rate limits, for those who sweep them.
+    pub rated: Vec<Arc<Rates>>,
     /// Pages for requests that nothing can answer.
     pub pages: Arc<Pages>,
     /// What was found while compiling and reading.
     pub findings: Vec<Finding>,
+}
+
+/// A peer that is checked.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Who is checked.
+    pub peer: Arc<Peer>,
+    /// Between two checks: the shortest that a route with this peer asks for [HC-2].
+    pub interval: Duration,
 }
 
 /// A Route object and what became of it.
@@ -90,8 +104,19 @@ pub struct CompiledRoute {
     pub insecure: InsecurePolicy,
     /// Durations and header policies.
     pub policy: RoutePolicy,
+    /// Rate limits, where there are any [RATE-1].
+    pub rated: Option<Rated>,
     /// Where requests go.
     pub backend: Arc<Backend>,
+}
+
+/// The rate limits of a route.
+#[derive(Clone, Debug)]
+pub struct Rated {
+    /// What each client may have.
+    pub limits: Limits,
+    /// What each client has, carried over from snapshot to snapshot.
+    pub table: Arc<Rates>,
 }
 
 /// Per-route policy, resolved from annotations and settings.
@@ -106,6 +131,21 @@ pub struct RoutePolicy {
     /// Client networks that may use the route; everybody when absent, nobody when empty
     /// (decisions 6).
     pub allow: Option<Arc<[ipnet::IpNet]>>,
+    /// What happens to header fields.
+    pub headers: HeaderPolicy,
+}
+
+/// What a route does to the header fields of its messages; by default nothing.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderPolicy {
+    /// Actions on requests, behind the forwarding fields [ORD-2].
+    pub request: Actions,
+    /// Actions on responses of pods [ORD-4].
+    pub response: Actions,
+    /// Strict-Transport-Security of responses of pods [HSTS-3].
+    pub hsts: Option<HeaderValue>,
+    /// Pods of HTTP/1 get header names in the router's spelling [CASE-1].
+    pub adjust_case: bool,
 }
 
 /// The endpoints of a route and how one is chosen.
@@ -117,11 +157,31 @@ pub struct Backend {
     pub servers: Box<[Server]>,
     /// Chooses an index into `servers`.
     pub balancer: Balancer,
-    /// Checks of its servers count. Without a choice there is none, and the server is always tried
-    /// [HC-3].
-    pub checked: bool,
     /// Counters, carried over from snapshot to snapshot.
     pub stats: Arc<UpstreamStats>,
+}
+
+impl Backend {
+    /// Whether server `index` is up as far as checks count here [HC-3].
+    #[must_use]
+    pub fn is_up(&self, index: usize) -> bool {
+        let server = &self.servers[index];
+        !server.checked || server.peer.is_up()
+    }
+
+    /// Whether a request that is meant for server `index` may go there now: it is up, and not ejected.
+    /// Its weight has no say [W-5].
+    #[must_use]
+    pub fn is_usable(&self, index: usize) -> bool {
+        self.is_up(index) && !self.servers[index].peer.is_ejected()
+    }
+
+    /// Whether server `index` takes its turn for the request with the random number `draw`: it is
+    /// usable, and no slow start keeps this one from it (reliability.md 2.6).
+    #[must_use]
+    pub fn is_ready(&self, index: usize, draw: u64) -> bool {
+        self.is_usable(index) && self.servers[index].peer.admits(draw)
+    }
 }
 
 /// One endpoint of a backend.
@@ -139,6 +199,8 @@ pub struct Server {
     pub label: Arc<str>,
     /// Counters of this server in this backend.
     pub stats: Arc<UpstreamStats>,
+    /// Its checks count here [HC-1]. Where they do not it is always tried [HC-3].
+    pub checked: bool,
     /// Limits the requests at once to this server in this backend, if the route has a limit; all
     /// servers of a backend have one, or none has [PODC-1].
     pub gate: Option<Arc<Gate>>,

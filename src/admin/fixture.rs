@@ -22,7 +22,8 @@ use crate::{
         table::{Entry, PlainRule, Ports, RouteTable},
     },
     snapshot::{
-        Backend, CompiledRoute, ForwardedPolicy, RoutePolicy, RouteState, Server, Snapshot,
+        Backend, CompiledRoute, ForwardedPolicy, HeaderPolicy, RoutePolicy, RouteState, Server,
+        Snapshot,
     },
     stats::UpstreamStats,
     tls::store::CertStore,
@@ -47,6 +48,7 @@ fn server(address: &str, pod: &str, weight: u16) -> Server {
         pod: pod.into(),
         label: address.into(),
         stats: Arc::new(UpstreamStats::new(2)),
+        checked: true,
         gate: None,
     }
 }
@@ -93,7 +95,9 @@ pub(crate) fn snapshot() -> Snapshot {
             tunnel_timeout: Duration::from_secs(3600),
             forwarded: ForwardedPolicy::Append,
             allow: None,
+            headers: HeaderPolicy::default(),
         },
+        rated: None,
         backend: Arc::new(Backend {
             name: "be_edge_http:shop:web".into(),
             servers: Box::new([
@@ -101,7 +105,6 @@ pub(crate) fn snapshot() -> Snapshot {
                 server("10.1.0.5:8080", "web-2", 256),
             ]),
             balancer: Balancer::new(Algorithm::Random, &[256, 256], Arc::default()),
-            checked: true,
             stats: Arc::new(UpstreamStats::new(2)),
         }),
     });
@@ -132,6 +135,7 @@ pub(crate) fn snapshot() -> Snapshot {
             ),
         ],
         ingresses: Vec::new(),
+        rated: Vec::new(),
         checked: Vec::new(),
         pages: Arc::default(),
         findings: Vec::new(),

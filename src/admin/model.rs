@@ -148,8 +148,10 @@ pub fn services(snapshot: &Snapshot) -> Vec<ServiceView> {
 /// All endpoints of the DNS map, sorted by namespace, Service and address.
 #[must_use]
 pub fn endpoints(snapshot: &Snapshot) -> Vec<EndpointView> {
-    let checked: HashMap<SocketAddr, bool> =
-        snapshot.checked.iter().map(|peer| (peer.key.address, peer.is_up())).collect();
+    let checked: HashMap<SocketAddr, bool> = {
+        let checked = snapshot.checked.iter().map(|check| &check.peer);
+        checked.map(|peer| (peer.key.address, peer.is_up())).collect()
+    };
     let mut all = Vec::new();
     for entry in snapshot.zone.services.values() {
         for endpoint in &entry.endpoints {

@@ -299,7 +299,7 @@ pub fn endpoints(route: &CompiledRoute) -> Vec<EndpointLine> {
         address: server.label.to_string(),
         pod: server.pod.to_string(),
         weight: server.weight,
-        up: server.peer.is_up(),
+        up: server.peer.is_up() && !server.peer.is_ejected(),
     };
     route.backend.servers.iter().map(line).collect()
 }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod distribution;
+
 const ALL: [Algorithm; 4] =
     [Algorithm::Leastconn, Algorithm::Random, Algorithm::RoundRobin, Algorithm::Source];
 
@@ -66,6 +68,22 @@ fn round_robin_counts_are_exact_in_each_cycle() {
     for _ in 0..3 {
         assert_eq!(count(&balancer, 3, 341, |_| true), [85, 256, 0]);
     }
+}
+
+/// [LB-2]: the share of a server that is out falls to all the others, and asking in vain costs nobody
+/// a turn.
+#[test]
+fn lb_2_round_robin_shares_what_a_missing_server_leaves() {
+    let balancer = balancer(Algorithm::RoundRobin, &[1, 1, 1, 1]);
+    for _ in 0..3 {
+        assert_eq!(count(&balancer, 4, 300, |it| it != 1), [100, 0, 100, 100]);
+        assert_eq!(balancer.pick(0, |_| false, |_| 0), None);
+    }
+    for _ in 0..8 {
+        assert_eq!(balancer.pick(0, |_| false, |_| 0), None);
+        assert_eq!(count(&balancer, 4, 4, |_| true), [1; 4]);
+    }
+    assert_eq!(count(&balancer, 4, 400, |it| it % 2 == 0), [200, 0, 200, 0]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
 };
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -21,7 +22,7 @@ use crate::{
         route::{Route, Termination},
     },
     settings::RouterSettings,
-    snapshot::{Backend, Server},
+    snapshot::{Backend, Check, Server},
     stats::UpstreamStats,
     tls::client::Policy,
     upstream::{
@@ -32,7 +33,11 @@ use crate::{
 };
 
 const BALANCE: &str = "haproxy.router.openshift.io/balance";
+const CHECK_INTERVAL: &str = "router.openshift.io/haproxy.health.check.interval";
 const CONCURRENT: &str = "haproxy.router.openshift.io/pod-concurrent-connections";
+
+/// Shortest time between two checks that a route may ask for: checks are work for the whole router.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 type BackendKey = (ObjectKey, Termination);
 
@@ -49,6 +54,14 @@ struct Kept {
 struct KeptServer {
     stats: Arc<UpstreamStats>,
     gate: Option<Arc<Gate>>,
+}
+
+/// What a route asks for all of its servers.
+#[derive(Clone, Copy)]
+struct Limits {
+    cap: Option<Cap>,
+    /// The interval of checks, if there are any.
+    check: Option<Duration>,
 }
 
 /// The limit of a route on the requests at once to each endpoint, and how many may wait.
@@ -83,11 +96,23 @@ pub(super) struct Backends {
     allow_loopback: bool,
     balance: Defaults,
     max_queue: usize,
+    check_interval: Duration,
+    slow_start: Duration,
+    shuffle: Option<Shuffle>,
+    /// No compile has ended yet: what is there has not just come.
+    first: bool,
     peers: HashMap<PeerKey, Arc<Peer>>,
     kept: HashMap<BackendKey, Kept>,
     next_peers: HashMap<PeerKey, Arc<Peer>>,
     next_kept: HashMap<BackendKey, Kept>,
-    checked: HashMap<u64, Arc<Peer>>,
+    checked: HashMap<u64, Check>,
+}
+
+/// A service of a route with its endpoints, and the weight of each of them.
+struct Listed<'a> {
+    service: &'a str,
+    found: Vec<Found>,
+    weight: u16,
 }
 
 /// One endpoint of one service, before weights are known.
@@ -109,6 +134,10 @@ impl Backends {
                 tcp: Algorithm::parse(&settings.tcp_balance),
             },
             max_queue: settings.max_queue,
+            check_interval: settings.timeouts.check_interval,
+            slow_start: settings.health.slow_start,
+            shuffle: settings.shuffle_endpoints.then(Shuffle::new),
+            first: true,
             peers: HashMap::new(),
             kept: HashMap::new(),
             next_peers: HashMap::new(),
@@ -125,7 +154,8 @@ impl Backends {
     }
 
     /// Ends a compile: what was not used is forgotten. Returns the peers to check.
-    pub(super) fn finish(&mut self) -> Vec<Arc<Peer>> {
+    pub(super) fn finish(&mut self) -> Vec<Check> {
+        self.first = false;
         let before = std::mem::replace(&mut self.peers, std::mem::take(&mut self.next_peers));
         for (key, peer) in before {
             if !self.peers.contains_key(&key) {
@@ -134,7 +164,7 @@ impl Backends {
         }
         self.kept = std::mem::take(&mut self.next_kept);
         let mut checked: Vec<_> = std::mem::take(&mut self.checked).into_values().collect();
-        checked.sort_by_key(|peer| peer.id);
+        checked.sort_by_key(|check| check.peer.id);
         checked
     }
 
@@ -155,6 +185,9 @@ impl Backends {
             .into_iter()
             .map(|(name, weight)| (name, weight, self.endpoints(route, name, zone, findings)))
             .collect();
+        if let Some(shuffle) = &mut self.shuffle {
+            services.iter_mut().for_each(|(_, _, found)| shuffle.apply(found));
+        }
         if let Some(tls) = tls {
             reencrypt(&route.key.namespace, &mut services, tls);
         }
@@ -167,17 +200,14 @@ impl Backends {
             position: Arc::default(),
             servers: HashMap::new(),
         });
-        // [HC-1]: only where there is a choice, and never an idled service.
+        // [HC-1]: only where there is a choice.
         let choice: usize =
             counts.iter().filter(|(weight, _)| *weight > 0).map(|(_, count)| count).sum();
-        let is_idled = |(_, _, found): &(_, _, Vec<Found>)| found.iter().any(|found| found.idled);
-        let check = choice > 1 && !services.iter().any(is_idled);
-        let services = services.into_iter().zip(weights);
+        let check = (choice > 1).then(|| self.check_interval(route, findings));
+        let listed = services.into_iter().zip(weights);
+        let listed = listed.map(|((service, _, found), weight)| Listed { service, found, weight });
         let cap = self.cap(route);
-        let servers = self.servers(services, termination, cap, &mut kept);
-        if check {
-            self.checked.extend(servers.iter().map(|s| (s.peer.id, Arc::clone(&s.peer))));
-        }
+        let servers = self.servers(listed, termination, Limits { cap, check }, &mut kept);
         let weights: Vec<u16> = servers.iter().map(|server| server.weight).collect();
         let mut balancer = Balancer::new(
             self.algorithm(route, termination, &counts),
@@ -193,40 +223,67 @@ impl Backends {
         let stats = Arc::clone(&kept.stats);
         self.next_kept.insert(key, kept);
         let servers = servers.into();
-        Arc::new(Backend { name: name.into(), servers, balancer, checked: check, stats })
+        Arc::new(Backend { name: name.into(), servers, balancer, stats })
     }
 
     /// The servers of a backend, and in `kept` what is known of them.
     fn servers<'a>(
         &mut self,
-        services: impl Iterator<Item = ((&'a str, u16, Vec<Found>), u16)>,
+        services: impl Iterator<Item = Listed<'a>>,
         termination: Termination,
-        cap: Option<Cap>,
+        limits: Limits,
         kept: &mut Kept,
     ) -> Vec<Server> {
         let mut before = std::mem::take(&mut kept.servers);
+        // Where nobody served before, nobody has a share that newcomers could grow into.
+        let slowly = !self.first && !before.is_empty();
         let mut servers = Vec::new();
-        for ((service, _, found), weight) in services {
+        for Listed { service, found, weight } in services {
             let service: Arc<str> = service.into();
             if weight == 0 && termination == Termination::Passthrough {
                 // There are no cookies that could name them [W-5].
                 continue;
             }
-            for Found { address, protocol, tls, pod, .. } in found {
+            for Found { address, protocol, tls, pod, idled } in found {
                 let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
-                let peer = self.peer(&key, tls.as_deref());
+                let peer = self.peer(&key, tls.as_deref(), slowly);
+                // Never an idled service: a check would wake it [HC-1].
+                let checked = limits.check.filter(|_| !idled);
+                if let Some(interval) = checked {
+                    self.check(&peer, interval);
+                }
                 // Whoever is trusted now, it is the same pod.
                 let id = (Arc::clone(&service), key);
                 let mut server =
                     before.remove(&id).unwrap_or_else(|| KeptServer::new(self.workers));
-                let (stats, gate) = (Arc::clone(&server.stats), server.gate(cap));
+                let (stats, gate) = (Arc::clone(&server.stats), server.gate(limits.cap));
                 kept.servers.insert(id, server);
                 let label = address.to_string().into();
-                let service = Arc::clone(&service);
-                servers.push(Server { peer, weight, service, pod, label, stats, gate });
+                let (service, checked) = (Arc::clone(&service), checked.is_some());
+                servers.push(Server { peer, weight, service, pod, label, stats, checked, gate });
             }
         }
         servers
+    }
+
+    /// Has `peer` checked, at the shortest interval that any route asks for.
+    fn check(&mut self, peer: &Arc<Peer>, interval: Duration) {
+        let check = || Check { peer: Arc::clone(peer), interval };
+        let check = self.checked.entry(peer.id).or_insert_with(check);
+        check.interval = check.interval.min(interval);
+    }
+
+    /// The time between two checks of the endpoints of `route` [HC-2].
+    fn check_interval(&self, route: &Stored<Route>, findings: &mut Vec<Finding>) -> Duration {
+        let wanted = annotation(route, CHECK_INTERVAL).and_then(grammar::parse_duration);
+        let Some(wanted) = wanted else { return self.check_interval };
+        if wanted < MIN_CHECK_INTERVAL {
+            let field = format!("metadata.annotations[{CHECK_INTERVAL}]");
+            let text = format!("{wanted:?} between two checks is too short; 100ms is used");
+            let fix = "100ms or more";
+            findings.push(finding(route, codes::CHECKS_TOO_OFTEN, &field, &text, fix));
+        }
+        wanted.max(MIN_CHECK_INTERVAL)
     }
 
     /// [LB-1].
@@ -253,15 +310,23 @@ impl Backends {
         Some(Cap { limit, bound: self.max_queue })
     }
 
-    /// The peer of `key` that is spoken to by `policy`: the one that is known, or a new one.
-    fn peer(&mut self, key: &PeerKey, policy: Option<&Policy>) -> Arc<Peer> {
-        let Self { peers, next_peers, .. } = self;
+    /// The peer of `key` that is spoken to by `policy`: the one that is known, or a new one, which gets
+    /// its share `slowly` if that is wanted at all.
+    fn peer(&mut self, key: &PeerKey, policy: Option<&Policy>, slowly: bool) -> Arc<Peer> {
+        let Self { peers, next_peers, slow_start, .. } = self;
         let tls = policy.map(|policy| Arc::clone(policy.identity()));
         let key = PeerKey { tls, ..key.clone() };
         let peer = next_peers.entry(key).or_insert_with_key(|key| {
-            let new = || match policy {
-                Some(policy) => Peer::secure(key.clone(), policy),
-                None => Peer::new(key.clone()),
+            let new = || {
+                let peer = match policy {
+                    Some(policy) => Peer::secure(key.clone(), policy),
+                    None => Peer::new(key.clone()),
+                };
+                let peer = peer.slow_start(*slow_start);
+                if slowly {
+                    peer.begin_slow_start();
+                }
+                peer
             };
             peers.get(key).map_or_else(|| Arc::new(new()), Arc::clone)
         });
@@ -323,6 +388,26 @@ impl Backends {
         let mut seen = HashSet::new();
         found.retain(|found| seen.insert((found.address, Arc::clone(&found.pod))));
         found
+    }
+}
+
+/// A source of orders [EP-4].
+#[derive(Debug)]
+struct Shuffle(u64);
+
+impl Shuffle {
+    fn new() -> Self {
+        use std::hash::BuildHasher;
+        Self(std::collections::hash_map::RandomState::new().hash_one(0))
+    }
+
+    /// Fisher and Yates.
+    fn apply<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            self.0 = balance::next_draw(self.0);
+            let other = usize::try_from(self.0 % (last as u64 + 1)).unwrap_or(last);
+            items.swap(last, other);
+        }
     }
 }
 

@@ -5,22 +5,25 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::{
-    headers::ForwardedPolicy,
+    headers::{ForwardedPolicy, actions::Actions},
     model::{
-        grammar,
+        grammar::{self, action::Side},
         objects::Stored,
-        route::{Route, Termination},
+        route::{HeaderChange, Route, Termination},
     },
     settings::RouterSettings,
-    snapshot::RoutePolicy,
+    snapshot::{HeaderPolicy, RoutePolicy},
 };
 
 const TIMEOUT: &str = "haproxy.router.openshift.io/timeout";
 const TIMEOUT_TUNNEL: &str = "haproxy.router.openshift.io/timeout-tunnel";
 const SET_FORWARDED: &str = "haproxy.router.openshift.io/set-forwarded-headers";
+const HSTS: &str = "haproxy.router.openshift.io/hsts_header";
+const ADJUST_CASE: &str = "haproxy.router.openshift.io/h1-adjust-case";
 const ALLOW: [&str; 2] =
     ["haproxy.router.openshift.io/ip_allowlist", "haproxy.router.openshift.io/ip_whitelist"];
 
@@ -40,9 +43,25 @@ pub(super) fn compile(
             .unwrap_or(settings.timeouts.tunnel),
         forwarded: annotation(route, SET_FORWARDED)
             .and_then(ForwardedPolicy::parse)
+            .or_else(|| ForwardedPolicy::parse(&settings.headers.forwarded))
             .unwrap_or(ForwardedPolicy::Append),
         // The first that is not empty, never merged [IPL-1].
         allow: ALLOW.iter().find_map(|name| allow_list(annotation(route, name)?)),
+        headers: headers(route, termination),
+    }
+}
+
+fn headers(route: &Stored<Route>, termination: Termination) -> HeaderPolicy {
+    let actions = route.object.spec.http_headers.as_ref().map(|headers| &headers.actions);
+    let compile = |list: Option<&[HeaderChange]>, side| Actions::compile(list.unwrap_or(&[]), side);
+    let ends_tls = matches!(termination, Termination::Edge | Termination::Reencrypt);
+    HeaderPolicy {
+        request: compile(actions.map(|actions| &*actions.request), Side::Request),
+        response: compile(actions.map(|actions| &*actions.response), Side::Response),
+        hsts: annotation(route, HSTS)
+            .filter(|value| ends_tls && grammar::is_hsts(value))
+            .and_then(|value| HeaderValue::from_str(value).ok()),
+        adjust_case: annotation(route, ADJUST_CASE).and_then(grammar::parse_bool) == Some(true),
     }
 }
 
@@ -63,6 +82,43 @@ fn allow_list(text: &str) -> Option<Arc<[IpNet]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::objects::ObjectKey;
+
+    fn stored(route: Route) -> Stored<Route> {
+        Stored::in_memory(ObjectKey::new("app", "r"), route, "test.yaml")
+    }
+
+    #[test]
+    fn fwd_1_the_annotation_wins_over_the_setting() {
+        let policy = |annotation: Option<&str>, setting: &str| {
+            let mut route = Route::default();
+            route.metadata.annotations =
+                annotation.map(|value| [(SET_FORWARDED.to_owned(), value.to_owned())].into());
+            let mut settings = RouterSettings::default();
+            setting.clone_into(&mut settings.headers.forwarded);
+            compile(&stored(route), Termination::Edge, &settings).forwarded
+        };
+        assert_eq!(policy(None, ""), ForwardedPolicy::Append);
+        assert_eq!(policy(None, "never"), ForwardedPolicy::Never);
+        assert_eq!(policy(Some("if-none"), "never"), ForwardedPolicy::IfNone);
+        assert_eq!(policy(Some("Append"), "replace"), ForwardedPolicy::Replace);
+    }
+
+    #[test]
+    fn hsts_3_is_for_routes_whose_tls_ends_here() {
+        for (termination, has) in [
+            (Termination::None, false),
+            (Termination::Edge, true),
+            (Termination::Reencrypt, true),
+            (Termination::Passthrough, false),
+        ] {
+            let mut route = Route::default();
+            let value = "max-age=1 ;  preload".to_owned();
+            route.metadata.annotations = Some([(HSTS.to_owned(), value.clone())].into());
+            let policy = headers(&stored(route), termination);
+            assert_eq!(policy.hsts.is_some_and(|hsts| hsts == value), has, "{termination:?}");
+        }
+    }
 
     #[test]
     fn decision_6_allow_lists_trim_blanks_and_fail_closed() {

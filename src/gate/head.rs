@@ -2,7 +2,7 @@
 //! S-24, S-25).
 
 use super::{
-    Fault, MAX_FIELDS, MAX_HEAD, MAX_LINE,
+    Fault, Limits, MAX_FIELDS,
     bytes::{self, PATH, QUERY, TOKEN},
 };
 
@@ -54,12 +54,12 @@ pub(super) struct Head {
 
 impl Head {
     /// Looks at `bytes`, which begin where the head begins.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> Result<Progress, Fault> {
+    pub(super) fn scan(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Fault> {
         loop {
             let found = bytes::find_control(bytes, self.seen);
             let end = found.unwrap_or(bytes.len());
             let is_whole = bytes[end..].starts_with(b"\r\n");
-            let size = self.check_size(end);
+            let size = self.check_size(end, limits);
             if size.is_err() || !is_whole {
                 self.check_start(&bytes[self.line..end])?;
             }
@@ -74,11 +74,14 @@ impl Head {
             let line = &bytes[start..end];
             self.line = end + 2;
             self.seen = self.line;
-            if self.line > MAX_HEAD {
-                return Err(Fault::HeadTooLarge);
+            if self.line > limits.buffer {
+                return Err(Fault::BeyondBuffer);
             }
             if self.version != Version::Unknown {
                 if line.is_empty() {
+                    if self.line > limits.head {
+                        return Err(Fault::HeadTooLarge);
+                    }
                     self.complete()?;
                     return Ok(Progress::Complete(self.line));
                 }
@@ -93,11 +96,11 @@ impl Head {
     }
 
     /// Limits, with no control byte in front of `end` but line ends.
-    const fn check_size(&self, end: usize) -> Result<(), Fault> {
-        if matches!(self.version, Version::Unknown) && end - self.line > MAX_LINE {
+    const fn check_size(&self, end: usize, limits: &Limits) -> Result<(), Fault> {
+        if matches!(self.version, Version::Unknown) && end - self.line > limits.line {
             Err(Fault::LineTooLong)
-        } else if end > MAX_HEAD {
-            Err(Fault::HeadTooLarge)
+        } else if end > limits.buffer {
+            Err(Fault::BeyondBuffer)
         } else {
             Ok(())
         }

@@ -9,6 +9,9 @@ use proptest::{prelude::*, sample};
 
 use super::*;
 
+/// Heads of 24 KiB in a buffer of 32 KiB.
+const LIMITS: Limits = Limits { head: 24_576, buffer: 32_768, line: 16_384 };
+
 /// What a whole stream of bytes came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
@@ -20,7 +23,7 @@ struct Outcome {
 
 /// Shows `bytes` in pieces that end at `cuts`, as a connection would; upgrades are not granted.
 fn feed(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Outcome {
-    let mut scanner = Scanner::new();
+    let mut scanner = Scanner::new(Limits::default());
     let mut outcome = Outcome::default();
     for cut in cuts {
         loop {
@@ -46,7 +49,7 @@ fn whole(bytes: &[u8]) -> Outcome {
 
 /// Byte by byte, noting where messages end.
 fn slowly(bytes: &[u8]) -> Outcome {
-    let mut scanner = Scanner::new();
+    let mut scanner = Scanner::new(Limits::default());
     let mut outcome = Outcome::default();
     for cut in 1..=bytes.len() {
         let before = outcome.passed;
@@ -91,7 +94,7 @@ fn oracle(bytes: &[u8]) -> Option<usize> {
                 && target.parse::<http::Uri>().is_ok()
         },
     };
-    let wide = line.len() > MAX_LINE || len + 4 > MAX_HEAD;
+    let wide = line.len() > LIMITS.line || len + 4 > LIMITS.head;
     if !is_token(method) || method == "CONNECT" || !sound_target || wide {
         return None;
     }
@@ -388,7 +391,7 @@ fn read_by_hyper(bytes: &[u8]) -> (usize, Result<(), String>) {
         hyper::server::conn::http1::Builder::new()
             .half_close(true)
             .max_headers(MAX_FIELDS)
-            .max_header_size(MAX_HEAD)
+            .max_header_size(LIMITS.head)
             .serve_connection(TokioIo::new(server), service)
             .await
     });
@@ -410,15 +413,18 @@ fn limits_and_faults_have_their_names() {
     let trailers = |len: usize| format!("0\r\nt:{}\r\n\r\n", "u".repeat(len - 6));
     let digits = |count: usize| format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(count - 1));
     let rows = [
-        (head(&line(MAX_LINE), ""), None),
-        (head(&line(MAX_LINE + 1), ""), Some(Fault::LineTooLong)),
-        ("G".repeat(MAX_LINE + 1), Some(Fault::LineTooLong)),
+        (head(&line(LIMITS.line), ""), None),
+        (head(&line(LIMITS.line + 1), ""), Some(Fault::LineTooLong)),
+        ("G".repeat(LIMITS.line + 1), Some(Fault::LineTooLong)),
         // Refused at once, without an end of the line.
         ("G\"".to_owned(), Some(Fault::Malformed)),
         ("G\"\r".to_owned(), Some(Fault::Malformed)),
         (" GET".to_owned(), Some(Fault::Malformed)),
-        (padded(MAX_HEAD), None),
-        (padded(MAX_HEAD + 1), Some(Fault::HeadTooLarge)),
+        (padded(LIMITS.head), None),
+        (padded(LIMITS.head + 1), Some(Fault::HeadTooLarge)),
+        (padded(LIMITS.buffer), Some(Fault::HeadTooLarge)),
+        (padded(LIMITS.buffer + 1), Some(Fault::BeyondBuffer)),
+        (padded(LIMITS.buffer + 9)[..=LIMITS.buffer].to_owned(), Some(Fault::BeyondBuffer)),
         (head("GET / HTTP/1.1", &"x: y\r\n".repeat(MAX_FIELDS - 1)), None),
         (head("GET / HTTP/1.1", &"x: y\r\n".repeat(MAX_FIELDS)), Some(Fault::HeadTooLarge)),
         (head("CONNECT a:1 HTTP/1.1", ""), Some(Fault::Connect)),
@@ -459,7 +465,7 @@ fn limits_and_faults_have_their_names() {
 fn s_15_an_upgrade_holds_what_follows() {
     let ask = "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\ncontent-length: 2\r\n\r\nhi";
     let bytes = format!("{ask}GET /admin HTTP/1.1\r\nhost: a\r\n\r\n");
-    let mut scanner = Scanner::new();
+    let mut scanner = Scanner::new(Limits::default());
     let held = Verdict { passed: ask.len(), fault: None };
     assert_eq!(scanner.scan(bytes.as_bytes()), held);
     let rest = &bytes.as_bytes()[ask.len()..];
@@ -489,4 +495,30 @@ fn seeds_have_one_reading() {
         count += 1;
     }
     assert!(count > 100, "only {count} seeds");
+}
+
+/// [LIM-1], S-25: the limits that are set hold to the byte, and lines grow with heads.
+#[test]
+fn lim_1_limits_can_be_set() {
+    assert_eq!(Limits::default(), LIMITS);
+    let lines = [(12_288, 16_384), (24_576, 16_384), (65_536, 57_344)];
+    assert!(lines.iter().all(|(head, line)| Limits::new(*head, 0).line == *line));
+    for limits in [Limits::new(2048, 4096), Limits::new(61_440, 65_536), Limits::new(9000, 9000)] {
+        let fault = |line: usize, len: usize| {
+            let start = format!("GET /{} HTTP/1.1\r\nhost: a\r\nx: ", "a".repeat(line - 14));
+            let head = format!("{start}{}\r\n\r\n", "y".repeat(len - start.len() - 4));
+            assert_eq!(head.len(), len);
+            Scanner::new(limits).scan(head.as_bytes()).fault
+        };
+        assert_eq!(fault(100, limits.head), None);
+        assert_eq!(fault(100, limits.buffer + 1), Some(Fault::BeyondBuffer));
+        if limits.buffer > limits.head {
+            assert_eq!(fault(100, limits.head + 1), Some(Fault::HeadTooLarge));
+            assert_eq!(fault(100, limits.buffer), Some(Fault::HeadTooLarge));
+        }
+        if limits.line + 100 < limits.head {
+            assert_eq!(fault(limits.line, limits.head), None);
+            assert_eq!(fault(limits.line + 1, limits.head), Some(Fault::LineTooLong));
+        }
+    }
 }

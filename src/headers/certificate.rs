@@ -31,6 +31,9 @@ static NAMES: [HeaderName; 11] = [
     HeaderName::from_static("x-ssl-client-der"),
 ];
 
+/// Place of X-SSL-Client-DER.
+const DER: usize = COUNT - 1;
+
 /// Number of fields that [`CertificateFields::write`] adds.
 pub const COUNT: usize = NAMES.len();
 
@@ -103,6 +106,12 @@ impl CertificateFields {
         Ok(Self(values))
     }
 
+    /// The certificate in base64 as [`Self::write`] writes it, empty without one.
+    #[must_use]
+    pub const fn base64(&self) -> &HeaderValue {
+        &self.0[DER]
+    }
+
     /// Sets the fields in `headers`.
     pub fn write(&self, headers: &mut HeaderMap) {
         for (name, value) in NAMES.iter().zip(&self.0) {
@@ -111,21 +120,26 @@ impl CertificateFields {
     }
 }
 
-/// The bytes that no field value may have, control characters, become `%XX`, as HAProxy writes them.
+/// `value` as [`push_safe`] writes it.
 fn safe(value: &[u8]) -> HeaderValue {
     let mut text = Vec::with_capacity(value.len());
     for byte in value {
-        match byte {
-            0..=8 | 10..=31 | 127 => {
-                text.push(b'%');
-                text.extend(hex(&[*byte]));
-            },
-            _ => text.push(*byte),
-        }
+        push_safe(&mut text, *byte);
     }
     // What is left is visible, space, tab or beyond ASCII.
     HeaderValue::from_maybe_shared(Bytes::from(text))
         .unwrap_or_else(|_invalid| HeaderValue::from_static(""))
+}
+
+/// The bytes that no field value may have, control characters, become `%XX`, as HAProxy writes them.
+pub(super) fn push_safe(text: &mut Vec<u8>, byte: u8) {
+    match byte {
+        0..=8 | 10..=31 | 127 => {
+            text.push(b'%');
+            text.extend(hex(&[byte]));
+        },
+        _ => text.push(byte),
+    }
 }
 
 /// Upper case hexadecimal digits.

@@ -50,6 +50,13 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(total.map_or(MAX_DURATION, |total| total.min(MAX_DURATION)))
 }
 
+/// True for a token, the grammar of header names (RFC 9110 5.6.2) [HDR-1].
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-!#$%&'*+.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(letter)
+}
+
 /// True for a DNS-1123 label.
 #[must_use]
 pub fn is_dns_label(text: &str) -> bool {

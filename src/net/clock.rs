@@ -5,7 +5,11 @@
 //! until it sleeps again; on every other thread [`now`] always reads. Always holds: a reading is used
 //! at most `READINGS` times, so a thread that never sleeps does not lose track.
 
-use std::{cell::Cell, time::SystemTime};
+use std::{
+    cell::Cell,
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -41,6 +45,18 @@ pub fn now() -> Instant {
             at
         },
     }
+}
+
+/// [`now`] in milliseconds from some moment before the process, never 0: for what is kept in atomics.
+#[must_use]
+pub fn millis() -> u64 {
+    // An hour earlier, since a paused clock of a test may stand where the process was before.
+    static START: LazyLock<Instant> = LazyLock::new(|| {
+        let first = Instant::now();
+        first.checked_sub(Duration::from_secs(3600)).unwrap_or(first)
+    });
+    let since = now().saturating_duration_since(*START).as_millis();
+    u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// The wall clock, for logs alone, as old as what [`now`] gives.

@@ -12,51 +12,60 @@ use tokio_util::sync::CancellationToken;
 use super::{Outcome, Preamble, tcp, tls};
 use crate::{
     health::{Change, Checked, Verdict},
+    snapshot::Check,
     upstream::peer::Peer,
 };
 
 /// Checks at once.
 const AT_ONCE: usize = 256;
 
-/// Checks every peer of the list each `interval` until `cancel`. Which peers belong there is decided
+/// A peer that is checked now.
+struct Running {
+    peer: Arc<Peer>,
+    interval: watch::Sender<Duration>,
+    stop: CancellationToken,
+}
+
+/// Checks every peer of the list at its interval until `cancel`. Which peers belong there is decided
 /// by `compile` [HC-1]; one that leaves the list is up again, since what is not checked is always
-/// tried [HC-3]. State is kept as long as a peer stays in the list.
+/// tried [HC-3]. State is kept as long as a peer stays in the list, whatever its interval is.
 pub async fn run_checks(
-    mut peers: watch::Receiver<Arc<Vec<Arc<Peer>>>>,
-    interval: Duration,
+    mut checks: watch::Receiver<Arc<Vec<Check>>>,
     timeout: Duration,
     cancel: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
-    let mut checked: HashMap<u64, (Arc<Peer>, CancellationToken)> = HashMap::new();
+    let mut running: HashMap<u64, Running> = HashMap::new();
     loop {
-        let list = Arc::clone(&peers.borrow_and_update());
-        let ids: std::collections::HashSet<u64> = list.iter().map(|peer| peer.id).collect();
-        checked.retain(|id, (peer, stop)| {
+        let list = Arc::clone(&checks.borrow_and_update());
+        let ids: std::collections::HashSet<u64> = list.iter().map(|check| check.peer.id).collect();
+        running.retain(|id, one| {
             let stays = ids.contains(id);
             if !stays {
-                stop.cancel();
-                peer.set_up(true);
+                one.stop.cancel();
+                one.peer.set_up(true);
             }
             stays
         });
-        for peer in list.iter() {
-            checked.entry(peer.id).or_insert_with(|| {
+        for Check { peer, interval } in list.iter() {
+            let one = running.entry(peer.id).or_insert_with(|| {
+                let (send, changes) = watch::channel(*interval);
                 let stop = cancel.child_token();
-                let check = check_peer(Arc::clone(peer), interval, timeout, Arc::clone(&permits));
+                let check = check_peer(Arc::clone(peer), changes, timeout, Arc::clone(&permits));
                 let stopped = stop.clone();
                 tasks.spawn(async move {
                     stopped.run_until_cancelled(check).await;
                 });
-                (Arc::clone(peer), stop)
+                Running { peer: Arc::clone(peer), interval: send, stop }
             });
+            one.interval.send_if_modified(|old| std::mem::replace(old, *interval) != *interval);
         }
         drop(list);
         while tasks.try_join_next().is_some() {}
         tokio::select! {
             () = cancel.cancelled() => return,
-            changed = peers.changed() => if changed.is_err() {
+            changed = checks.changed() => if changed.is_err() {
                 return cancel.cancelled().await;
             },
         }
@@ -67,39 +76,51 @@ pub async fn run_checks(
 /// peer to peer, so that checks are spread [HC-2].
 async fn check_peer(
     peer: Arc<Peer>,
-    interval: Duration,
+    mut interval: watch::Receiver<Duration>,
     timeout: Duration,
     permits: Arc<Semaphore>,
 ) {
     let mut state = Checked::default();
-    let mut due = Instant::now() + interval.mul_f64(share(peer.id));
+    let mut begun = Instant::now();
+    let mut part = share(peer.id);
     loop {
-        tokio::time::sleep_until(due).await;
+        let due = begun + interval.borrow_and_update().mul_f64(part);
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {},
+            Ok(()) = interval.changed() => continue,
+        }
+        part = 1.0;
         let Ok(permit) = permits.acquire().await else { return };
-        let begun = Instant::now();
+        begun = Instant::now();
         let outcome = match &peer.tls {
             Some(secure) => tls(peer.key.address, secure, timeout).await,
             None => tcp(peer.key.address, timeout, Preamble::None).await,
         };
         drop(permit);
-        let verdict = match outcome {
-            Outcome::Pass => Verdict::Pass,
-            Outcome::Fail(_) => Verdict::Fail,
-        };
-        if verdict == Verdict::Fail {
+        count(&peer, &mut state, outcome);
+    }
+}
+
+/// What a check's outcome changes.
+fn count(peer: &Peer, state: &mut Checked, outcome: Outcome) {
+    let verdict = match outcome {
+        Outcome::Pass => Verdict::Pass,
+        Outcome::Fail(_) => {
             peer.check_failures.add(1);
-        }
-        let change = state.record(verdict);
-        peer.set_up(state.is_up());
-        let endpoint = peer.key.address;
-        match (change, outcome) {
-            (Some(Change::Up), _) => tracing::info!(%endpoint, "endpoint is up"),
-            (Some(Change::Down), Outcome::Fail(reason)) => {
-                tracing::warn!(%endpoint, ?reason, "endpoint is down");
-            },
-            _ => {},
-        }
-        due = (begun + interval).max(Instant::now());
+            Verdict::Fail
+        },
+    };
+    let endpoint = peer.key.address;
+    match (state.record(verdict), outcome) {
+        (Some(Change::Up), _) => {
+            peer.recover();
+            tracing::info!(%endpoint, "endpoint is up");
+        },
+        (Some(Change::Down), Outcome::Fail(reason)) => {
+            peer.set_up(false);
+            tracing::warn!(%endpoint, ?reason, "endpoint is down");
+        },
+        _ => {},
     }
 }
 

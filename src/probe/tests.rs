@@ -6,7 +6,12 @@ use tokio::{io::AsyncReadExt, net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::upstream::peer::{Peer, PeerKey, Protocol};
+use crate::{
+    net::clock,
+    settings::health::EjectionSettings,
+    snapshot::Check,
+    upstream::peer::{Peer, PeerKey, Protocol},
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(20);
@@ -91,6 +96,10 @@ fn peer(address: SocketAddr) -> Arc<Peer> {
     }))
 }
 
+fn every(peer: &Arc<Peer>, interval: Duration) -> Check {
+    Check { peer: Arc::clone(peer), interval }
+}
+
 /// Lets timers and sockets run until the checks have brought the condition about.
 async fn until(condition: impl Fn() -> bool) {
     let wait = async {
@@ -101,18 +110,57 @@ async fn until(condition: impl Fn() -> bool) {
     tokio::time::timeout(LIMIT, wait).await.expect("the condition comes true");
 }
 
+/// [HC-2]: an interval that a snapshot changes is obeyed at once, and what is known of the peer stays:
+/// having passed once, it needs three failures.
+#[tokio::test]
+async fn hc_2_a_new_interval_holds_at_once_and_forgets_nothing() {
+    let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = peer(open.local_addr().unwrap());
+    let (list, checks) = watch::channel(Arc::new(vec![every(&peer, SHORT)]));
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(run_checks(checks, LIMIT, cancel.clone()));
+    open.accept().await.unwrap();
+    let never = Duration::from_secs(1 << 20);
+    list.send_replace(Arc::new(vec![every(&peer, never)]));
+    drop(open);
+    list.send_replace(Arc::new(vec![every(&peer, SHORT)]));
+    until(|| !peer.is_up()).await;
+    assert_eq!(peer.check_failures.load(), 3);
+    cancel.cancel();
+    task.await.unwrap();
+}
+
+/// an endpoint that checks bring back is ejected no longer.
+#[tokio::test]
+async fn r_44_checks_that_pass_end_an_ejection() {
+    let address = refusing().await;
+    let peer = peer(address);
+    let rules = EjectionSettings { time: Duration::from_secs(1 << 20), ..Default::default() };
+    assert!(peer.outlier.eject(clock::millis(), &rules, 0).is_some());
+    let (_list, checks) = watch::channel(Arc::new(vec![every(&peer, SHORT)]));
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(run_checks(checks, LIMIT, cancel.clone()));
+    until(|| !peer.is_up()).await;
+    assert!(peer.is_ejected());
+    let _open = TcpListener::bind(address).await.unwrap();
+    until(|| peer.is_up()).await;
+    assert!(!peer.is_ejected());
+    cancel.cancel();
+    task.await.unwrap();
+}
+
 /// [HC-2] and [HC-3].
 #[tokio::test]
 async fn hc_3_a_peer_that_leaves_the_list_is_tried_again() {
     let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let good = peer(open.local_addr().unwrap());
     let bad = peer(refusing().await);
-    let (list, peers) = watch::channel(Arc::new(vec![Arc::clone(&good), Arc::clone(&bad)]));
+    let (list, peers) = watch::channel(Arc::new(vec![every(&good, SHORT), every(&bad, SHORT)]));
     let cancel = CancellationToken::new();
-    let checks = tokio::spawn(run_checks(peers, SHORT, LIMIT, cancel.clone()));
+    let checks = tokio::spawn(run_checks(peers, LIMIT, cancel.clone()));
     until(|| !bad.is_up()).await;
     assert!(good.is_up());
-    list.send_replace(Arc::new(vec![Arc::clone(&good)]));
+    list.send_replace(Arc::new(vec![every(&good, SHORT)]));
     until(|| bad.is_up()).await;
     open.accept().await.unwrap();
     drop(open);

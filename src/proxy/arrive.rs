@@ -3,11 +3,19 @@
 //! Called by `serve`, behind `request`, for each request that will be looked up. What the access log says
 //! was noted before, so it shows the request as the client sent it [HDR-8].
 
-use http::{Request, Version};
+use http::{Request, Version, header::HOST};
 use hyper::body::Incoming;
 
-use super::{secure::Secured, serve::Connection, upgrade::Wanted};
-use crate::headers::{self, ClientFields, certificate};
+use super::{
+    request::{self, Checked},
+    secure::Secured,
+    serve::Connection,
+    upgrade::Wanted,
+};
+use crate::{
+    headers::{self, ClientFields, certificate},
+    model::reason::Reason,
+};
 
 /// Fields that are added to a request at most, certificate fields aside: five of forwarding, Host,
 /// Connection, Upgrade.
@@ -37,4 +45,33 @@ pub(super) fn arrive(
         client.fields.write(fields);
     }
     wanted
+}
+
+/// Runs the router's own actions on a request; true when they changed the host, so that it is another
+/// route's [ORD-3]. What they leave in Host is the host from here on; nothing, or what no host may be, is
+/// nobody's.
+///
+/// # Errors
+/// Why the router answers itself.
+pub(super) fn act(
+    connection: &Connection,
+    request: &mut Request<Incoming>,
+    checked: &mut Checked,
+) -> Result<bool, Reason> {
+    let actions = &connection.worker.actions.request;
+    if actions.is_empty() {
+        return Ok(false);
+    }
+    let fields = request.headers_mut();
+    // As it is known by now: lower case, and for HTTP/2 out of `:authority`.
+    match &checked.host {
+        Some(host) => _ = fields.insert(HOST, host.clone()),
+        None => _ = fields.remove(HOST),
+    }
+    connection.act(actions, fields)?;
+    if fields.get(HOST) == checked.host.as_ref() {
+        return Ok(false);
+    }
+    checked.host = fields.get(HOST).and_then(|host| request::lower(host).ok());
+    Ok(true)
 }

@@ -192,11 +192,11 @@ async fn connection(
 }
 
 /// The TLS port: a connection is passed through or its TLS ends here, by the server name and the
-/// snapshot that serves when its ClientHello is complete [LSN-5]. One limit is on the hello and the
-/// handshake together [LSN-4].
+/// snapshot that serves when its ClientHello is complete [LSN-5]. Whoever has said none within
+/// ROUTER_INSPECT_DELAY is closed [LSN-4]; the handshake behind it has a limit of its own.
 async fn encrypted(worker: Rc<Worker>, stream: TcpStream, mut about: About) -> Option<Serving> {
-    let deadline = Instant::now() + worker.settings.timeouts.handshake;
-    match tokio::time::timeout_at(deadline, hello::read(&stream)).await {
+    let timeouts = &worker.settings.timeouts;
+    match tokio::time::timeout(timeouts.inspect, hello::read(&stream)).await {
         // As a load balancer does that looks whether the port is open.
         Ok(Ok(hello)) if hello.is_empty() => {
             about.ended(*b"CR", true);
@@ -211,6 +211,7 @@ async fn encrypted(worker: Rc<Worker>, stream: TcpStream, mut about: About) -> O
                 if let Some(told) = &mut about.told {
                     told.terminated(&hello);
                 }
+                let deadline = Instant::now() + timeouts.handshake;
                 return secure::run(worker, stream, hello, deadline, about).await;
             },
         },

@@ -20,7 +20,7 @@ use crate::{
     },
     net::timed::PhaseCell,
     routing::{sni::SniTable, table::RouteTable},
-    snapshot::{Backend, CompiledRoute, Live, RoutePolicy, Server, Snapshot},
+    snapshot::{Backend, CompiledRoute, HeaderPolicy, Live, RoutePolicy, Server, Snapshot},
     stats::UpstreamStats,
     tls::store::CertStore,
     upstream::{
@@ -41,6 +41,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         routes: Vec::new(),
         ingresses: Vec::new(),
         checked: Vec::new(),
+        rated: Vec::new(),
         pages: Arc::default(),
         findings: Vec::new(),
     }));
@@ -78,6 +79,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
         pod: "".into(),
         label: "10.0.0.1:80".into(),
         stats: Arc::new(UpstreamStats::new(1)),
+        checked: false,
         gate,
     };
     Arc::new(CompiledRoute {
@@ -92,12 +94,13 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
             tunnel_timeout: Duration::from_secs(3600),
             forwarded: ForwardedPolicy::Append,
             allow: None,
+            headers: HeaderPolicy::default(),
         },
+        rated: None,
         backend: Arc::new(Backend {
             name: "be_http:app:web".into(),
             servers: Box::new([server]),
             balancer: Balancer::new(Algorithm::Random, &[1], Arc::default()),
-            checked: false,
             stats: Arc::new(UpstreamStats::new(1)),
         }),
     })

@@ -18,7 +18,7 @@ use self::{
     prepare::{Outgoing, prepare},
 };
 use super::{
-    framing, queue,
+    eject, framing, queue,
     relayed::relayed,
     request::Checked,
     response::{Exchange, ResponseBody},
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     balance::{Algorithm, source_hash},
     model::reason::Reason,
+    net::clock,
     snapshot::{Backend, CompiledRoute},
 };
 
@@ -69,7 +70,7 @@ pub async fn forward(
                 None => {
                     let (mut parts, body) = response.into_parts();
                     parts.version = Version::HTTP_11;
-                    if let Err(reason) = relayed(&route, &mut parts.headers) {
+                    if let Err(reason) = relayed(&exchange, &route, &mut parts.headers) {
                         return serve::own(exchange, reason);
                     }
                     let early = exchange.progress.answered_early(status);
@@ -108,11 +109,18 @@ async fn send_somewhere(
                 fresh_only = true;
                 Reason::UpstreamReset
             },
+            Err(Failure::Unsent) => {
+                // No pod has seen it, so it is none of the tries that the budget is about.
+                fresh_only = true;
+                again(exchange, &mut tries, Reason::UpstreamReset)?;
+                continue;
+            },
             Err(Failure::Final(reason)) => {
                 exchange.count(|counters| counters.response_errors.add(1));
                 return Err(reason);
             },
         };
+        within_budget(exchange, &tries, reason)?;
         again(exchange, &mut tries, reason)?;
     }
 }
@@ -135,6 +143,9 @@ pub(super) async fn dispatch(
             exchange.dispatch(route, index);
             exchange.assigned(elsewhere);
             exchange.hold(place);
+            if route.backend.servers[index].peer.is_ejected() {
+                eject::ignored(exchange);
+            }
             exchange.count(|counters| counters.redispatches.add(u64::from(elsewhere)));
             return Ok(index);
         }
@@ -145,6 +156,25 @@ pub(super) async fn dispatch(
         Box::pin(tokio::time::sleep(PAUSE.min(connect))).await;
         tries.tried.clear();
     }
+}
+
+/// Takes one more try out of the budget of the process (reliability.md 2.3).
+///
+/// # Errors
+/// When it is used up: with `reason`, as if there had been as many tries as there may be.
+pub(super) fn within_budget(
+    exchange: &Exchange,
+    tries: &Tries,
+    reason: Reason,
+) -> Result<(), Reason> {
+    let worker = &exchange.connection.worker;
+    let (stats, now) = (&worker.stats, clock::millis());
+    stats.retries.observe(now, stats.requests());
+    if tries.is_last() || stats.retries.take(now, &worker.settings.health.retries) {
+        return Ok(());
+    }
+    stats.workers.cell(worker.index).retries_denied.add(1);
+    Err(reason)
 }
 
 /// Counts one more try after one that ended with `reason`.

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    gate::{self, Fault, Scanner},
+    gate::{self, Fault, Limits, Scanner},
     net::{
         readable::Readable,
         timed::{Expired, Phase, PhaseCell, TimedIo},
@@ -153,14 +153,14 @@ struct Linger {
 }
 
 impl<S> GatedIo<S> {
-    /// Puts the gate in front of `io`. `phase` is that of `io`.
+    /// Puts the gate in front of `io`. `phase` is that of `io`; heads are held to `limits`.
     #[must_use]
-    pub fn new(io: TimedIo<S>, gate: Arc<GateCell>, phase: Arc<PhaseCell>) -> Self {
+    pub fn new(io: TimedIo<S>, gate: Arc<GateCell>, phase: Arc<PhaseCell>, limits: Limits) -> Self {
         Self {
             io,
             gate,
             phase,
-            scanner: Scanner::new(),
+            scanner: Scanner::new(limits),
             mode: Mode::Gate,
             held: BytesMut::new(),
             clear: 0,

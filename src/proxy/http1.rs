@@ -27,7 +27,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    gate::{MAX_FIELDS, MAX_HEAD},
+    gate::{Limits, MAX_FIELDS},
     net::{alarm::Alarm, clock, readable::Readable, timed::TimedIo},
     settings::HeaderCase,
 };
@@ -36,6 +36,9 @@ use crate::{
 /// what a client that reads slowly holds: some 200 KiB of the 256 KiB that R-31 allows. With 64 KiB on
 /// both sides it was more than that, and passing on a large body took no less.
 const MAX_BUFFER: usize = 32 * 1024;
+
+/// Room beside a head in a buffer that is larger only because heads may be.
+const HEAD_ROOM: usize = 8 * 1024;
 
 /// How long a stopping worker waits for the first request of a connection.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
@@ -62,7 +65,10 @@ where
     S: AsyncRead + AsyncWrite + Readable + Unpin + Send + 'static,
 {
     let mut watch = Rc::clone(&connection.worker.stages).watch();
-    let mut io = GatedIo::new(io, Arc::clone(&connection.gate), Arc::clone(&connection.phase));
+    let sizes = &connection.worker.settings.limits;
+    let (head, limits) = (sizes.head(), Limits::new(sizes.head(), sizes.buffer));
+    let (gate, phase) = (Arc::clone(&connection.gate), Arc::clone(&connection.phase));
+    let mut io = GatedIo::new(io, gate, phase, limits);
     loop {
         let service = {
             let connection = Rc::clone(&connection);
@@ -72,11 +78,11 @@ where
             hyper::server::conn::http1::Builder::new()
                 .auto_date_header(false)
                 .header_read_timeout(None)
-                .half_close(false)
+                .half_close(!sizes.abort_on_close)
                 .preserve_header_case(connection.worker.settings.header_case == HeaderCase::Kept)
                 .max_headers(MAX_FIELDS)
-                .max_header_size(MAX_HEAD)
-                .max_buf_size(MAX_BUFFER)
+                .max_header_size(head)
+                .max_buf_size(MAX_BUFFER.max(head + HEAD_ROOM))
                 .serve_connection(TokioIo::new(io), service)
                 .with_upgrades(),
         );

@@ -20,20 +20,24 @@ use tokio::{
 use super::{
     entry::refused,
     http1::FIRST_REQUEST,
-    metered::{MeteredIo, Wire},
-    serve::{Connection, answer},
+    metered::{End, MeteredIo, Wire},
+    serve::{Connection, Denied, answer},
     stage::Stage,
     streams::{LocalExecutor, Streams},
 };
 use crate::{
     frames::{Budget, code},
+    gate::MAX_FIELDS,
     model::reason::Reason,
     net::{alarm::Alarm, clock, timed::TimedIo},
-    settings::Http2Settings,
+    settings::RouterSettings,
 };
 
 /// How long a stopping worker goes on saying that streams are cancelled.
 const FAREWELL: Duration = Duration::from_millis(250);
+
+/// `:method`, `:scheme`, `:authority`, `:path`, `:protocol`.
+const PSEUDO_FIELDS: usize = 5;
 
 /// Serves a connection until it ends, or until the process drains.
 ///
@@ -54,12 +58,18 @@ where
     let streams = Streams::new(Rc::clone(&wire), settings.timeouts.client);
     let service = {
         let (connection, streams) = (Rc::clone(&connection), Rc::clone(&streams));
+        let wire = Rc::clone(&wire);
         // Boxed: the engine hands a stream's future on six times before its task runs.
         service_fn(move |request| {
-            Box::pin(answer(Rc::clone(&connection), streams.begin(), request))
+            let answered = answer(Rc::clone(&connection), streams.begin(), request);
+            let wire = Rc::clone(&wire);
+            Box::pin(async move {
+                // As HAProxy does (spec/route.md 26.2).
+                answered.await.inspect_err(|Denied| wire.end_for(End::Denied))
+            })
         })
     };
-    let builder = builder(&settings.http2, LocalExecutor(Rc::clone(&streams)));
+    let builder = builder(settings, LocalExecutor(Rc::clone(&streams)));
     let mut engine = Box::pin(builder.serve_connection(TokioIo::new(io), service));
     let mut stages = Rc::clone(&worker.stages).watch();
     let mut farewell = Farewell::default();
@@ -132,16 +142,20 @@ impl Farewell {
 }
 
 fn builder(
-    settings: &Http2Settings,
+    settings: &RouterSettings,
     executor: LocalExecutor,
 ) -> hyper::server::conn::http2::Builder<LocalExecutor> {
+    let RouterSettings { http2: settings, limits, .. } = settings;
+    // With what the library adds for each field, a head that is allowed always fits.
+    let list = limits.head() + 32 * (MAX_FIELDS + PSEUDO_FIELDS);
+    let list = settings.max_header_list.max(u32::try_from(list).unwrap_or(u32::MAX));
     let mut builder = hyper::server::conn::http2::Builder::new(executor);
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .enable_connect_protocol()
         .max_concurrent_streams(settings.max_streams)
-        .max_header_list_size(settings.max_header_list)
+        .max_header_list_size(list)
         .max_frame_size(settings.max_frame_size)
         .max_send_buf_size(settings.send_buffer)
         .max_pending_accept_reset_streams(settings.pending_resets)
@@ -155,8 +169,10 @@ fn builder(
 /// Counts a connection that ended for what its client sent.
 fn account(connection: &Connection, wire: &Wire) {
     let worker = &connection.worker;
-    let budget = match (wire.exceeded.get(), wire.goaway.get()) {
-        (Some(budget), _) => Some(budget),
+    let budget = match (wire.end(), wire.goaway.get()) {
+        // Counted with its request.
+        (Some(End::Denied), _) => return,
+        (Some(End::Exceeded(budget)), _) => Some(budget),
         (None, Some(code::ENHANCE_YOUR_CALM)) => Some(Budget::Engine),
         (None, None | Some(code::NO_ERROR | code::INTERNAL_ERROR))
             if !wire.preface_is_wrong.get() =>

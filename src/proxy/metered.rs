@@ -1,7 +1,7 @@
 //! The bytes of an HTTP/2 connection on their way to and from the library, held to their budgets.
 //!
-//! Put between hyper and the timed stream by `http2`. When a budget is used up, the library gets
-//! nothing more to read; a GOAWAY with ENHANCE_YOUR_CALM goes out where a frame ends, and then every
+//! Put between hyper and the timed stream by `http2`. When a budget is used up, or the client may not use
+//! a route [IPL-7, RATE-5], the library gets nothing more to read; a GOAWAY with ENHANCE_YOUR_CALM goes out where a frame ends, and then every
 //! operation fails, which ends the connection and its streams.
 
 use std::{
@@ -23,8 +23,8 @@ use crate::{
 /// What the stream of bytes lets its connection know.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
-    /// The budget that ended the connection.
-    pub(super) exceeded: Cell<Option<Budget>>,
+    /// Why the router ends the connection at once, if it does.
+    end: Cell<Option<End>>,
     /// The error code of a GOAWAY of the library.
     pub(super) goaway: Cell<Option<u32>>,
     /// The client does not begin as HTTP/2 does.
@@ -35,10 +35,30 @@ pub(super) struct Wire {
     pub(super) blocks: Cell<u32>,
 }
 
-/// A budget is used up.
-#[derive(Debug, thiserror::Error)]
-#[error("the client exceeds the HTTP/2 budget {}", .0.word())]
-struct Exceeded(Budget);
+/// Why the router ends a connection at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum End {
+    /// A budget is used up.
+    #[error("the client exceeds the HTTP/2 budget {}", .0.word())]
+    Exceeded(Budget),
+    /// The client may not use a route, or no more of it.
+    #[error("the client may not use the route")]
+    Denied,
+}
+
+impl Wire {
+    /// Why the router ends the connection at once, if it does.
+    pub(super) const fn end(&self) -> Option<End> {
+        self.end.get()
+    }
+
+    /// The router ends the connection with what is written or read next.
+    pub(super) fn end_for(&self, end: End) {
+        if self.end.get().is_none() {
+            self.end.set(Some(end));
+        }
+    }
+}
 
 /// A stream that counts frames.
 #[derive(Debug)]
@@ -48,27 +68,20 @@ pub(super) struct MeteredIo<S> {
     meter: Box<Meter>,
     wire: Rc<Wire>,
     /// The last frame, and how much of it has been written.
-    goaway: [u8; 17],
+    goaway: Option<[u8; 17]>,
     written: usize,
 }
 
 impl<S> MeteredIo<S> {
     /// Wraps `stream`, a connection of which nothing has been read yet.
     pub(super) fn new(stream: S, budgets: Http2Budgets, wire: Rc<Wire>) -> Self {
-        Self { stream, meter: Box::new(Meter::new(budgets)), wire, goaway: [0; 17], written: 0 }
-    }
-
-    fn exceed(&mut self, budget: Budget) {
-        if self.wire.exceeded.get().is_none() {
-            self.wire.exceeded.set(Some(budget));
-            self.goaway = self.meter.goaway_frame(code::ENHANCE_YOUR_CALM);
-        }
+        Self { stream, meter: Box::new(Meter::new(budgets)), wire, goaway: None, written: 0 }
     }
 
     /// Notes what a write has done.
     fn wrote(&mut self, bytes: &[u8]) {
         if let Err(budget) = self.meter.outbound(bytes) {
-            self.exceed(budget);
+            self.wire.end_for(End::Exceeded(budget));
         } else {
             self.wire.goaway.set(self.meter.goaway());
         }
@@ -86,9 +99,11 @@ impl<S> MeteredIo<S> {
 impl<S: AsyncWrite + Unpin> MeteredIo<S> {
     /// Writes the last frame; ready with the error that ends the connection. The present frame of the
     /// library must be complete.
-    fn poll_end(&mut self, cx: &mut Context<'_>, budget: Budget) -> Poll<io::Error> {
-        while self.written < self.goaway.len() {
-            let rest = &self.goaway[self.written..];
+    fn poll_end(&mut self, cx: &mut Context<'_>, end: End) -> Poll<io::Error> {
+        let frame = || self.meter.goaway_frame(code::ENHANCE_YOUR_CALM);
+        let goaway = *self.goaway.get_or_insert_with(frame);
+        while self.written < goaway.len() {
+            let rest = &goaway[self.written..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
                 Ok(0) => break,
                 Ok(written) => self.written += written,
@@ -98,20 +113,15 @@ impl<S: AsyncWrite + Unpin> MeteredIo<S> {
         if let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
             return Poll::Ready(error);
         }
-        Poll::Ready(io::Error::other(Exceeded(budget)))
+        Poll::Ready(io::Error::other(end))
     }
 
     /// As `poll_write` for a connection that is to end: what the library has begun goes out before the
     /// last frame.
-    fn poll_last(
-        &mut self,
-        cx: &mut Context<'_>,
-        budget: Budget,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_last(&mut self, cx: &mut Context<'_>, end: End, buf: &[u8]) -> Poll<io::Result<usize>> {
         let rest = self.meter.until_boundary(buf);
         if rest == 0 {
-            return Poll::Ready(Err(ready!(self.poll_end(cx, budget))));
+            return Poll::Ready(Err(ready!(self.poll_end(cx, end))));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &buf[..rest]))?;
         // Exceeded already: what these frames count for does not matter any more.
@@ -127,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MeteredIo<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.wire.exceeded.get().is_none() {
+        if this.wire.end().is_none() {
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
             let clock = || clock::now().into_std();
@@ -136,14 +146,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MeteredIo<S> {
                 Ok(()) => {},
                 Err(budget) => {
                     buf.set_filled(before);
-                    this.exceed(budget);
+                    this.wire.end_for(End::Exceeded(budget));
                 },
             }
         }
-        match this.wire.exceeded.get() {
+        match this.wire.end() {
             None => Poll::Ready(Ok(())),
-            Some(budget) if this.meter.is_at_boundary() => {
-                Poll::Ready(Err(ready!(this.poll_end(cx, budget))))
+            Some(end) if this.meter.is_at_boundary() => {
+                Poll::Ready(Err(ready!(this.poll_end(cx, end))))
             },
             // The library has the rest of a frame to write, and that write ends the connection.
             Some(_) => Poll::Pending,
@@ -158,8 +168,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredIo<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if let Some(budget) = this.wire.exceeded.get() {
-            return this.poll_last(cx, budget, buf);
+        if let Some(end) = this.wire.end() {
+            return this.poll_last(cx, end, buf);
         }
         let outcome = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.watch(&outcome);
@@ -175,9 +185,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if let Some(budget) = this.wire.exceeded.get() {
+        if let Some(end) = this.wire.end() {
             let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
-            return this.poll_last(cx, budget, first);
+            return this.poll_last(cx, end, first);
         }
         let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
         this.watch(&outcome);
@@ -198,9 +208,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredIo<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        match this.wire.exceeded.get() {
-            Some(budget) if this.meter.is_at_boundary() => {
-                Poll::Ready(Err(ready!(this.poll_end(cx, budget))))
+        match this.wire.end() {
+            Some(end) if this.meter.is_at_boundary() => {
+                Poll::Ready(Err(ready!(this.poll_end(cx, end))))
             },
             _ => {
                 let outcome = Pin::new(&mut this.stream).poll_flush(cx);

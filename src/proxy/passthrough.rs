@@ -20,6 +20,7 @@ use super::{
     entry::About,
     forward,
     hello::Taken,
+    rates,
     response::Exchange,
     select::Tries,
     serve::{self, Connection},
@@ -46,7 +47,16 @@ pub(super) async fn run(
     if !serve::may_use(&route, &exchange.connection) {
         return exchange.answered(Reason::DeniedAllowlist);
     }
-    match reach(&mut exchange, &route).await {
+    if rates::enter(&mut exchange, &route).is_err() {
+        return exchange.answered(Reason::RateLimited);
+    }
+    let gives_up = exchange.connection.worker.settings.limits.abort_on_close;
+    let reached = tokio::select! {
+        biased;
+        reached = reach(&mut exchange, &route) => reached,
+        () = gone(&client), if gives_up => Err(Reason::ClientClosed),
+    };
+    match reached {
         Ok(pod) => {
             let limits = upgrade::limits(&exchange, &route);
             let client = Raw::Tcp { stream: client, unread: said };
@@ -56,6 +66,13 @@ pub(super) async fn run(
             task::spawn_local::<{ task::TUNNEL }, _>(relay);
         },
         Err(reason) => exchange.answered(reason),
+    }
+}
+
+/// Ready once the client has closed. What it says instead stays unread, and hides what follows it.
+async fn gone(client: &TcpStream) {
+    if matches!(client.peek(&mut [0]).await, Ok(1..)) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -76,6 +93,8 @@ fn begin(worker: Rc<Worker>, taken: Taken, about: About) -> Box<Exchange> {
         open: about.open,
     });
     let request = Request::new(());
+    let worker = &connection.worker;
+    worker.stats.workers.cell(worker.index).passed.add(1);
     let mut exchange = Exchange::begin(&connection, Rc::default(), &request, taken.generation);
     let record = &mut exchange.record;
     (record.passthrough, record.route, record.host) = (true, Some(taken.route), taken.name);
@@ -98,6 +117,7 @@ async fn reach(exchange: &mut Exchange, route: &Arc<CompiledRoute>) -> Result<Tc
             Err(error) => {
                 let reason = forward::not_reached(exchange, &error.into());
                 tries.exclude(index, reason);
+                forward::within_budget(exchange, &tries, reason)?;
                 forward::again(exchange, &mut tries, reason)?;
             },
         }

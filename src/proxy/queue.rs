@@ -39,11 +39,15 @@ use crate::{
     upstream::gate::{Asked, Gate, Place, Waiting},
 };
 
-/// A server of a backend whose servers have gates: one with room if there is one, else the one that
-/// the balancer finds least loaded with those that wait counted in.
-pub(super) fn choose(backend: &Backend, tried: &[usize], draw: u64) -> Option<usize> {
+/// A usable server of a backend whose servers have gates: one with room if there is one, else the one
+/// that the balancer finds least loaded with those that wait counted in.
+pub(super) fn choose(
+    backend: &Backend,
+    tried: &[usize],
+    draw: u64,
+    usable: &dyn Fn(usize) -> bool,
+) -> Option<usize> {
     let servers = &backend.servers;
-    let is_up = |index: usize| !backend.checked || servers[index].peer.is_up();
     let load = |index: usize| servers[index].peer.in_flight.load() + waiting(&servers[index]);
     let pick =
         |usable: &dyn Fn(usize) -> bool| backend.balancer.pick_excluding(draw, tried, usable, load);
@@ -51,10 +55,10 @@ pub(super) fn choose(backend: &Backend, tried: &[usize], draw: u64) -> Option<us
     let roomy = match backend.balancer.algorithm() {
         Algorithm::Source => None,
         Algorithm::Leastconn | Algorithm::Random | Algorithm::RoundRobin => {
-            pick(&|index| is_up(index) && has_room(index))
+            pick(&|index| usable(index) && has_room(index))
         },
     };
-    roomy.or_else(|| pick(&is_up))
+    roomy.or_else(|| pick(usable))
 }
 
 fn gate(server: &Server) -> Option<&Arc<Gate>> {

@@ -3,20 +3,33 @@
 //! Called by `forward` for each response of a pod, and by `upgrade` for a 101. The router's own answers,
 //! error pages and redirects, never come here [NOMATCH-6, HSTS-3].
 
-use http::HeaderMap;
+use http::{HeaderMap, header::STRICT_TRANSPORT_SECURITY};
 
+use super::response::Exchange;
 use crate::{headers, model::reason::Reason, snapshot::CompiledRoute};
 
 /// The one place for the order of the steps of a response.
 ///
 /// # Errors
 /// Why the router answers in the pod's place.
-pub(super) fn relayed(_route: &CompiledRoute, fields: &mut HeaderMap) -> Result<(), Reason> {
+pub(super) fn relayed(
+    exchange: &Exchange,
+    route: &CompiledRoute,
+    fields: &mut HeaderMap,
+) -> Result<(), Reason> {
+    let (connection, policy) = (&exchange.connection, &route.policy.headers);
     // 1. What ends at the proxy.
     headers::strip_response_hop_by_hop(fields);
-    // 2. Strict-Transport-Security [HSTS-3].
-    // 3. The route's own actions.
-    // 4. The router's actions, which therefore win over the route's.
+    // 2. Strict-Transport-Security, in place of the pod's own [HSTS-3].
+    if let Some(hsts) = &policy.hsts {
+        fields.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    // 3. The route's own actions; 4. the router's, which therefore win over the route's.
+    for actions in [&policy.response, &connection.worker.actions.response] {
+        if !actions.is_empty() {
+            connection.act(actions, fields)?;
+        }
+    }
     // 5. The stickiness cookie, which no action can take away [STICK-4].
     // 6. Compression, last, since it looks at what the client will see [COMP-1].
     Ok(())

@@ -99,6 +99,8 @@ pub const fn fault(fault: Fault) -> (Reason, StatusCode) {
         Fault::HeadTooLarge => Reason::HeadersTooLarge,
         Fault::Coding => Reason::BadCoding,
         Fault::Connect => Reason::MethodNotAllowed,
+        // As observed (spec/route.md 26.1).
+        Fault::BeyondBuffer => return (Reason::HeadersTooLarge, StatusCode::URI_TOO_LONG),
         Fault::Expectation => return (Reason::BadRequest, StatusCode::EXPECTATION_FAILED),
         // RFC 9220 3, the only word there is on an unknown `:protocol`.
         Fault::Protocol => return (Reason::MethodNotAllowed, StatusCode::NOT_IMPLEMENTED),

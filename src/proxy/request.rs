@@ -11,7 +11,7 @@ use http::{
 };
 
 use super::upgrade;
-use crate::gate::{Fault, MAX_FIELDS, MAX_HEAD};
+use crate::gate::{Fault, MAX_FIELDS};
 
 /// A request that may be routed.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ impl Checked {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check<B>(request: &Request<B>) -> Result<Checked, Fault> {
+pub fn check<B>(request: &Request<B>, max_head: usize) -> Result<Checked, Fault> {
     if request.version() == Version::HTTP_2 {
-        check_http2(request)?;
+        check_http2(request, max_head)?;
     }
     let host = host(request)?;
     let target = target(request)?;
@@ -54,7 +54,7 @@ pub fn check<B>(request: &Request<B>) -> Result<Checked, Fault> {
 
 /// What the gate says of HTTP/1 requests, for those of HTTP/2. h2 has refused connection fields and
 /// compares the length with the data; it looks at the first length only (S-28).
-fn check_http2<B>(request: &Request<B>) -> Result<(), Fault> {
+fn check_http2<B>(request: &Request<B>, max_head: usize) -> Result<(), Fault> {
     if request.method() == Method::CONNECT {
         match upgrade::protocol_of(request) {
             None => return Err(Fault::Connect),
@@ -63,7 +63,7 @@ fn check_http2<B>(request: &Request<B>) -> Result<(), Fault> {
         }
     }
     let headers = request.headers();
-    if is_oversized(request) {
+    if is_oversized(request, max_head) {
         return Err(Fault::HeadTooLarge);
     }
     if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
@@ -91,7 +91,7 @@ fn check_http2<B>(request: &Request<B>) -> Result<(), Fault> {
 /// Whether a request head is beyond the limits of HTTP/1 heads [LIM-1]: its fields, with each cookie
 /// crumb a field (S-31), or its bytes as HTTP/1 would have them (S-39). The library's own limit stands
 /// in front of this one, while it decodes.
-fn is_oversized<B>(request: &Request<B>) -> bool {
+fn is_oversized<B>(request: &Request<B>, max_head: usize) -> bool {
     /// `: ` and the end of the line.
     const FIELD: usize = 4;
     let (uri, headers) = (request.uri(), request.headers());
@@ -100,7 +100,7 @@ fn is_oversized<B>(request: &Request<B>) -> bool {
     }
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-    target + fields.sum::<usize>() > MAX_HEAD
+    target + fields.sum::<usize>() > max_head
 }
 
 /// The one host of a request: HTTP/2 has it in `:authority`, HTTP/1 in `Host`; an absolute-form
@@ -138,7 +138,7 @@ fn from_authority(authority: &str) -> Result<HeaderValue, Fault> {
 }
 
 /// `value` in lower case, if it is not empty and every byte may stand in a host with an optional port.
-fn lower(value: &HeaderValue) -> Result<HeaderValue, Fault> {
+pub(super) fn lower(value: &HeaderValue) -> Result<HeaderValue, Fault> {
     let bytes = value.as_bytes();
     if bytes.is_empty() || !bytes.iter().all(|byte| is_host_byte(*byte)) {
         return Err(Fault::Malformed);
@@ -186,6 +186,8 @@ fn target<B>(request: &Request<B>) -> Result<Uri, Fault> {
 mod tests {
     use super::*;
 
+    const MAX_HEAD: usize = 24_576;
+
     fn request(method: &str, uri: &str, hosts: &[&str], version: Version) -> Request<()> {
         let mut builder = Request::builder().method(method).uri(uri).version(version);
         for host in hosts {
@@ -214,7 +216,7 @@ mod tests {
             ("/x", &["[::1]:80"], v1, Ok("[::1]:80")),
         ];
         for (uri, hosts, version, expected) in rows {
-            let outcome = check(&request("GET", uri, hosts, *version));
+            let outcome = check(&request("GET", uri, hosts, *version), MAX_HEAD);
             let host =
                 outcome.map(|checked| String::from_utf8(checked.host_bytes().to_vec()).unwrap());
             assert_eq!(host.as_deref().map_err(|fault| *fault), *expected, "{uri} {hosts:?}");
@@ -224,17 +226,18 @@ mod tests {
     /// [MATCH-2]: the key path ends at the question mark.
     #[test]
     fn targets_go_on_in_origin_form() {
-        let checked = check(&request("GET", "http://a/x?y=1", &["a"], Version::HTTP_11)).unwrap();
+        let checked =
+            check(&request("GET", "http://a/x?y=1", &["a"], Version::HTTP_11), MAX_HEAD).unwrap();
         assert_eq!((checked.target.to_string().as_str(), checked.path()), ("/x?y=1", "/x"));
-        let star = check(&request("OPTIONS", "*", &["a"], Version::HTTP_11)).unwrap();
+        let star = check(&request("OPTIONS", "*", &["a"], Version::HTTP_11), MAX_HEAD).unwrap();
         assert_eq!((star.target.to_string().as_str(), star.path()), ("*", ""));
-        let refused = check(&request("GET", "*", &["a"], Version::HTTP_11));
+        let refused = check(&request("GET", "*", &["a"], Version::HTTP_11), MAX_HEAD);
         assert_eq!(refused.unwrap_err(), Fault::Malformed);
     }
 
     #[test]
     fn connect_is_refused() {
-        let refused = check(&request("CONNECT", "a:1", &[], Version::HTTP_2));
+        let refused = check(&request("CONNECT", "a:1", &[], Version::HTTP_2), MAX_HEAD);
         assert_eq!(refused.unwrap_err(), Fault::Connect);
     }
 
@@ -253,7 +256,7 @@ mod tests {
             ("ftp://a/", v2, false),
         ] {
             let hosts: &[&str] = if version == v2 { &[] } else { &["a"] };
-            let outcome = check(&request("GET", uri, hosts, version));
+            let outcome = check(&request("GET", uri, hosts, version), MAX_HEAD);
             assert_eq!(outcome.map(|_| ()), sound.then_some(()).ok_or(Fault::Malformed), "{uri}");
         }
     }
@@ -265,10 +268,14 @@ mod tests {
             for value in values {
                 request.headers_mut().append(name, value.parse().unwrap());
             }
-            check(&request).map(|_| ())
+            check(&request, MAX_HEAD).map(|_| ())
         };
         assert_eq!(with("cookie", &["a=b"; MAX_FIELDS]), Ok(()));
         assert_eq!(with("cookie", &["a=b"; MAX_FIELDS + 1]), Err(Fault::HeadTooLarge));
+        // [LIM-1]: `GET`, `/` and the field's own bytes.
+        let value = "x".repeat(MAX_HEAD - "/".len() - "cookie: \r\n".len());
+        assert_eq!(with("cookie", &[&value]), Ok(()));
+        assert_eq!(with("cookie", &[&(value + "x")]), Err(Fault::HeadTooLarge));
         assert_eq!(with("content-length", &["1"]), Ok(()));
         assert_eq!(with("content-length", &["1", "1"]), Err(Fault::Malformed));
         assert_eq!(with("expect", &["100-Continue"]), Ok(()));

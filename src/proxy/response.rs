@@ -27,6 +27,7 @@ use crate::{
     headers,
     model::reason::Reason,
     net::{alarm::Alarm, clock, timed::Expired},
+    rates::Tracked,
     snapshot::{CompiledRoute, Server},
     stats::{UpstreamCounters, response_class},
     upstream::{
@@ -53,6 +54,8 @@ pub struct Exchange {
     dispatched: bool,
     /// The place that it takes there, when places are limited.
     place: Option<Place>,
+    /// It counts for its client, where clients of the route are limited.
+    tracked: Option<Tracked>,
 }
 
 impl Exchange {
@@ -97,6 +100,7 @@ impl Exchange {
             started,
             dispatched: false,
             place: None,
+            tracked: None,
         })
     }
 
@@ -121,6 +125,11 @@ impl Exchange {
     /// The request takes `place` until another server has it or it ends.
     pub(super) fn hold(&mut self, place: Option<Place>) {
         self.place = place;
+    }
+
+    /// The request counts for its client until it ends [RATE-2].
+    pub(super) fn track(&mut self, tracked: Option<Tracked>) {
+        self.tracked = tracked;
     }
 
     /// Counts on the present server and on the backend.

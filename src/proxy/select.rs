@@ -60,6 +60,11 @@ impl Tries {
         self.tried.push(index);
     }
 
+    /// True when the try that has ended was the last one in any case.
+    pub(super) const fn is_last(&self) -> bool {
+        self.count + 1 >= MAX_TRIES
+    }
+
     /// True when there may be one more try after one that ended with nothing.
     pub(super) const fn another(&mut self) -> bool {
         self.count += 1;
@@ -67,19 +72,33 @@ impl Tries {
     }
 }
 
-/// A server that is up, has weight, and was not tried in this round.
+/// A server that is up, has weight, and was not tried in this round; an ejected one only where there
+/// is no other.
 #[must_use]
 pub fn choose(backend: &Backend, tried: &Tried, draw: u64) -> Option<usize> {
-    let servers = &backend.servers;
+    let (servers, tried) = (&backend.servers, tried.as_slice());
     if servers.first().is_some_and(|server| server.gate.is_some()) {
-        return queue::choose(backend, tried.as_slice(), draw);
+        let pick = |usable: &dyn Fn(usize) -> bool| queue::choose(backend, tried, draw, usable);
+        return pick(&|index| backend.is_ready(index, draw)).or_else(|| second(backend, pick));
     }
-    backend.balancer.pick_excluding(
-        draw,
-        tried.as_slice(),
-        |index| !backend.checked || servers[index].peer.is_up(),
-        |index| servers[index].peer.in_flight.load(),
-    )
+    let load = |index: usize| servers[index].peer.in_flight.load();
+    let balancer = &backend.balancer;
+    let first = balancer.pick_excluding(draw, tried, |index| backend.is_ready(index, draw), load);
+    first.or_else(|| {
+        let pick =
+            |usable: &dyn Fn(usize) -> bool| balancer.pick_excluding(draw, tried, usable, load);
+        second(backend, pick)
+    })
+}
+
+/// Where no server is ready: one that still starts slowly, since they all may; else one that is
+/// ejected. Panic mode is about ejection alone: what checks have found down stays out (decisions 12).
+#[cold]
+fn second(
+    backend: &Backend,
+    pick: impl Fn(&dyn Fn(usize) -> bool) -> Option<usize>,
+) -> Option<usize> {
+    pick(&|index| backend.is_usable(index)).or_else(|| pick(&|index| backend.is_up(index)))
 }
 
 /// Why there is nothing to choose [NOMATCH-2].
@@ -93,46 +112,4 @@ pub fn nothing(backend: &Backend) -> Reason {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::{
-        balance::{Algorithm, Balancer},
-        snapshot::Server,
-        stats::UpstreamStats,
-        upstream::peer::{Peer, PeerKey, Protocol},
-    };
-
-    #[test]
-    fn hc_3_only_where_checks_count_a_server_can_be_down() {
-        let key = PeerKey {
-            address: ([10, 0, 0, 1], 80).into(),
-            protocol: Protocol::Http1,
-            tls: None,
-            pod: "".into(),
-        };
-        let peer = Arc::new(Peer::new(key));
-        peer.set_up(false);
-        let chosen = |checked| {
-            let server = Server {
-                peer: Arc::clone(&peer),
-                weight: 1,
-                service: "web".into(),
-                pod: "".into(),
-                label: "10.0.0.1:80".into(),
-                stats: Arc::new(UpstreamStats::new(1)),
-                gate: None,
-            };
-            let backend = Backend {
-                name: "be_http:app:web".into(),
-                servers: Box::new([server]),
-                balancer: Balancer::new(Algorithm::Random, &[1], Arc::default()),
-                checked,
-                stats: Arc::new(UpstreamStats::new(1)),
-            };
-            choose(&backend, &Tried::default(), 7)
-        };
-        assert_eq!([chosen(true), chosen(false)], [None, Some(0)]);
-    }
-}
+mod tests;

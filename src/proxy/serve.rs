@@ -10,16 +10,19 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONNECTION,
+};
 use hyper::body::Incoming;
 
 use super::{
-    arrive::arrive,
+    arrive,
     detail::Told,
     entry::Open,
     forward,
     gated::{GateCell, Refusal},
     isolate::{Panicked, isolate},
+    rates,
     record::Frontend,
     reply,
     request::{self, Checked},
@@ -30,10 +33,12 @@ use super::{
 };
 use crate::{
     gate::Fault,
-    headers::Said,
+    headers::{Said, actions::Actions},
     model::{page::Pages, reason::Reason},
     net::{alarm::Alarm, timed::PhaseCell},
+    rates::Refused,
     routing::table::Lookup,
+    settings::limits::RateAnswer,
     snapshot::{CompiledRoute, Snapshot},
     upstream::body::Progress,
 };
@@ -68,6 +73,16 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Runs header actions on `fields`, those of a request or of a response.
+    ///
+    /// # Errors
+    /// [`Reason::RewriteOverflow`] [HDR-9].
+    pub(super) fn act(&self, actions: &Actions, fields: &mut HeaderMap) -> Result<(), Reason> {
+        let client = self.secured.as_deref().and_then(Secured::client);
+        let client = client.map(|client| &client.fields);
+        actions.apply(fields, client).map_err(|_overflow| Reason::RewriteOverflow)
+    }
+
     /// Lets go of what the next request can make again.
     pub(super) fn forget(&self) {
         self.said.take();
@@ -124,10 +139,10 @@ async fn handle(
     let version = request.version();
     let head = request.method() == Method::HEAD;
     let worker = &connection.worker;
-    let (exchange, decision) = {
+    let (mut exchange, decision) = {
         let snapshot = worker.live.load();
         let exchange = Exchange::begin(&connection, progress, &request, snapshot.generation);
-        let decision = match request::check(&request) {
+        let decision = match request::check(&request, worker.settings.limits.head()) {
             Err(fault) => Decision::Refuse(fault),
             Ok(checked) => decide(&connection, &snapshot, checked, &mut request),
         };
@@ -136,9 +151,12 @@ async fn handle(
     let mut response = match decision {
         Decision::Forward(route, checked, wanted) => {
             if !may_use(&route, &connection) {
-                return Err(deny(exchange, route));
+                return Err(deny(exchange, route, Reason::DeniedAllowlist));
             }
-            forward::forward(exchange, route, checked, request, wanted).await
+            match rates::enter(&mut exchange, &route) {
+                Ok(()) => forward::forward(exchange, route, checked, request, wanted).await,
+                Err(refused) => over_limit(exchange, route, &refused)?,
+            }
         },
         Decision::Redirect(route, checked) => redirect(exchange, route, &checked),
         Decision::Nowhere(reason) => own(exchange, reason),
@@ -153,19 +171,20 @@ async fn handle(
     Ok(response)
 }
 
-/// What becomes of a sound request [ORD-1]: the client's certificate first, then the route, and then
-/// whether the connection may be used for it.
+/// What becomes of a sound request [ORD-1]: the client's certificate first, then the route that its host
+/// names, whether the connection may be used for it, and last the router's own actions, which may
+/// choose another route. The redirect comes in front of them [REDIR-2].
 fn decide(
     connection: &Connection,
     snapshot: &Snapshot,
-    checked: Checked,
+    mut checked: Checked,
     request: &mut Request<Incoming>,
 ) -> Decision {
     let secured = connection.secured.as_deref();
     if let Some(reason) = secured.and_then(Secured::refuses) {
         return Decision::Nowhere(reason);
     }
-    let wanted = arrive(connection, request);
+    let wanted = arrive::arrive(connection, request);
     let host = checked.host_bytes();
     let found = snapshot.table.lookup(connection.frontend.is_tls(), host, checked.path());
     let about = match found {
@@ -176,17 +195,30 @@ fn decide(
     if secured.is_some_and(|secured| secured.misdirects(host, about, snapshot)) {
         return Decision::Nowhere(Reason::Misdirected);
     }
+    let found = match found {
+        Lookup::Redirect(route) => return Decision::Redirect(Arc::clone(route), checked),
+        found => found,
+    };
+    let found = match arrive::act(connection, request, &mut checked) {
+        Err(reason) => return Decision::Nowhere(reason),
+        Ok(false) => found,
+        Ok(true) => {
+            let tls = connection.frontend.is_tls();
+            snapshot.table.lookup(tls, checked.host_bytes(), checked.path())
+        },
+    };
     match found {
         Lookup::Serve(route) => Decision::Forward(Arc::clone(route), checked, wanted),
-        Lookup::Redirect(route) => Decision::Redirect(Arc::clone(route), checked),
         Lookup::NoPath => Decision::Nowhere(Reason::NoPath),
-        Lookup::NoHost => Decision::Nowhere(Reason::NoRoute),
+        // A redirect that an action led to comes too late, and in clear it is not served.
+        Lookup::NoHost | Lookup::Redirect(_) => Decision::Nowhere(Reason::NoRoute),
     }
 }
 
-/// The client is not on the route's allow list: the connection is closed without an answer [IPL-7].
+/// The client may not use the route: it is not on the allow list [IPL-7], or over a rate limit
+/// [RATE-5]. The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the client is not on the route's allow list")]
+#[error("the client may not use the route")]
 pub struct Denied;
 
 /// [IPL-6]: the socket's peer or the PROXY header's source, never a request header.
@@ -196,10 +228,25 @@ pub(super) fn may_use(route: &CompiledRoute, connection: &Connection) -> bool {
     allow.iter().any(|network| network.contains(&client))
 }
 
-fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>) -> Denied {
+fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>, reason: Reason) -> Denied {
     exchange.record.route = Some(route);
-    exchange.answered(Reason::DeniedAllowlist);
+    exchange.answered(reason);
     Denied
+}
+
+/// What becomes of a request over a rate limit of its route [RATE-5].
+fn over_limit(
+    mut exchange: Box<Exchange>,
+    route: Arc<CompiledRoute>,
+    refused: &Refused,
+) -> Result<Response<ResponseBody>, Denied> {
+    match exchange.connection.worker.settings.limits.rate_answer {
+        RateAnswer::Close => Err(deny(exchange, route, Reason::RateLimited)),
+        RateAnswer::TooManyRequests => {
+            exchange.record.route = Some(route);
+            Ok(rates::too_many(exchange, refused))
+        },
+    }
 }
 
 /// An answer of the router's own in place of a pod's.

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     frames::BUDGETS,
+    health::budget::RetryBudget,
     model::reason::{REASONS, Reason},
     proxy::record::Frontend,
     sources::Sources,
@@ -29,6 +30,8 @@ pub struct RouterStats {
     pub workers: PerWorker<WorkerCounters>,
     /// Connections open now, by source; only where those are limited.
     pub sources: Arc<Sources>,
+    /// How many requests may be tried again.
+    pub retries: RetryBudget,
 }
 
 /// What a worker counts beside frontends.
@@ -44,6 +47,10 @@ pub struct WorkerCounters {
     pub limit_reached: Counter,
     /// Connections closed because their source had as many as allowed.
     pub source_limited: Counter,
+    /// Clients of routes with rate limits that were forgotten before their time, for lack of room.
+    pub rate_clients_purged: Counter,
+    /// Requests that rate limits did not count: no room, and everybody in the table was busy.
+    pub rate_clients_untracked: Counter,
     /// TLS handshakes completed.
     pub handshakes: Counter,
     /// TLS handshakes that had to wait for their turn.
@@ -60,6 +67,14 @@ pub struct WorkerCounters {
     pub http2_exceeded: [Counter; BUDGETS.len()],
     /// HTTP/2 streams reset because the client took nothing for its timeout.
     pub http2_stalled: Counter,
+    /// Connections that were passed through.
+    pub passed: Counter,
+    /// Endpoints that were ejected.
+    pub ejections: Counter,
+    /// Tries that went to an ejected endpoint for want of another.
+    pub ejections_ignored: Counter,
+    /// Tries that were not made because the retry budget was used up.
+    pub retries_denied: Counter,
     /// Panics caught.
     pub panics: Counter,
 }
@@ -72,6 +87,8 @@ impl Default for WorkerCounters {
             accept_errors: Counter::default(),
             limit_reached: Counter::default(),
             source_limited: Counter::default(),
+            rate_clients_purged: Counter::default(),
+            rate_clients_untracked: Counter::default(),
             handshakes: Counter::default(),
             handshakes_waited: Counter::default(),
             pod_certificates_refused: Counter::default(),
@@ -80,6 +97,10 @@ impl Default for WorkerCounters {
             pool_evicted: Counter::default(),
             http2_exceeded: std::array::from_fn(|_| Counter::default()),
             http2_stalled: Counter::default(),
+            passed: Counter::default(),
+            ejections: Counter::default(),
+            ejections_ignored: Counter::default(),
+            retries_denied: Counter::default(),
             panics: Counter::default(),
         }
     }
@@ -97,6 +118,7 @@ impl RouterStats {
             log_unsent: Counter::default(),
             workers: PerWorker::new(workers),
             sources: Arc::default(),
+            retries: RetryBudget::default(),
         }
     }
 
@@ -104,6 +126,13 @@ impl RouterStats {
     #[must_use]
     pub fn frontend(&self, frontend: Frontend, worker: usize) -> &FrontendCounters {
         self.frontends[frontend as usize].cell(worker)
+    }
+
+    /// What retries are measured by: requests, and connections that were passed through.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        let requests = |cells: &PerWorker<FrontendCounters>| cells.sum(|cell| &cell.requests);
+        self.frontends.iter().map(requests).sum::<u64>() + self.workers.sum(|cell| &cell.passed)
     }
 
     /// Counts an answer of the router's own.

@@ -121,7 +121,7 @@ pub fn tunnel(
     let pod = hyper::upgrade::on(&mut response);
     let (mut parts, _body) = response.into_parts();
     let protocol = parts.headers.get(http::header::UPGRADE).cloned();
-    if let Err(reason) = relayed(route, &mut parts.headers) {
+    if let Err(reason) = relayed(&exchange, route, &mut parts.headers) {
         return serve::own(exchange, reason);
     }
     let Wanted { client, accept, .. } = wanted;

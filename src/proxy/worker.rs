@@ -17,11 +17,14 @@ use super::{
 };
 use crate::{
     drain::Drain,
-    model::logformat::Needs,
+    headers::actions::Actions,
+    model::{grammar::action::Side, logformat::Needs},
+    net::clock,
     settings::{RouterSettings, log::Filter},
     snapshot::Live,
     upstream::{
         alarm::Spare,
+        h1::Wire,
         pool::{Limits, Pool},
     },
 };
@@ -35,6 +38,9 @@ const LOG_INTERVAL: Duration = Duration::from_millis(50);
 /// Bytes that the fields of most requests need, and how many such spaces are kept.
 const SPACE: usize = 2048;
 const SPACES: usize = 256;
+
+/// Most clients that rate limits forget in one go, in each part of each table.
+const FORGOTTEN: usize = 4096;
 
 /// How often old pool connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,6 +63,8 @@ pub struct Worker {
     space: RefCell<Vec<Vec<u8>>>,
     /// Stop of the process.
     pub drain: Drain,
+    /// What the router itself does to every request and response.
+    pub actions: RouterActions,
     /// Turns for TLS handshakes.
     pub handshakes: Turns,
     /// The same, as its connections see it.
@@ -72,6 +80,25 @@ pub struct Worker {
     random: Cell<u64>,
     busy: Cell<usize>,
     requests: Cell<usize>,
+}
+
+/// Header actions of the router itself [ENV-HDR].
+#[derive(Debug)]
+pub struct RouterActions {
+    /// On requests, before their route is looked up [ORD-1].
+    pub request: Actions,
+    /// On responses of pods, behind the route's own [ORD-4].
+    pub response: Actions,
+}
+
+impl RouterActions {
+    fn new(settings: &RouterSettings) -> Self {
+        let lists = &settings.headers.actions;
+        Self {
+            request: Actions::compile(&lists.request, Side::Request),
+            response: Actions::compile(&lists.response, Side::Response),
+        }
+    }
 }
 
 /// Held by a connection or tunnel while it runs.
@@ -114,6 +141,7 @@ impl Worker {
             only_errors: settings.log.only_errors(),
             sampled: Cell::new(0),
             live,
+            actions: RouterActions::new(&settings),
             handshakes: Turns::new(settings.max_handshakes),
             pool: Pool::new(
                 Limits {
@@ -121,7 +149,7 @@ impl Worker {
                     age: settings.timeouts.pool_age,
                     total: settings.pool_connections,
                 },
-                settings.header_case,
+                Wire { case: settings.header_case, max_head: settings.limits.head() },
             ),
             alarms: Spare::default(),
             space: RefCell::default(),
@@ -274,11 +302,22 @@ impl Worker {
             if served != generation || now.duration_since(swept) >= SWEEP_INTERVAL {
                 swept = now;
                 self.pool.sweep(now);
+                self.forget_clients(now);
                 let before = std::mem::replace(&mut idle, self.pool.idle());
                 self.stats.pool_idle.add(idle as i64 - before as i64);
+                self.stats.retries.observe(clock::millis(), self.stats.requests());
             }
         }
         self.flush();
+    }
+
+    /// Rate limits forget clients that are idle, by the first worker for all of them.
+    fn forget_clients(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.stats.started);
+        let snapshot = self.live.load();
+        for rates in snapshot.rated.iter().filter(|_| self.index == 0) {
+            rates.sweep(since, FORGOTTEN);
+        }
     }
 
     /// Sends what has been gathered.

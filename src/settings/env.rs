@@ -5,18 +5,24 @@
 
 mod admission;
 mod config;
+mod headers;
+mod health;
 mod http2;
+mod limits;
 mod row;
 mod rows;
 mod show;
 mod tls;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::RouterSettings;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use config::{Config, Origin, Setting};
+pub use headers::HEADERS;
+pub use health::HEALTH;
 pub use http2::HTTP2;
+pub use limits::LIMITS;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
 pub use rows::{
@@ -84,7 +90,7 @@ pub struct EnvError {
     /// Its value; three dots for a secret.
     pub value: String,
     /// What is wrong with it.
-    pub problem: &'static str,
+    pub problem: Cow<'static, str>,
 }
 
 /// The tables, one for each idea; the order of rows counts only within one of them.
@@ -95,9 +101,12 @@ const TABLES: &[&[Row]] = &[
     IDENTITY,
     ADMISSION,
     TRAFFIC,
+    HEADERS,
     HTTP2,
     TIMEOUTS,
+    HEALTH,
     CAPACITY,
+    LIMITS,
     PROCESS,
     HAPROXY,
     LOG,
@@ -115,7 +124,7 @@ fn require_namespace(vars: &dyn Vars) -> Result<(), EnvError> {
         (Some(value), None) => Err(EnvError {
             name: "ROUTER_SERVICE_NAME",
             value,
-            problem: "ROUTER_SERVICE_NAMESPACE must be set with it",
+            problem: "ROUTER_SERVICE_NAMESPACE must be set with it".into(),
         }),
         _ => Ok(()),
     }

@@ -4,6 +4,7 @@
 //! snapshot; nothing is registered ahead, so a series vanishes with its route [MET-5]. `haproxy_*`
 //! are gauges, as OpenShift has them, even where the name ends in `_total`.
 
+mod health;
 mod process;
 mod upstream;
 
@@ -111,6 +112,7 @@ impl Collector for Scrape {
         self.frontends(&mut out)?;
         upstream::encode(&self.snapshot, &mut out)?;
         self.native(&mut out)?;
+        health::encode(&self.snapshot, &self.stats, &mut out)?;
         process::encode(&mut out)
     }
 }
@@ -119,7 +121,7 @@ impl Collector for Scrape {
 type WorkerCounter = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
 /// Counters of workers that have no labels.
-const COUNTERS: [WorkerCounter; 12] = [
+const COUNTERS: [WorkerCounter; 14] = [
     (
         "wharf_http2_streams_stalled",
         "HTTP/2 streams reset because the client took nothing.",
@@ -136,6 +138,16 @@ const COUNTERS: [WorkerCounter; 12] = [
         "wharf_source_limit_reached",
         "Connections closed because their source had as many as allowed.",
         |cell| &cell.source_limited,
+    ),
+    (
+        "wharf_rate_limit_clients_purged",
+        "Clients of rate limits forgotten before their time, for lack of room.",
+        |cell| &cell.rate_clients_purged,
+    ),
+    (
+        "wharf_rate_limit_untracked",
+        "Requests that rate limits did not count: no room, and all clients were busy.",
+        |cell| &cell.rate_clients_untracked,
     ),
     ("wharf_connections_parked", "Idle client connections that gave their buffers back.", |cell| {
         &cell.parked
@@ -234,6 +246,8 @@ impl Scrape {
             out.counters(name, help, [(NO_LABELS, count)].into_iter())?;
         }
         out.level("wharf_relay_pipes", "Pipes of tunnels.", spliced.pipes)?;
+        let clients = self.snapshot.rated.iter().map(|rates| rates.len() as u64).sum::<u64>();
+        out.level("wharf_rate_limit_clients", "Clients that rate limits know.", clients)?;
         let idle = u64::try_from(self.stats.pool_idle.load()).unwrap_or(0);
         out.level("wharf_pool_idle", "Pod connections without a request.", idle)?;
         self.config(out)

@@ -68,8 +68,14 @@ impl Sender {
     }
 }
 
-/// Limit of a response head: ROUTER_BUF_SIZE less the rewrite reserve [LIM-1].
-const MAX_HEAD: usize = 24_576;
+/// How messages are written and read.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire {
+    /// Case of header names.
+    pub case: HeaderCase,
+    /// Most bytes of a response head [LIM-1].
+    pub max_head: usize,
+}
 
 /// Most header fields of a response [LIM-1].
 const MAX_HEADERS: usize = 101;
@@ -77,31 +83,30 @@ const MAX_HEADERS: usize = 101;
 /// Most bytes buffered in one direction of a connection; see that of client connections.
 const MAX_BUFFER: usize = 48 * 1024;
 
+/// Room beside a head in a buffer that is larger only because heads may be.
+const HEAD_ROOM: usize = 8 * 1024;
+
 /// Connects to `address` within `limit`.
 ///
 /// # Errors
 /// [`DialError`] when no connection came about.
-pub async fn dial(
-    address: SocketAddr,
-    case: HeaderCase,
-    limit: Duration,
-) -> Result<Sender, DialError> {
-    start(FlatStream(connect::tcp(address, limit).await?), case).await
+pub async fn dial(address: SocketAddr, wire: Wire, limit: Duration) -> Result<Sender, DialError> {
+    start(FlatStream(connect::tcp(address, limit).await?), wire).await
 }
 
 /// Starts HTTP/1.1 over `stream`; nothing is sent yet.
 ///
 /// # Errors
 /// [`DialError::Connect`], which hyper never asks for.
-pub async fn start<S>(stream: S, case: HeaderCase) -> Result<Sender, DialError>
+pub async fn start<S>(stream: S, wire: Wire) -> Result<Sender, DialError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (send, connection) = http1::Builder::new()
-        .preserve_header_case(case == HeaderCase::Kept)
+        .preserve_header_case(wire.case == HeaderCase::Kept)
         .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_BUFFER)
+        .max_header_size(wire.max_head)
+        .max_buf_size(MAX_BUFFER.max(wire.max_head + HEAD_ROOM))
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| DialError::Connect(io::Error::other(error)))?;

@@ -36,9 +36,6 @@ use crate::task;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Limit of a response's header list; as that of HTTP/1 [LIM-1].
-const MAX_HEADER_LIST: u32 = 24_576;
-
 /// Most request bytes that one stream buffers.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 
@@ -80,13 +77,15 @@ impl State {
 }
 
 /// Starts HTTP/2 over `stream` and waits for the pod's SETTINGS, at most for `limit`. `scheme` is that
-/// of every request on it: https over TLS (RFC 9113 8.3.1).
+/// of every request on it: https over TLS (RFC 9113 8.3.1). A response's header list has at most `max_head`
+/// bytes, as its head has on HTTP/1 [LIM-1].
 ///
 /// # Errors
 /// [`DialError::Preface`] when the pod does not speak HTTP/2, `Timeout` when it says nothing.
 pub async fn start<S>(
     stream: S,
     scheme: Scheme,
+    max_head: usize,
     limit: Duration,
 ) -> Result<Rc<Connection>, DialError>
 where
@@ -98,7 +97,7 @@ where
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEADER_LIST)
+        .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .initial_max_send_streams(UNKNOWN);
     let (sender, connection) = tokio::time::timeout(limit, builder.handshake(stream))

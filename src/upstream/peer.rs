@@ -8,10 +8,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use super::secure::Secure;
 use crate::{
+    balance,
+    health::outlier::{Outlier, Ramp},
+    net::clock,
     stats::{Counter, Gauge},
     tls::client::{Identity, Policy},
 };
@@ -64,6 +68,10 @@ pub struct Peer {
     pub in_flight: Gauge,
     /// Failed checks, written by `probe` alone.
     pub check_failures: Counter,
+    /// What its failed connections amount to (reliability.md 2.4).
+    pub outlier: Outlier,
+    ramp: Ramp,
+    slow_start: Duration,
     up: AtomicBool,
     departed: AtomicBool,
 }
@@ -89,9 +97,63 @@ impl Peer {
             tls,
             in_flight: Gauge::default(),
             check_failures: Counter::default(),
+            outlier: Outlier::default(),
+            ramp: Ramp::default(),
+            slow_start: Duration::ZERO,
             up: AtomicBool::new(true),
             departed: AtomicBool::new(false),
         }
+    }
+
+    /// The same peer, which takes this long to get its whole share when it comes or comes back
+    /// (reliability.md 2.6); zero for at once.
+    #[must_use]
+    pub fn slow_start(mut self, length: Duration) -> Self {
+        self.slow_start = length;
+        self
+    }
+
+    /// Begins a slow start, if there is such a thing.
+    pub fn begin_slow_start(&self) {
+        if !self.slow_start.is_zero() {
+            self.ramp.begin(clock::millis());
+        }
+    }
+
+    /// True while its failed connections keep requests away from it.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        !self.outlier.is_clear() && self.is_still_ejected()
+    }
+
+    #[cold]
+    fn is_still_ejected(&self) -> bool {
+        let now = clock::millis();
+        if self.outlier.settle(now) {
+            tracing::info!(endpoint = %self.key.address, "endpoint is tried again");
+            self.begin_slow_start();
+        }
+        self.outlier.is_ejected(now)
+    }
+
+    /// Whether it takes the request with this random number: always, but for a slow start.
+    #[must_use]
+    pub fn admits(&self, draw: u64) -> bool {
+        self.ramp.is_clear() || self.admits_some(draw)
+    }
+
+    #[cold]
+    fn admits_some(&self, draw: u64) -> bool {
+        let now = clock::millis();
+        self.ramp.settle(now, self.slow_start);
+        self.ramp.admits(now, self.slow_start, balance::draw_for(self.key.address, draw))
+    }
+
+    /// Checks have found it well again: what its connections said before counts no more.
+    pub fn recover(&self) {
+        self.outlier.forgive();
+        self.begin_slow_start();
+        self.set_up(true);
     }
 
     /// False after checks have marked it down.

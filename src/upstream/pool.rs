@@ -23,11 +23,11 @@ pub use self::chosen::Reached;
 use self::dialling::{Dialling, Outcome};
 use super::{
     dial::{self, DialError},
-    h1::Sender,
+    h1::{Sender, Wire},
     h2::{self, Lease},
     peer::Peer,
 };
-use crate::{net::connect, settings::HeaderCase};
+use crate::net::connect;
 
 /// Most idle connections kept for one peer by one worker.
 pub const MAX_IDLE_PER_PEER: usize = 100;
@@ -78,7 +78,7 @@ pub struct Pool {
     idle: ById<Stack>,
     shared: ById<Shared>,
     limits: Limits,
-    case: HeaderCase,
+    wire: Wire,
     /// Number of idle connections of HTTP/1.
     count: Cell<usize>,
 }
@@ -104,9 +104,9 @@ enum Found {
 impl Pool {
     /// An empty pool.
     #[must_use]
-    pub fn new(limits: Limits, case: HeaderCase) -> Self {
+    pub fn new(limits: Limits, wire: Wire) -> Self {
         let (idle, shared) = (RefCell::default(), RefCell::default());
-        Self { idle, shared, limits, case, count: Cell::new(0) }
+        Self { idle, shared, limits, wire, count: Cell::new(0) }
     }
 
     /// The youngest connection to `peer` that is ready for a request.
@@ -184,6 +184,12 @@ impl Pool {
         Found::Dial(Rc::clone(shared.dialling.insert(Dialling::begin())))
     }
 
+    /// How messages of its connections are written and read.
+    #[must_use]
+    pub const fn wire(&self) -> Wire {
+        self.wire
+    }
+
     /// Takes new streams. Whoever holds one of its streams keeps a connection that does not.
     fn serves(&self, connection: &h2::Connection, now: Instant) -> bool {
         connection.is_open()
@@ -195,7 +201,8 @@ impl Pool {
 
     async fn dial(&self, peer: &Arc<Peer>, end: tokio::time::Instant) -> Result<Lease, DialError> {
         let stream = connect::tcp(peer.key.address, dial::left(end)).await?;
-        let connection = h2::start(stream, Scheme::HTTP, dial::left(end)).await?;
+        let connection =
+            h2::start(stream, Scheme::HTTP, self.wire.max_head, dial::left(end)).await?;
         self.share(peer, connection)
     }
 

@@ -70,7 +70,7 @@ impl Targets {
             let limit = std::time::Duration::from_millis(100);
             let timeouts = &mut settings.timeouts;
             (timeouts.head, timeouts.client, timeouts.handshake) = (limit, limit, limit);
-            timeouts.keep_alive = limit;
+            (timeouts.keep_alive, timeouts.inspect) = (limit, limit);
             timeouts.proxy_header = limit;
         };
         let plain = Edge::with(&objects, change).await;

@@ -78,6 +78,8 @@ async fn every_refusal_has_one_reason() {
         let reason = match row.status {
             400 | 417 => "bad_request",
             405 => "method_not_allowed",
+            // Its line is short, and the whole is beyond the buffer.
+            414 if row.name.contains("field") => "headers_too_large",
             414 => "uri_too_long",
             422 => "bad_coding",
             431 => "headers_too_large",

@@ -1,14 +1,16 @@
-//! Limits that hold, and what happens at them (R-33, S-49, S-50, [LSN-7]).
+//! Limits that hold, and what happens at them (R-33, S-49, S-50, [LSN-7, LIM-1]).
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, sync::Semaphore};
+use http::Request;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::Semaphore};
 use wharf::net::proxy_protocol::{write_v2, write_v2_local};
 
 use crate::harness::{
     client::{self, Client},
     eventually,
-    manifest::{app, edge as edge_route, route},
+    http2::{Http2, body},
+    manifest::{With as _, app, edge as edge_route, route},
     pod::{Act, Pod},
     router::Edge,
     tls::{self, hello},
@@ -110,6 +112,98 @@ async fn s_50_a_source_has_so_many_connections_and_the_load_balancer_is_none() {
     edge.is_quiet().await;
     assert!(edge.router.stats.sources.is_empty());
     edge.finish().await;
+}
+
+/// [LIM-1]: ROUTER_BUF_SIZE and ROUTER_MAX_REWRITE_SIZE decide how large heads may be, of requests on
+/// both protocols and of responses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lim_1_the_size_of_heads_can_be_set() {
+    let pod = Pod::start(|seen| {
+        let length: usize = seen.target()[1..].parse().unwrap_or(0);
+        let fields = format!("x: {}\r\ncontent-length: 2", "y".repeat(length));
+        Act::Reply(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\nok").into_bytes())
+    })
+    .await;
+    // Bytes of a field, and the answers over HTTP/1, over HTTP/2, and to a response with it.
+    for (buffer, reserve, rows) in [
+        (
+            65_536,
+            4096,
+            [(61_000, [200, 200, 200]), (61_600, [431, 431, 502]), (66_000, [414, 431, 502])],
+        ),
+        (8192, 4096, [(3900, [200, 200, 200]), (4200, [431, 431, 502]), (8300, [414, 431, 502])]),
+    ] {
+        let edge = Edge::with(&app(route("a", HOST), &[pod.address]), |settings| {
+            settings.limits.buffer = buffer;
+            settings.limits.rewrite_reserve = reserve;
+        })
+        .await;
+        for (length, answers) in rows {
+            let value = "y".repeat(length);
+            let mut client = edge.client().await;
+            client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nx: {value}\r\n\r\n")).await;
+            let first = client.response().await.status();
+            let mut http2 = Http2::over(edge.client().await.stream).await;
+            let request = Request::get("http://a.example.com/").header("x", &value);
+            let second = http2.send(request.body(body("")).expect("a request")).await;
+            let second = second.expect("an answer").status.as_u16();
+            let third = edge.get(HOST, &format!("/{length}")).await.status();
+            assert_eq!([first, second, third], answers, "{length} of {buffer}");
+        }
+        // Beyond WHARF_HTTP2_MAX_HEADER_LIST the library says 431 by itself.
+        let own = if buffer < 65_536 { 4 } else { 3 };
+        edge.has_reasons(&[("upstream_invalid", 2), ("headers_too_large", own)]).await;
+        edge.finish().await;
+    }
+}
+
+/// ROUTER_ABORT_ON_CLOSE: a client that has closed its side ends its request, at the pod as in a line;
+/// without it, it gets its answer. Both sides closed by a reset are the end in any case once something is
+/// written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_has_closed_its_side_is_gone_unless_set_otherwise() {
+    for aborts in [true, false] {
+        let permits = Arc::new(Semaphore::new(0));
+        let given = Arc::clone(&permits);
+        let pod = Pod::start(move |_| {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec();
+            Act::After(Arc::clone(&given), answer)
+        })
+        .await;
+        let route = route("a", HOST)
+            .annotated("haproxy.router.openshift.io/pod-concurrent-connections", "1");
+        let edge = Edge::with(&app(route, &[pod.address]), |settings| {
+            settings.limits.abort_on_close = aborts;
+            settings.timeouts.connect = Duration::from_secs(600);
+        })
+        .await;
+        let queued = || {
+            edge.route("a", |state| {
+                state.compiled.as_ref().expect("served").backend.stats.queued.load()
+            })
+        };
+        let (mut at_pod, mut in_line) = (edge.client().await, edge.client().await);
+        at_pod.send(client::get(HOST, "/")).await;
+        eventually("the first", async || (pod.attempts() == 1).then_some(())).await;
+        in_line.send(client::get(HOST, "/")).await;
+        eventually("the second", async || (queued() == 1).then_some(())).await;
+        for client in [&mut in_line, &mut at_pod] {
+            client.stream.shutdown().await.expect("it is open");
+        }
+        if aborts {
+            assert!(in_line.closed().await && at_pod.closed().await);
+            edge.has_reasons(&[("client_closed", 2)]).await;
+            assert_eq!((pod.attempts(), queued()), (1, 0));
+        } else {
+            permits.add_permits(2);
+            for client in [&mut at_pod, &mut in_line] {
+                assert_eq!(client.response().await.text(), "ok");
+                assert!(client.closed().await);
+            }
+            assert!(edge.reasons().is_empty(), "{:?}", edge.reasons());
+        }
+        edge.is_quiet().await;
+    }
 }
 
 /// S-49: clients that stop in the middle of their handshake keep nobody else from theirs, however few

@@ -3,6 +3,7 @@
 
 mod hellos;
 mod metering;
+mod rates;
 mod relay;
 mod tries;
 
@@ -24,6 +25,7 @@ use wharf::tls::mint::Pair;
 
 use crate::harness::{
     client::{self, Client},
+    eventually,
     manifest::{With as _, app, edge as edge_route, route, service},
     pod::Pod,
     router::Edge,

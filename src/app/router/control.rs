@@ -20,10 +20,9 @@ use crate::{
     model::{finding::Finding, objects::Objects},
     probe,
     settings::RouterSettings,
-    snapshot::{Live, Snapshot},
+    snapshot::{Check, Live, Snapshot},
     source::watch::Update,
     tls::{server::Profile, suites::Dropped},
-    upstream::peer::Peer,
     zone::{Resolved, Zone, names_to_resolve},
 };
 
@@ -39,7 +38,7 @@ const RETIRE: Duration = Duration::from_secs(1);
 /// Findings that the log gets from one publication; more are counted.
 const LOGGED: usize = 20;
 
-type Peers = Arc<Vec<Arc<Peer>>>;
+type Checks = Arc<Vec<Check>>;
 
 /// Compiles updates and swaps the snapshots in.
 pub(super) struct Publisher {
@@ -54,7 +53,7 @@ pub(super) struct Publisher {
     pub(super) closed: Option<Arc<Listeners>>,
     /// Done once the first snapshot serves.
     pub(super) synced: CancellationToken,
-    pub(super) checked: watch::Sender<Peers>,
+    pub(super) checked: watch::Sender<Checks>,
     /// Client certificates, as they are in force.
     pub(super) clients: watch::Receiver<Arc<client_auth::State>>,
     pub(super) extra: Objects,
@@ -103,7 +102,7 @@ pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     publisher: Publisher,
     updates: watch::Receiver<Arc<Update>>,
-    checked: watch::Receiver<Peers>,
+    checked: watch::Receiver<Checks>,
     cancel: &CancellationToken,
 ) {
     let (want, wanted) = watch::channel(BTreeSet::new());
@@ -115,8 +114,7 @@ pub(super) fn spawn(
         },
         Err(error) => tracing::warn!(%error, "names outside the cluster are not resolved"),
     }
-    let interval = publisher.settings.timeouts.check_interval;
-    tasks.spawn(probe::run_checks(checked, interval, CHECK_TIMEOUT, cancel.clone()));
+    tasks.spawn(probe::run_checks(checked, CHECK_TIMEOUT, cancel.clone()));
     let clients = publisher.clients.clone();
     let inputs = Inputs { updates, resolved, clients };
     tasks.spawn(publish_updates(publisher, inputs, want, cancel.clone()));

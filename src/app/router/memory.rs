@@ -13,13 +13,16 @@ use crate::{
 /// takes half of it, a client that reads slowly up to four times as much.
 const PER_CONNECTION: u64 = 64 << 10;
 
+/// The buffer of heads that this was measured with.
+const BUFFER: u64 = 32 << 10;
+
 /// Most that is kept back for the configuration and the process; of a small limit, half.
 const MOST_RESERVE: u64 = 512 << 20;
 
 /// Lowers `max_connections` to what the memory limit allows, unless a number was asked for; says so.
 pub(super) fn fit(settings: &mut RouterSettings) {
     let Some(limit) = cgroup::memory_limit() else { return };
-    let allowed = allowed(limit);
+    let allowed = allowed(limit, settings.limits.buffer);
     if allowed >= settings.max_connections {
         return;
     }
@@ -42,9 +45,11 @@ pub(super) fn fit(settings: &mut RouterSettings) {
     }
 }
 
-/// Connections at once that `limit` bytes are enough for, at least one.
-fn allowed(limit: u64) -> usize {
-    let allowed = (limit - MOST_RESERVE.min(limit / 2)) / PER_CONNECTION;
+/// Connections at once that `limit` bytes are enough for, at least one. What the buffer of heads is larger
+/// than usual, a connection may hold twice: before the head is whole, and where it is read.
+fn allowed(limit: u64, buffer: usize) -> usize {
+    let more = 2 * (buffer as u64).saturating_sub(BUFFER);
+    let allowed = (limit - MOST_RESERVE.min(limit / 2)) / (PER_CONNECTION + more);
     usize::try_from(allowed).unwrap_or(NO_LIMIT).max(1)
 }
 
@@ -63,8 +68,9 @@ mod tests {
             (2 << 30, 24_576),
             (4 << 30, 57_344),
         ] {
-            assert_eq!(allowed(limit), expected, "{limit}");
+            assert_eq!(allowed(limit, 16 << 10), expected, "{limit}");
+            assert_eq!(allowed(limit, 64 << 10), (expected / 2).max(1), "{limit}");
         }
-        assert!(allowed(u64::MAX) > 50_000);
+        assert!(allowed(u64::MAX, 32 << 10) > 50_000);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    settings::{RouterSettings, tls::TlsSettings},
+    settings::{RouterSettings, health::EjectionSettings, tls::TlsSettings},
     tls::{mint, store::Offer},
 };
 
@@ -104,7 +104,7 @@ fn hc_3_a_lone_endpoint_is_not_checked_where_it_is_alone() {
     let snapshot = compile(&mut compiler(), &overlapping());
     let backend = |index: usize| {
         let route = snapshot.routes[index].compiled.as_ref().unwrap();
-        (route.backend.servers.len(), route.backend.checked)
+        (route.backend.servers.len(), route.backend.servers.iter().all(|one| one.checked))
     };
     assert_eq!([backend(0), backend(1)], [(3, true), (1, false)]);
     assert_eq!(snapshot.checked.len(), 2);
@@ -194,4 +194,41 @@ fn reenc_3_a_route_without_any_ca_is_served_with_a_warning() {
     assert!(snapshot.routes[0].compiled.is_some());
     let codes: Vec<u16> = snapshot.findings.iter().map(|finding| finding.code.number).collect();
     assert_eq!(codes, [codes::PODS_NOT_VERIFIED.number]);
+}
+
+/// a thousand snapshots reset nothing: counters, checks, ejections, requests in flight, turns.
+#[test]
+fn r_12_a_thousand_snapshots_reset_nothing() {
+    let mut compiler = compiler();
+    let mut objects = overlapping();
+    let first = compile(&mut compiler, &objects);
+    let route_of = |snapshot: &Snapshot| {
+        let route = snapshot.routes.iter().find(|state| &*state.source.key.name == "both");
+        Arc::clone(&route.unwrap().compiled.as_ref().unwrap().backend)
+    };
+    let before = route_of(&first);
+    let last = before.servers.len() - 1;
+    before.servers[0].peer.set_up(false);
+    before.servers[0].peer.in_flight.add(3);
+    let rules =
+        EjectionSettings { time: std::time::Duration::from_secs(1 << 20), ..Default::default() };
+    let peer = &before.servers[last].peer;
+    assert!(peer.outlier.eject(crate::net::clock::millis(), &rules, 0).is_some());
+    for swap in 1..=1000_u64 {
+        // Something else comes, changes or goes each time.
+        objects.routes.truncate(2);
+        objects.routes.push(route("other", json!({"path": format!("/{}", swap % 7)})));
+        let snapshot = compile(&mut compiler, &objects);
+        let backend = route_of(&snapshot);
+        let counts = |stats: &crate::stats::UpstreamStats| stats.workers.sum(|cell| &cell.requests);
+        assert_eq!(counts(&backend.stats), swap - 1);
+        assert_eq!(counts(&backend.servers[0].stats), swap - 1);
+        backend.stats.workers.cell(0).requests.add(1);
+        backend.servers[0].stats.workers.cell(0).requests.add(1);
+        let load = &backend.servers[0].peer.in_flight;
+        assert_eq!((backend.servers[0].peer.is_up(), load.load()), (false, 3), "{swap}");
+        assert!(backend.servers[last].peer.is_ejected() && !backend.is_usable(last), "{swap}");
+        let position = backend.balancer.position();
+        assert!(Arc::ptr_eq(position, before.balancer.position()));
+    }
 }

@@ -185,7 +185,10 @@ fn checks_need_a_choice() {
         (&one, vec![&two], 3),
         (&one, vec![&drained], 0),
         (&two, vec![&json!({"name": "one", "weight": 0})], 3),
-        (&two, vec![&json!({"name": "idle"})], 0),
+        // The address of an idled Service counts, and is not checked.
+        (&two, vec![&json!({"name": "idle"})], 2),
+        (&one, vec![&json!({"name": "idle"})], 1),
+        (&json!({"name": "idle"}), vec![], 0),
     ] {
         let mut items = vec![route("r", &json!({"to": to, "alternateBackends": more}))];
         items.extend(app("one", &["10.1.0.1"]));
@@ -193,7 +196,8 @@ fn checks_need_a_choice() {
         items.push(idled("idle"));
         let snapshot = compile(&mut compiler(), &items);
         assert_eq!(snapshot.checked.len(), want, "{to} {more:?}");
-        assert_eq!(backend(&snapshot, "r").checked, want > 0);
+        let checked = backend(&snapshot, "r").servers.iter().filter(|one| one.checked);
+        assert_eq!(checked.count(), want);
     }
 }
 
@@ -290,5 +294,137 @@ fn certificates_go_by_host() {
         (None, "default"),
     ] {
         assert_eq!(&*snapshot.certs.select(&Offer::named(sni)).unwrap().source, want, "{sni:?}");
+    }
+}
+
+/// [ANN-BAL], [LB-1]: exactly one of four words; anything else is as if absent.
+#[test]
+fn ann_bal_is_one_of_four_words() {
+    for (value, on_http, on_passthrough) in [
+        ("roundrobin", "roundrobin", "roundrobin"),
+        ("leastconn", "leastconn", "leastconn"),
+        ("source", "source", "source"),
+        ("random", "random", "random"),
+        ("RoundRobin", "random", "source"),
+        (" source", "random", "source"),
+        ("static-rr", "random", "source"),
+        ("", "random", "source"),
+    ] {
+        for (spec, want) in
+            [(json!({}), on_http), (json!({"tls": {"termination": "passthrough"}}), on_passthrough)]
+        {
+            let mut item = route("r", &spec);
+            item["metadata"]["annotations"] = json!({"haproxy.router.openshift.io/balance": value});
+            let [service, slice] = app("web", &["10.1.0.1", "10.1.0.2"]);
+            let snapshot = compile(&mut compiler(), &[item, service, slice]);
+            let used = backend(&snapshot, "r").balancer.algorithm().as_str();
+            assert_eq!(used, want, "{value:?}");
+        }
+    }
+}
+
+fn with_interval(name: &str, service: &str, interval: &str) -> Value {
+    let mut item = route(name, &json!({"to": {"name": service}}));
+    item["metadata"]["annotations"] =
+        json!({"router.openshift.io/haproxy.health.check.interval": interval});
+    item
+}
+
+/// [HC-2]: the annotation, else ROUTER_BACKEND_CHECK_INTERVAL; the shortest of all routes that share an
+/// endpoint; never so short that checks are a burden, and that is said.
+#[test]
+fn hc_2_the_interval_of_checks() {
+    for (values, millis, finding) in [
+        (vec!["1s"], 1000, false),
+        (vec!["250"], 250, false),
+        (vec!["nonsense"], 5000, false),
+        (vec!["0s"], 5000, false),
+        (vec!["100d"], 2_147_483_647, false),
+        (vec!["1ms"], 100, true),
+        (vec!["7s", "2s", "3s"], 2000, false),
+        (vec!["7s", ""], 5000, false),
+    ] {
+        let mut items: Vec<Value> = values
+            .iter()
+            .enumerate()
+            .map(|(nth, value)| with_interval(&format!("r{nth}"), "web", value))
+            .collect();
+        items.extend(app("web", &["10.1.0.1", "10.1.0.2"]));
+        let snapshot = compile(&mut compiler(), &items);
+        let intervals: Vec<_> = snapshot.checked.iter().map(|check| check.interval).collect();
+        assert_eq!(intervals, [Duration::from_millis(millis); 2], "{values:?}");
+        let said = snapshot.findings.iter().any(|it| it.code == codes::CHECKS_TOO_OFTEN);
+        assert_eq!(said, finding, "{values:?}");
+    }
+}
+
+fn compiler_with(change: impl FnOnce(&mut RouterSettings)) -> Compiler {
+    let mut settings = RouterSettings::default();
+    change(&mut settings);
+    let pair = mint::self_signed(&["localhost".to_owned()]).unwrap();
+    let profile = Profile::new(&settings.tls).unwrap();
+    Compiler::new(Arc::new(settings), profile, (&pair.cert_pem, &pair.key_pem)).unwrap()
+}
+
+/// [EP-4]: another order in each snapshot, of the same endpoints with the same counters; without the
+/// setting they are sorted [W-6].
+#[test]
+fn ep_4_endpoints_may_be_shuffled() {
+    let addresses: Vec<String> = (1..=20).map(|nth| format!("10.1.0.{nth}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let [service, slice] = app("web", &addresses);
+    let items = [route("r", &json!({})), service, slice];
+    for shuffle in [false, true] {
+        let mut compiler = compiler_with(|settings| settings.shuffle_endpoints = shuffle);
+        let first = compile(&mut compiler, &items);
+        backend(&first, "r").servers[0].stats.workers.cell(0).requests.add(7);
+        let second = compile(&mut compiler, &items);
+        let of = |snapshot: &Snapshot| -> Vec<String> {
+            labels(backend(snapshot, "r")).into_iter().map(str::to_owned).collect()
+        };
+        let sorted = |mut labels: Vec<String>| {
+            labels.sort_unstable();
+            labels
+        };
+        assert_eq!(of(&first) != of(&second), shuffle);
+        assert_eq!(sorted(of(&first)), sorted(of(&second)));
+        let by_text = of(&first).is_sorted_by_key(|label| label.replace(":8080", ""));
+        assert_eq!(by_text, !shuffle, "[W-6]");
+        let counted =
+            |server: &&crate::snapshot::Server| server.stats.workers.sum(|it| &it.requests) == 7;
+        let same = backend(&second, "r").servers.iter().find(counted).unwrap();
+        assert_eq!(*same.label, *of(&first)[0]);
+    }
+}
+
+/// R-67: what comes beside others starts slowly; nothing does when the router starts, when a route is
+/// new, after a change that leaves the endpoint where it is, or where slow start is off.
+#[test]
+fn r_67_only_newcomers_beside_others_start_slowly() {
+    let slow = |snapshot: &Snapshot, name: &str| -> Vec<bool> {
+        let servers = backend(snapshot, name).servers.iter();
+        servers.map(|server| !server.peer.admits(0) || !server.peer.admits(u64::MAX)).collect()
+    };
+    let of = |name: &str, addresses: &[&str]| {
+        let mut items = vec![route(name, &json!({"to": {"name": name}}))];
+        items.extend(app(name, addresses));
+        items
+    };
+    for length in [Duration::ZERO, Duration::from_secs(1 << 20)] {
+        let is_on = !length.is_zero();
+        let mut compiler = compiler_with(|settings| settings.health.slow_start = length);
+        let first = compile(&mut compiler, &of("a", &["10.1.0.1", "10.1.0.2"]));
+        assert_eq!(slow(&first, "a"), [false, false], "the router starts");
+        let grown = of("a", &["10.1.0.1", "10.1.0.2", "10.1.0.3"]);
+        let second = compile(&mut compiler, &grown);
+        assert_eq!(slow(&second, "a"), [false, false, is_on]);
+        let both = [grown, of("b", &["10.2.0.1", "10.2.0.2"])].concat();
+        let third = compile(&mut compiler, &both);
+        assert_eq!(slow(&third, "a"), [false, false, is_on], "a change begins nothing anew");
+        assert_eq!(slow(&third, "b"), [false, false], "nobody was there before");
+        let empty = compile(&mut compiler, &of("a", &[]));
+        assert!(backend(&empty, "a").servers.is_empty());
+        let back = compile(&mut compiler, &of("a", &["10.1.0.1", "10.1.0.2"]));
+        assert_eq!(slow(&back, "a"), [false, false], "all at once have no one to wait for");
     }
 }

@@ -402,6 +402,13 @@ codes! {
          sent there.\n\n\
          Set `spec.tls.destinationCACertificate`, or start the router with \
          `--default-destination-ca PEM` or DEFAULT_DESTINATION_CA_PATH.";
+    /// An action on framing.
+    FRAMING_ACTION = 2101, "a header action does nothing",
+        "The action names a field that says where a message ends or what the connection is for: \
+         connection, content-length, http2-settings, keep-alive, proxy-connection, te, \
+         transfer-encoding or upgrade. The router writes these by itself, for each side of its own.\n\n\
+         Effect: the action is left out, the route's other actions run. OpenShift's router would send \
+         a broken message.";
     /// The class of an Ingress.
     INGRESS_NOT_MANAGED = 2120, "an Ingress names a class that does not exist",
         "An Ingress with a class is served only if there is an IngressClass of that name whose \
@@ -421,6 +428,27 @@ codes! {
         "The value of an annotation that directs the conversion to Routes cannot be used, so it is \
          as if it were not there. In a cluster this is the event InvalidAnnotationValue. The page of \
          WH2004 is about annotations of Routes, which an Ingress may have as well: they are copied.";
+    /// An interval of checks that is shorter than the router allows.
+    CHECKS_TOO_OFTEN = 2130, "a route asks for checks too often",
+        "`router.openshift.io/haproxy.health.check.interval` sets the time between two checks of each \
+         endpoint of the route. Checks are work for a router that all routes share, so no route gets \
+         them more often than every 100 milliseconds.\n\n\
+         Effect: the endpoints are checked every 100 milliseconds.\n\n\
+         Write a longer time. The default is ROUTER_BACKEND_CHECK_INTERVAL, 5 seconds.";
+    /// Rate limits without their switch.
+    RATE_LIMIT_OFF = 2140, "a rate limit is not switched on",
+        "`haproxy.router.openshift.io/rate-limit-connections.concurrent-tcp`, `.rate-tcp` and \
+         `.rate-http` count only on a route that has \
+         `haproxy.router.openshift.io/rate-limit-connections` with a true value as well.\n\n\
+         Effect: the route is served, and nobody is limited.\n\n\
+         Set `haproxy.router.openshift.io/rate-limit-connections: \"true\"`, or take the limits away.";
+    /// Rate limits that let nobody in.
+    RATE_LIMIT_REFUSES_ALL = 2141, "a rate limit refuses every client",
+        "As in OpenShift, a client is refused once the count has reached the number, and with \
+         `concurrent-tcp` and `rate-tcp` the newcomer itself is counted: 1 lets nobody in, 2 lets one \
+         in. With `rate-http` 1 lets one in. Zero and negative numbers let nobody in.\n\n\
+         Effect: every client of the route is refused.\n\n\
+         Raise the number by one, or remove the annotation for no limit.";
 }
 
 #[cfg(test)]

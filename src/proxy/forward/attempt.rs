@@ -16,7 +16,7 @@ use super::prepare::Outgoing;
 use crate::{
     model::reason::Reason,
     net::{alarm::Alarm, clock},
-    proxy::response::Exchange,
+    proxy::{eject, response::Exchange},
     snapshot::CompiledRoute,
     upstream::{
         body::{PodBody, Progress},
@@ -44,6 +44,8 @@ pub(super) enum Failure {
     Elsewhere(Reason),
     /// The connection turned out dead: the request may go over a new one.
     Anew,
+    /// The same, and no byte of the request was sent.
+    Unsent,
     /// It must not be sent again.
     Final(Reason),
 }
@@ -93,9 +95,9 @@ async fn over_http1(
         },
         None => {
             let start = exchange.elapsed();
-            let (case, connect) = (worker.settings.header_case, worker.settings.timeouts.connect);
+            let (wire, connect) = (worker.pool.wire(), worker.settings.timeouts.connect);
             // Boxed: most requests find a connection, and need not carry what making one takes.
-            match Box::pin(h1::dial(peer.key.address, case, connect)).await {
+            match Box::pin(h1::dial(peer.key.address, wire, connect)).await {
                 Ok(sender) => {
                     count_connect(exchange, start);
                     sender
@@ -129,7 +131,7 @@ async fn exchange_http1(
         Some(Err(mut error)) => {
             if let Some(request) = error.take_message() {
                 outgoing.take_back(request);
-                return Err(Failure::Anew);
+                return Err(Failure::Unsent);
             }
             let error = error.into_error();
             tracing::debug!(%error, "pod request failed");
@@ -256,6 +258,7 @@ fn count_response(exchange: &mut Exchange, sent: u32) {
 pub(in crate::proxy) fn not_reached(exchange: &Exchange, error: &DialError) -> Reason {
     tracing::debug!(%error, source = std::error::Error::source(error), "pod not reached");
     exchange.count(|counters| counters.connection_errors.add(1));
+    eject::note(exchange, error);
     let worker = &exchange.connection.worker;
     let counters = worker.stats.workers.cell(worker.index);
     match error {

@@ -166,6 +166,9 @@ fn route_steps(
     headers::forward(&mut parts.headers, &about, &mut said, policy.forwarded);
     // 2. The path of `rewrite-target` [REW-7].
     // 3. The route's own actions, which see all of the above [HDR-7].
+    if !policy.headers.request.is_empty() {
+        connection.act(&policy.headers.request, &mut parts.headers)?;
+    }
     // 4. The stickiness cookie goes [STICK-6].
     // 5. The unique id [UID-1].
     unique_id::add(exchange, &mut parts.headers);

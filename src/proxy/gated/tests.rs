@@ -26,7 +26,7 @@ fn parts() -> Parts {
     let (client, server) = tokio::io::duplex(1 << 20);
     let (phase, gate) = (PhaseCell::new(false), Arc::<GateCell>::default());
     let io = TimedIo::new(server, Bytes::new(), Arc::clone(&phase), LIMITS);
-    Parts { client, io: GatedIo::new(io, Arc::clone(&gate), phase), gate }
+    Parts { client, io: GatedIo::new(io, Arc::clone(&gate), phase, gate::Limits::default()), gate }
 }
 
 /// What can be read at once; `None` when nothing can.

@@ -46,7 +46,7 @@ pub(super) fn value(field: Field, style: Style, frame: &Frame<'_>, out: &mut Vec
     match field {
         // HAProxy does not count what it says to a request that it could not read.
         Field::BytesOut | Field::BytesIn if detail.unparsed && !record.passthrough => {
-            number(0, out)
+            number(0, out);
         },
         Field::BytesOut => number(record.bytes_out + detail.response_head, out),
         Field::BytesIn => number(record.bytes_in + detail.request_head, out),

@@ -103,7 +103,7 @@ async fn the_last_frame_follows_at_once_between_frames() {
     assert!(is_end(&outcome), "{outcome:?}");
     assert_eq!(bytes, b"");
     assert_eq!(io.stream.got, GOAWAY);
-    assert_eq!(io.wire.exceeded.get(), Some(Budget::Settings));
+    assert_eq!(io.wire.end(), Some(End::Exceeded(Budget::Settings)));
     // Whatever is tried afterwards fails, and nothing more goes out.
     assert!(is_end(&Pin::new(&mut io).poll_write(&mut cx(), DATA)));
     assert!(is_end(&Pin::new(&mut io).poll_flush(&mut cx())));
@@ -159,7 +159,7 @@ async fn what_goes_out_can_exceed_as_well() {
     let mut io = MeteredIo::new(Peer::default(), budgets, Rc::default());
     let reset = [0, 0, 4, 3, 0, 0, 0, 0, 5, 0, 0, 0, 1];
     assert!(matches!(Pin::new(&mut io).poll_write(&mut cx(), &reset), Poll::Ready(Ok(13))));
-    assert_eq!(io.wire.exceeded.get(), Some(Budget::ResetsEmitted));
+    assert_eq!(io.wire.end(), Some(End::Exceeded(Budget::ResetsEmitted)));
     assert!(Pin::new(&mut io).poll_flush(&mut cx()).is_ready());
     assert_eq!(io.stream.got.len(), 13 + GOAWAY.len());
 }

@@ -3,7 +3,7 @@
 //! [`Config::of`] reads the environment, `cli` puts the flags on top with [`Config::flag`]. Flags win
 //! over variables, which win over defaults; where two rows set the same thing, the later row wins.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     Effect, EnvError, Note, Row, Vars, require_namespace,
@@ -70,7 +70,10 @@ impl Config {
                     notes.push(Note { name: row.name.to_owned(), text: text.to_owned() });
                 },
                 Outcome::Refused(problem) => {
-                    return Err(EnvError { name: row.name, value: row.printable(value), problem });
+                    return Err(refused(row.name, row, value, problem.into()));
+                },
+                Outcome::Wrong(problem) => {
+                    return Err(refused(row.name, row, value, problem.into()));
                 },
             }
         }
@@ -88,8 +91,9 @@ impl Config {
         match self.put(row, values, Origin::Flag(name)) {
             Outcome::Used => Ok(()),
             Outcome::Noted(problem) | Outcome::Refused(problem) => {
-                Err(EnvError { name, value: row.printable(values.join(" ")), problem })
+                Err(refused(name, row, values.join(" "), problem.into()))
             },
+            Outcome::Wrong(problem) => Err(refused(name, row, values.join(" "), problem.into())),
         }
     }
 
@@ -153,6 +157,10 @@ impl Config {
             })
         })
     }
+}
+
+fn refused(name: &'static str, row: &Row, value: String, problem: Cow<'static, str>) -> EnvError {
+    EnvError { name, value: row.printable(value), problem }
 }
 
 fn shown_rows() -> impl Iterator<Item = &'static Row> {

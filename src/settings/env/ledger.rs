@@ -93,7 +93,8 @@ const SPEC: &[(&str, &str, Fate)] = &[
     ("ROUTER_BUF_SIZE", "", Set("65536")),
     ("ROUTER_MAX_REWRITE_SIZE", "", Set("4096")),
     ("ROUTER_HAPROXY_CONTSTATS", "", Nothing),
-    ("ROUTER_ABORT_ON_CLOSE", "", Set("true")),
+    // On unless it is said, where OpenShift has it off.
+    ("ROUTER_ABORT_ON_CLOSE", "", Set("false")),
     ("ROUTER_IDLE_CLOSE_ON_RESPONSE", "", Set("true")),
     // 17.3
     ("ROUTER_SERVICE_HTTP_PORT", "", Set("8080")),

@@ -3,7 +3,7 @@
 //!
 //! The tables beside this file are made of rows; `cli` makes a flag of each name in [`Row::flags`].
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::super::{RouterSettings, parse};
 use crate::model::grammar;
@@ -61,7 +61,7 @@ pub(super) enum Kind {
 }
 
 /// What became of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It was used, or means nothing here.
     Used,
@@ -69,6 +69,8 @@ pub(super) enum Outcome {
     Noted(&'static str),
     /// The start stops.
     Refused(&'static str),
+    /// The same, where more than one thing can be wrong.
+    Wrong(String),
 }
 
 /// A row that is a secret until it says how it is shown.
@@ -160,10 +162,11 @@ impl Row {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self, value: &str) -> Result<(), &'static str> {
+    pub fn check(&self, value: &str) -> Result<(), Cow<'static, str>> {
         match self.set(&mut RouterSettings::default(), &[value], Given::Flag) {
             Outcome::Used => Ok(()),
-            Outcome::Noted(problem) | Outcome::Refused(problem) => Err(problem),
+            Outcome::Noted(problem) | Outcome::Refused(problem) => Err(problem.into()),
+            Outcome::Wrong(problem) => Err(problem.into()),
         }
     }
 

@@ -29,18 +29,8 @@ const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the defau
 /// Variables of OpenShift's router that do nothing here yet (spec/route.md 17).
 pub const NOT_YET: &[&str] = &[
     // 17.2
-    "ROUTER_BUF_SIZE",
-    "ROUTER_MAX_REWRITE_SIZE",
-    "ROUTER_ABORT_ON_CLOSE",
-    // 17.3
-    "ROUTER_INSPECT_DELAY",
     // 17.4
-    "ROUTER_BACKEND_PROCESS_ENDPOINTS",
     "ROUTER_COOKIE_NAME",
-    "ROUTER_SET_FORWARDED_HEADERS",
-    "ROUTER_H1_CASE_ADJUST",
-    "ROUTER_HTTP_REQUEST_HEADERS",
-    "ROUTER_HTTP_RESPONSE_HEADERS",
     "ROUTER_ENABLE_COMPRESSION",
     "ROUTER_COMPRESSION_MIME",
     // 17.5

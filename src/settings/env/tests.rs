@@ -57,7 +57,8 @@ fn an_empty_environment_leaves_the_defaults() {
 #[test]
 fn every_duration_goes_to_its_own_field() {
     type Field = fn(&RouterSettings) -> Duration;
-    let rows: [(&str, Field); 16] = [
+    let rows: [(&str, Field); 17] = [
+        ("ROUTER_INSPECT_DELAY", |s| s.timeouts.inspect),
         ("ROUTER_DEFAULT_CONNECT_TIMEOUT", |s| s.timeouts.connect),
         ("ROUTER_DEFAULT_CLIENT_TIMEOUT", |s| s.timeouts.client),
         ("ROUTER_DEFAULT_SERVER_TIMEOUT", |s| s.timeouts.server),

@@ -70,9 +70,16 @@ const TABLE: &[(&str, &str, Applies, Grammar)] = &[
 const HONOURED: &[&str] = &[
     "balance",
     "disable_cookies",
+    "h1-adjust-case",
+    "hsts_header",
+    "haproxy.health.check.interval",
     "ip_allowlist",
     "ip_whitelist",
     "pod-concurrent-connections",
+    "rate-limit-connections",
+    "rate-limit-connections.concurrent-tcp",
+    "rate-limit-connections.rate-http",
+    "rate-limit-connections.rate-tcp",
     "reconcile-labels",
     "set-forwarded-headers",
     "timeout",
@@ -156,10 +163,30 @@ fn judge(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str, 
     let fix = match grammar {
         Grammar::Word(words) => closest(value, words.iter().copied())
             .map_or_else(String::new, |word| format!("did you mean {word}?")),
+        Grammar::Hsts => {
+            hsts_meant(value).map_or_else(String::new, |value| format!("did you mean {value}?"))
+        },
         _ => String::new(),
     };
     let text = format!("{short} must be {wanted}, not \"{value}\"; the default is used");
     report.add_with_fix(codes::BAD_ANNOTATION, field, text, fix);
+}
+
+/// The value of `hsts_header` that was perhaps meant: directives that are nearly right, without the blanks
+/// and semicolons that are too many.
+fn hsts_meant(value: &str) -> Option<String> {
+    const DIRECTIVES: [&str; 3] = ["max-age", "includeSubDomains", "preload"];
+    let directive = |part: &str| {
+        let (name, age) =
+            part.split_once('=').map_or((part, None), |(name, age)| (name, Some(age)));
+        let name = name.trim();
+        let known = DIRECTIVES.into_iter().find(|known| known.eq_ignore_ascii_case(name));
+        let known = known.or_else(|| closest(name, DIRECTIVES.into_iter()))?;
+        Some(age.map_or_else(|| known.to_owned(), |age| format!("{known}={}", age.trim())))
+    };
+    let parts = value.split([';', ',']).map(str::trim).filter(|part| !part.is_empty());
+    let meant = parts.map(directive).collect::<Option<Vec<_>>>()?.join("; ");
+    grammar::is_hsts(&meant).then_some(meant)
 }
 
 fn allow_list(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str) {

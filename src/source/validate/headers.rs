@@ -3,7 +3,10 @@
 use super::Report;
 use crate::model::{
     finding::codes,
-    grammar::action::{self, Side},
+    grammar::{
+        action::{self, Side},
+        is_token,
+    },
     route::{HeaderActions, HeaderChange, Route},
 };
 
@@ -18,10 +21,6 @@ const MAX_ACTIONS: usize = 20;
 
 /// Reports every action that the API server would refuse.
 pub(super) fn check(report: &mut Report<'_, Route>, actions: &HeaderActions) {
-    if !actions.is_empty() {
-        let text = "header actions do nothing in this version of wharf";
-        report.add(codes::NOT_BUILT, "spec.httpHeaders", text);
-    }
     list(report, &actions.request, Side::Request, "spec.httpHeaders.actions.request");
     list(report, &actions.response, Side::Response, "spec.httpHeaders.actions.response");
 }
@@ -40,8 +39,13 @@ fn list(report: &mut Report<'_, Route>, changes: &[HeaderChange], side: Side, fi
         } else {
             name_problem(name)
         };
-        if let Some(problem) = problem {
-            report.add(codes::BAD_HEADER_ACTION, &format!("{at}.name"), problem);
+        match problem {
+            Some(problem) => report.add(codes::BAD_HEADER_ACTION, &format!("{at}.name"), problem),
+            None if action::is_framing(name) => {
+                let text = format!("the router itself says {name}, so this action does nothing");
+                report.add(codes::FRAMING_ACTION, &format!("{at}.name"), text);
+            },
+            None => {},
         }
         if let Some((inner, problem)) = action_problem(change, side) {
             report.add(codes::BAD_HEADER_ACTION, &format!("{at}.action{inner}"), problem);
@@ -50,13 +54,12 @@ fn list(report: &mut Report<'_, Route>, changes: &[HeaderChange], side: Side, fi
 }
 
 fn name_problem(name: &str) -> Option<String> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-!#$%&'*+.^_`|~".contains(&byte);
     if name.is_empty() {
         Some("the header has no name".to_owned())
     } else if name.len() > MAX_NAME {
         let length = name.len();
         Some(format!("the header's name has {length} characters, {MAX_NAME} are allowed"))
-    } else if !name.bytes().all(token) {
+    } else if !is_token(name) {
         Some(format!("\"{name}\" is not a header name"))
     } else if FIXED_HEADERS.iter().any(|fixed| fixed.eq_ignore_ascii_case(name)) {
         Some(format!("the header {name} cannot be changed"))

@@ -284,14 +284,41 @@ fn hdr_6_the_sample_of_the_other_side_is_refused() {
     }
 }
 
-/// [CONV-7]
+/// [HDR-7] What would break framing is accepted as by the API server, and said to do nothing.
 #[test]
-fn header_actions_are_said_to_do_nothing_yet() {
-    let actions = "actions: {response: [{name: a, action: {type: Delete}}]}";
+fn hdr_7_actions_on_framing_are_said_to_do_nothing() {
+    let actions = "actions: {response: [{name: a, action: {type: Delete}}, \
+                   {name: Content-Length, action: {type: Delete}}]}";
     let tail = format!("spec:\n  to: {{name: s}}\n  httpHeaders:\n    {actions}\n");
     let content = read("f.yaml", &format!("{HEAD}{tail}"), "apps.test");
-    let found: Vec<_> = content.findings.iter().map(|f| (f.place.line, f.code)).collect();
-    assert_eq!(found, [(7, codes::NOT_BUILT)]);
+    let found: Vec<_> = content.findings.iter().map(|f| (f.code, f.field.as_str())).collect();
+    let field = "spec.httpHeaders.actions.response[1].name";
+    assert_eq!(found, [(codes::FRAMING_ACTION, field)]);
+}
+
+/// [HSTS-1, HSTS-2] A value that is dropped is told with what was perhaps meant.
+#[test]
+fn hsts_1_a_value_that_is_none_comes_with_what_was_meant() {
+    for (value, meant) in [
+        ("max-age=1;", "max-age=1"),
+        (" max-age=1", "max-age=1"),
+        ("max-age=1;includesubdomain", "max-age=1; includeSubDomains"),
+        ("Max-Age = 1 ; includeSubDomain; preload;", "max-age=1; includeSubDomains; preload"),
+        ("max-age=1, preload", "max-age=1; preload"),
+        ("maxage=1", "max-age=1"),
+        ("max-age", ""),
+        ("max-age=1;foo", ""),
+        ("max-age=-1", ""),
+        ("", ""),
+    ] {
+        let name = "haproxy.router.openshift.io/hsts_header";
+        let head = format!("{HEAD}  annotations: {{{name}: {value:?}}}\n");
+        let tail = "spec:\n  to: {name: s}\n  tls: {termination: edge}\n";
+        let content = read("f.yaml", &format!("{head}{tail}"), "apps.test");
+        let found: Vec<_> = content.findings.iter().map(|f| (f.code, f.fix.as_str())).collect();
+        let fix = if meant.is_empty() { String::new() } else { format!("did you mean {meant}?") };
+        assert_eq!(found, [(codes::BAD_ANNOTATION, fix.as_str())], "{value:?}");
+    }
 }
 
 #[test]
@@ -306,7 +333,7 @@ fn annotations_never_invalidate_conv_7() {
         ("router.openshift.io/pool-size: \"5\"", vec!["WH2012"]),
         ("haproxy.router.openshift.io/balance: RoundRobin", vec!["WH2004"]),
         ("haproxy.router.openshift.io/rewrite-target: x", vec!["WH2004", "WH2012"]),
-        ("haproxy.router.openshift.io/hsts_header: max-age=1", vec!["WH2007", "WH2012"]),
+        ("haproxy.router.openshift.io/hsts_header: max-age=1", vec!["WH2007"]),
         ("haproxy.router.openshift.io/ip_allowlist: 10.0.0.0/8, 1.2.3", vec!["WH2005"]),
         ("haproxy.router.openshift.io/ip_allowlist: nobody", vec!["WH1050", "WH2005"]),
         ("example.com/timeut: 5s", vec![]),

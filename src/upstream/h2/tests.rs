@@ -31,18 +31,18 @@ fn a_pod_that_says_nothing_or_something_else_is_not_spoken_to() {
     run(async || {
         let (near, _far) = duplex(4096);
         let begin = tokio::time::Instant::now();
-        assert!(matches!(start(near, Scheme::HTTP, LIMIT).await, Err(DialError::Timeout)));
+        assert!(matches!(start(near, Scheme::HTTP, 24_576, LIMIT).await, Err(DialError::Timeout)));
         assert_eq!(begin.elapsed(), LIMIT);
         let (near, mut far) = duplex(4096);
         let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
         let (started, _) = tokio::join!(
-            start(near, Scheme::HTTP, LIMIT),
+            start(near, Scheme::HTTP, 24_576, LIMIT),
             tokio::io::AsyncWriteExt::write_all(&mut far, answer)
         );
         assert!(matches!(started, Err(DialError::Preface(_))), "{started:?}");
         let (near, far) = duplex(4096);
         drop(far);
-        assert!(start(near, Scheme::HTTP, LIMIT).await.is_err());
+        assert!(start(near, Scheme::HTTP, 24_576, LIMIT).await.is_err());
     });
 }
 
@@ -51,7 +51,7 @@ fn as_many_streams_are_leased_as_the_pod_allows() {
     run(async || {
         let (near, far) = duplex(4096);
         tokio::task::spawn_local(serve(far, 2));
-        let connection = start(near, Scheme::HTTP, LIMIT).await.unwrap();
+        let connection = start(near, Scheme::HTTP, 24_576, LIMIT).await.unwrap();
         let first = connection.lease().unwrap();
         let second = connection.lease().unwrap();
         assert_eq!((first.reused, second.reused), (false, true));
@@ -72,11 +72,11 @@ fn a_ping_without_an_answer_ends_the_connection() {
     run(async || {
         let (near, far) = duplex(4096);
         let pod = tokio::task::spawn_local(serve(far, 2));
-        let connection = start(near, Scheme::HTTP, LIMIT).await.unwrap();
+        let connection = start(near, Scheme::HTTP, 24_576, LIMIT).await.unwrap();
         tokio::time::sleep(PING_INTERVAL * 3).await;
         assert!(connection.is_open(), "every PING was answered");
         let (near, far) = duplex(4096);
-        let (gone, mut deaf) = tokio::join!(start(near, Scheme::HTTP, LIMIT), deaf(far));
+        let (gone, mut deaf) = tokio::join!(start(near, Scheme::HTTP, 24_576, LIMIT), deaf(far));
         let gone = gone.unwrap();
         tokio::time::sleep(PING_INTERVAL + PING_TIMEOUT / 2).await;
         assert!(gone.is_open());

@@ -82,13 +82,14 @@ impl Pool {
     ) -> Result<Reached, DialError> {
         let stream = dial::tls(peer.key.address, secure, offer, end).await?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            let connection = h2::start(stream, Scheme::HTTPS, dial::left(end)).await?;
+            let connection =
+                h2::start(stream, Scheme::HTTPS, self.wire.max_head, dial::left(end)).await?;
             secure.speaks(Spoken::Http2);
             return self.share(peer, connection).map(Reached::Http2);
         }
         if offer == Offer::All {
             secure.speaks(Spoken::Http1);
         }
-        Ok(Reached::Http1 { sender: h1::start(stream, self.case).await?, reused: false })
+        Ok(Reached::Http1 { sender: h1::start(stream, self.wire).await?, reused: false })
     }
 }

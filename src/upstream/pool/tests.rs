@@ -14,12 +14,13 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(4);
 const AGE: Duration = Duration::from_secs(60);
 const LIMITS: Limits = Limits { idle: IDLE, age: AGE, total: 150 };
+const WIRE: Wire = Wire { case: HeaderCase::Lower, max_head: 24_576 };
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// A connection and its other end.
 async fn connection() -> (Sender, DuplexStream) {
     let (near, far) = tokio::io::duplex(64);
-    let sender = h1::start(near, HeaderCase::Lower).await.unwrap();
+    let sender = h1::start(near, WIRE).await.unwrap();
     tokio::task::yield_now().await;
     (sender, far)
 }
@@ -37,7 +38,7 @@ fn run(test: impl AsyncFnOnce()) {
 #[test]
 fn as_many_as_allowed_are_kept_for_a_peer_and_for_all() {
     run(async || {
-        let pool = Pool::new(LIMITS, HeaderCase::Lower);
+        let pool = Pool::new(LIMITS, WIRE);
         let now = Instant::now();
         let mut ends = Vec::new();
         let peers = [peer(1), peer(2)];
@@ -66,7 +67,7 @@ fn as_many_as_allowed_are_kept_for_a_peer_and_for_all() {
 #[test]
 fn what_is_old_or_closed_is_not_used() {
     run(async || {
-        let pool = Pool::new(LIMITS, HeaderCase::Lower);
+        let pool = Pool::new(LIMITS, WIRE);
         let peer = peer(1);
         let now = Instant::now();
         let (old, _old_end) = connection().await;
@@ -92,7 +93,7 @@ fn what_is_old_or_closed_is_not_used() {
 #[test]
 fn a_connection_past_its_age_is_not_kept() {
     run(async || {
-        let pool = Pool::new(LIMITS, HeaderCase::Lower);
+        let pool = Pool::new(LIMITS, WIRE);
         let peer = peer(1);
         let (first, _first_end) = connection().await;
         let (second, _second_end) = connection().await;
@@ -108,7 +109,7 @@ fn a_connection_past_its_age_is_not_kept() {
 #[test]
 fn f_11_a_departed_peer_has_no_connections() {
     run(async || {
-        let pool = Pool::new(LIMITS, HeaderCase::Lower);
+        let pool = Pool::new(LIMITS, WIRE);
         let (gone, here) = (peer(1), peer(2));
         let now = Instant::now();
         let mut ends = Vec::new();

@@ -1,7 +1,7 @@
 //! The gate in front of HTTP/1: nothing passes that was not shown, and the same bytes have the same
 //! outcome however they are cut. The first byte chooses one of the cuts.
 
-use wharf::gate::{self, Fault, Scanner};
+use wharf::gate::{self, Fault, Limits, Scanner};
 
 /// Checks the verdict on `data` as a connection's bytes.
 pub(super) fn check(data: &[u8]) {
@@ -14,7 +14,7 @@ pub(super) fn check(data: &[u8]) {
 
 /// Shows `data` in pieces of `step` bytes: how many passed, how many heads, and what was wrong.
 fn feed(data: &[u8], step: usize) -> (usize, u64, Option<Fault>) {
-    let mut scanner = Scanner::new();
+    let mut scanner = Scanner::new(Limits::default());
     let (mut passed, mut shown) = (0, 0);
     while shown < data.len() {
         shown = data.len().min(shown + step);

@@ -156,6 +156,14 @@ impl Pod {
         script: impl Fn(&Seen) -> Act + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::on(listener, reads_bodies, script)
+    }
+
+    fn on(
+        listener: TcpListener,
+        reads_bodies: bool,
+        script: impl Fn(&Seen) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("bound");
         let shared = Arc::<Shared>::default();
         let script: Arc<Script> = Arc::new(script);
@@ -370,7 +378,7 @@ where
 pub struct Refusing {
     /// The address.
     pub address: SocketAddr,
-    _socket: socket2::Socket,
+    socket: socket2::Socket,
 }
 
 impl Refusing {
@@ -381,6 +389,36 @@ impl Refusing {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         socket.bind(&any.into()).expect("a port");
         let address = socket.local_addr().ok().and_then(|address| address.as_socket());
-        Self { address: address.expect("bound"), _socket: socket }
+        Self { address: address.expect("bound"), socket }
+    }
+
+    /// A pod that answers every request with `text` listens there from now on.
+    pub fn repaired(self, text: &'static str) -> Pod {
+        self.socket.listen(128).expect("a listener");
+        self.socket.set_nonblocking(true).expect("a socket");
+        let listener = TcpListener::from_std(self.socket.into()).expect("a listener");
+        Pod::on(listener, true, move |_| ok(text))
+    }
+}
+
+/// An address where connections are neither accepted nor refused for as long as this lives: its queue
+/// is full.
+#[derive(Debug)]
+pub struct BlackHole {
+    /// The address.
+    pub address: SocketAddr,
+    _socket: socket2::Socket,
+    _queued: Vec<std::net::TcpStream>,
+}
+
+impl BlackHole {
+    /// A new one on 127.0.0.1.
+    pub fn start() -> Self {
+        let Refusing { address, socket } = Refusing::bound();
+        socket.listen(0).expect("a listener");
+        let connect =
+            || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+        let queued = std::iter::from_fn(connect).collect();
+        Self { address, _socket: socket, _queued: queued }
     }
 }

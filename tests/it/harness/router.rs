@@ -155,6 +155,19 @@ impl Edge {
         })
     }
 
+    /// The sum of the metric `name` over all of its series.
+    pub async fn series(&self, name: &str) -> u64 {
+        let text = Client::connect(self.admin).await.get("localhost", "/metrics").await.text();
+        let of = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            (labels.is_empty() || labels.starts_with('{')).then(|| value.parse().ok())?
+        };
+        let values: Vec<u64> = text.lines().filter_map(of).collect();
+        assert!(!values.is_empty(), "{name} is not in\n{text}");
+        values.iter().sum()
+    }
+
     /// Stops the router and waits for its end.
     pub async fn finish(self) {
         within("the router to end", self.router.finish()).await;

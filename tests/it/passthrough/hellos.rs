@@ -147,7 +147,7 @@ async fn lsn_4_a_hello_has_one_limit() {
     let wire = Wire::bound().await;
     let limit = Duration::from_millis(150);
     let edge = Edge::with(&app(pass("pass", HOST), &[wire.address]), |settings| {
-        settings.timeouts.handshake = limit;
+        settings.timeouts.inspect = limit;
     })
     .await;
     let hello = said(Some(HOST));

@@ -101,7 +101,8 @@ async fn ann_tmo_1_an_idle_connection_ends_after_the_tunnel_limit() {
     let (edge, mut client, mut pod) = passed(|timeouts| {
         let limits = [&mut timeouts.client, &mut timeouts.server, &mut timeouts.head];
         limits.into_iter().for_each(|limit| *limit = Duration::from_millis(10));
-        (timeouts.keep_alive, timeouts.handshake) = (Duration::from_millis(10), short);
+        timeouts.keep_alive = Duration::from_millis(10);
+        (timeouts.inspect, timeouts.handshake) = (short, short);
     })
     .await;
     // Connections that are closed by the limits that this one outlives.

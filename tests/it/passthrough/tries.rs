@@ -96,6 +96,40 @@ async fn podc_1_connections_to_a_pod_are_limited() {
     }
 }
 
+/// ROUTER_ABORT_ON_CLOSE: a client that leaves the line is not waited for, unless set otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn podc_1_a_client_that_leaves_the_line_is_gone() {
+    let name = "haproxy.router.openshift.io/pod-concurrent-connections";
+    for aborts in [true, false] {
+        let wire = Wire::bound().await;
+        let route = pass("pass", HOST).annotated(name, "1");
+        let edge = Edge::with(&app(route, &[wire.address]), |settings| {
+            settings.timeouts.connect = Duration::from_secs(3600);
+            settings.limits.abort_on_close = aborts;
+        })
+        .await;
+        let queued = || {
+            edge.route("pass", |state| {
+                state.compiled.as_ref().expect("served").backend.stats.queued.load()
+            })
+        };
+        let mut first = Client::connect(edge.https).await;
+        first.send(said(Some(HOST))).await;
+        let pod = wire.next().await;
+        let mut second = Client::connect(edge.https).await;
+        second.send(said(Some(HOST))).await;
+        eventually("a connection in line", async || (queued() == 1).then_some(())).await;
+        drop(second);
+        if aborts {
+            edge.has_reasons(&[("client_closed", 1)]).await;
+            assert_eq!(queued(), 0);
+        }
+        drop((first, pod));
+        edge.is_quiet().await;
+        assert_eq!(wire.is_untouched().await, aborts);
+    }
+}
+
 /// [LB-1, LB-2, FWD-7]: by the client's address of the PROXY header unless told otherwise; the pod sees
 /// nothing of that header.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

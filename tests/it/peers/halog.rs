@@ -79,7 +79,7 @@ async fn peers_halog_reads_every_line() {
     let mut keep = |lines: Vec<Line>| {
         for line in lines {
             let (_priority, envelope) = line.envelope.split_once('>').expect("a priority");
-            file.push_str(&format!("{envelope}{}\n", line.text));
+            file.extend([envelope, &line.text, "\n"]);
         }
     };
     const ROUNDS: usize = 20;

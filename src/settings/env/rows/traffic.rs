@@ -58,6 +58,12 @@ pub const TRAFFIC: &[Row] = &[
     .shows(|settings| settings.balance.clone()),
     row("ROUTER_TCP_BALANCE_SCHEME", "the same for passthrough routes", Kind::Text(tcp_balance))
         .shows(|settings| settings.tcp_balance.clone()),
+    row(
+        "ROUTER_BACKEND_PROCESS_ENDPOINTS",
+        "`shuffle`: the endpoints of a Service are in another order in each snapshot",
+        Kind::Text(process_endpoints),
+    )
+    .shows(|settings| if settings.shuffle_endpoints { "shuffle" } else { "" }.to_owned()),
 ];
 
 const fn header_case(settings: &mut RouterSettings, kept: bool) {
@@ -70,6 +76,15 @@ fn balance(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 fn tcp_balance(settings: &mut RouterSettings, value: &str) -> Outcome {
     algorithm(value, &mut settings.tcp_balance)
+}
+
+/// [EP-4]: the one word that there is, in any case.
+fn process_endpoints(settings: &mut RouterSettings, value: &str) -> Outcome {
+    settings.shuffle_endpoints = value.eq_ignore_ascii_case("shuffle");
+    match settings.shuffle_endpoints {
+        true => Outcome::Used,
+        false => Outcome::Noted("is not the word shuffle; endpoints keep their order"),
+    }
 }
 
 fn algorithm(value: &str, place: &mut String) -> Outcome {
