@@ -2,8 +2,10 @@
 //!
 //! Called by every layer above. Holds no sockets, no clock and no tokio types.
 
+pub mod civil;
 pub mod finding;
 pub mod grammar;
+pub mod logformat;
 pub mod objects;
 pub mod page;
 pub mod reason;

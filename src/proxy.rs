@@ -9,6 +9,7 @@
 //! its route, never a snapshot.
 
 mod arrive;
+pub mod detail;
 mod eject;
 pub mod entry;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod hello;
 mod http1;
 mod http2;
 mod isolate;
+pub mod logline;
 mod metered;
 mod passthrough;
 mod queue;
@@ -38,5 +40,6 @@ pub mod stage;
 pub mod stats;
 mod sticky;
 mod streams;
+mod unique_id;
 pub mod upgrade;
 pub mod worker;

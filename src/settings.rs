@@ -7,6 +7,7 @@ pub mod env;
 pub mod headers;
 pub mod health;
 pub mod limits;
+pub mod log;
 pub mod parse;
 pub mod tls;
 
@@ -18,7 +19,7 @@ use std::{
 
 use self::{
     admission::AdmissionSettings, headers::HeaderSettings, health::HealthSettings,
-    limits::LimitSettings, tls::TlsSettings,
+    limits::LimitSettings, log::LogSettings, tls::TlsSettings,
 };
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
@@ -144,8 +145,10 @@ pub struct RouterSettings {
     pub headers: HeaderSettings,
     /// Sizes of heads, and tables of rate limits.
     pub limits: LimitSettings,
-    /// Access log on stdout.
+    /// There is an access log.
     pub access_log: bool,
+    /// How it looks and where it goes.
+    pub log: LogSettings,
     /// All durations.
     pub timeouts: Timeouts,
     /// HTTP/2 with clients.
@@ -208,6 +211,7 @@ impl Default for RouterSettings {
             headers: HeaderSettings::default(),
             limits: LimitSettings::default(),
             access_log: true,
+            log: LogSettings::default(),
             timeouts: Timeouts::default(),
             http2: Http2Settings::default(),
             tls: TlsSettings::default(),

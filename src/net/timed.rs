@@ -83,6 +83,8 @@ pub struct PhaseCell {
     opened: Instant,
     /// When the last request ended, in milliseconds after `opened`.
     idle_since: AtomicU64,
+    /// When the first byte of the last head came, in microseconds after `opened`.
+    head_since: AtomicU64,
 }
 
 const NOT_EXPIRED: u8 = u8::MAX;
@@ -103,6 +105,7 @@ impl PhaseCell {
             multiplexed,
             opened: clock::now(),
             idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
         })
     }
 
@@ -167,6 +170,21 @@ impl PhaseCell {
         let busy = self.write_blocked.load(Relaxed) || self.closing.load(Relaxed);
         let quiet = self.phase() == Phase::Idle && !busy;
         quiet.then(|| self.idle_since())
+    }
+
+    /// When the first byte of the last request head came, or when its turn came if that was later;
+    /// `None` where heads overlap.
+    #[must_use]
+    pub fn head_since(&self) -> Option<Instant> {
+        let since = Duration::from_micros(self.head_since.load(Relaxed));
+        (!self.multiplexed).then(|| self.idle_since().max(self.opened + since))
+    }
+
+    /// The first byte of a head has come, or is looked at only now.
+    pub fn head(&self) {
+        let since = clock::now().duration_since(self.opened).as_micros();
+        self.head_since.store(u64::try_from(since).unwrap_or(u64::MAX), Relaxed);
+        self.enter(Phase::Head);
     }
 
     /// When the last request ended; the opening before that.
@@ -279,7 +297,7 @@ impl<S> TimedIo<S> {
     /// Bytes have come: the wait starts anew, and the first byte after idling starts a head.
     fn read_progress(&mut self) {
         match self.cell.phase() {
-            Phase::Idle if !self.cell.multiplexed => self.cell.enter(Phase::Head),
+            Phase::Idle if !self.cell.multiplexed => self.cell.head(),
             Phase::Body => self.since = clock::now(),
             Phase::Head | Phase::Idle | Phase::Response | Phase::Tunnel => {},
         }

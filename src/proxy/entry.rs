@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    detail::{Arrival, Told},
     gated::GateCell,
     hello, http1, http2, passthrough,
     record::Frontend,
@@ -162,6 +163,7 @@ async fn connection(
     frontend: Frontend,
     mut open: Open,
 ) -> Option<Serving> {
+    let opened = (!worker.needs.is_empty()).then(Arrival::now);
     let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return None };
     let Addresses { client, destination, source } =
         match addresses(&worker, &stream, peer, local).await {
@@ -179,8 +181,9 @@ async fn connection(
         refused(&worker, frontend, Reason::Overload);
         return None;
     }
-    let about =
-        About { client, port: destination.port(), frontend, http2: false, secured: None, open };
+    let told = Told::begin(&worker, client, destination, opened);
+    let port = destination.port();
+    let about = About { client, port, frontend, http2: false, secured: None, told, open };
     if frontend == Frontend::PublicSsl {
         encrypted(worker, stream, about).await
     } else {
@@ -191,23 +194,32 @@ async fn connection(
 /// The TLS port: a connection is passed through or its TLS ends here, by the server name and the
 /// snapshot that serves when its ClientHello is complete [LSN-5]. Whoever has said none within
 /// ROUTER_INSPECT_DELAY is closed [LSN-4]; the handshake behind it has a limit of its own.
-async fn encrypted(worker: Rc<Worker>, stream: TcpStream, about: About) -> Option<Serving> {
+async fn encrypted(worker: Rc<Worker>, stream: TcpStream, mut about: About) -> Option<Serving> {
     let timeouts = &worker.settings.timeouts;
     match tokio::time::timeout(timeouts.inspect, hello::read(&stream)).await {
         // As a load balancer does that looks whether the port is open.
-        Ok(Ok(hello)) if hello.is_empty() => return None,
+        Ok(Ok(hello)) if hello.is_empty() => {
+            about.ended(*b"CR", true);
+            return None;
+        },
         Ok(Ok(hello)) => match hello::passthrough(&worker, &hello) {
             Some(taken) => {
                 passthrough::run(worker, stream, hello, taken, about).await;
                 return None;
             },
             None => {
+                if let Some(told) = &mut about.told {
+                    told.terminated(&hello);
+                }
                 let deadline = Instant::now() + timeouts.handshake;
                 return secure::run(worker, stream, hello, deadline, about).await;
             },
         },
-        Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no ClientHello"),
-        Err(_elapsed) => {},
+        Ok(Err(error)) => {
+            about.ended(*b"CR", false);
+            tracing::debug!(client = %about.client, %error, "no ClientHello");
+        },
+        Err(_elapsed) => about.ended(*b"cR", false),
     }
     refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake);
     None
@@ -266,13 +278,18 @@ async fn plain(worker: Rc<Worker>, mut stream: TcpStream, mut about: About) -> O
         () = stopped => return None,
     };
     match sniffed {
-        Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => {},
+        Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => about.ended(*b"CR", true),
         Ok(Ok(sniffed)) => {
             about.http2 = sniffed.http2;
             return Some(Box::pin(serve(worker, stream, sniffed.prefix, about, reset_on_close)));
         },
         Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no first byte"),
-        Err(_elapsed) => refused(&worker, Frontend::Public, Reason::ClientTimeout),
+        Err(_elapsed) => {
+            about.ended(*b"cR", true);
+            if !worker.settings.log.ignore_probes {
+                refused(&worker, Frontend::Public, Reason::ClientTimeout);
+            }
+        },
     }
     None
 }
@@ -284,7 +301,17 @@ pub(super) struct About {
     pub(super) frontend: Frontend,
     pub(super) http2: bool,
     pub(super) secured: Option<Box<Secured>>,
+    pub(super) told: Option<Box<Told>>,
     pub(super) open: Open,
+}
+
+impl About {
+    /// It is over before it had a request; `is_null` says that nothing came at all.
+    fn ended(&self, state: [u8; 2], is_null: bool) {
+        if let Some(told) = &self.told {
+            told.ended(self.frontend, if state[0] == b'c' { 408 } else { 400 }, state, is_null);
+        }
+    }
 }
 
 /// Makes the coming close a reset, which throws away what the client has not taken (S-48).
@@ -320,8 +347,10 @@ pub(super) async fn serve<S>(
         requests: std::cell::Cell::new(0),
         said: std::cell::RefCell::default(),
         alarm: std::cell::RefCell::default(),
+        told: about.told,
         open: about.open,
     });
+    let told = connection.told.as_ref().map(|_| Rc::clone(&connection));
     let io = TimedIo::new(stream, prefix, Arc::clone(&phase), limits).giving_up(give_up);
     let ended = if about.http2 {
         http2::run(connection, io).await
@@ -329,8 +358,19 @@ pub(super) async fn serve<S>(
         http1::run(connection, io).await
     };
     // A head that had begun was answered, and counted with its answer.
+    let told = told.as_ref().and_then(|connection| connection.told.as_ref());
     if phase.expired() == Some(Expired::Read(Phase::Head)) && !gate.has_refused() {
-        return refused(&worker, about.frontend, Reason::ClientTimeout);
+        if let Some(told) = told {
+            told.ended(about.frontend, 408, *b"cR", true);
+        }
+        if !worker.settings.log.ignore_probes {
+            refused(&worker, about.frontend, Reason::ClientTimeout);
+        }
+        return;
+    }
+    let in_head = !about.http2 && phase.phase() == Phase::Head && !gate.has_refused();
+    if let Some(told) = told.filter(|_| in_head) {
+        told.ended(about.frontend, 400, *b"CR", false);
     }
     if let Err(error) = ended {
         tracing::debug!(client = %about.client, %error, "connection ended");

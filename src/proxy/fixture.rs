@@ -58,6 +58,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         requests: Cell::new(1),
         said: std::cell::RefCell::default(),
         alarm: std::cell::RefCell::default(),
+        told: None,
         open: Open::new(&worker, Frontend::Public, slot),
         worker,
     })

@@ -23,7 +23,7 @@ use super::{
     request::Checked,
     response::{Exchange, ResponseBody},
     select::{self, Tries},
-    serve, sticky,
+    serve, sticky, unique_id,
     upgrade::{self, Wanted},
 };
 use crate::{
@@ -47,6 +47,7 @@ pub async fn forward(
     exchange.record.route = Some(Arc::clone(&route));
     let version = request.version();
     let protocol = wanted.as_ref().map(|wanted| &wanted.protocol);
+    unique_id::make(&mut exchange);
     let mut outgoing = match prepare(&mut exchange, &route, checked, request, protocol) {
         Ok(outgoing) => outgoing,
         Err(reason) => return serve::own(exchange, reason),
@@ -55,6 +56,7 @@ pub async fn forward(
     exchange.connection.worker.return_space(outgoing.into_space());
     match outcome {
         Ok(Answer { response, sender }) => {
+            exchange.heard(&response);
             let status = response.status();
             exchange.record.status = status.as_u16();
             let switching = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -142,6 +144,7 @@ pub(super) async fn dispatch(
             let elsewhere = tries.last.replace(index).is_some_and(|last| last != index);
             let place = queue::place(exchange, route, index).await?;
             exchange.dispatch(route, index);
+            exchange.assigned(elsewhere);
             exchange.hold(place);
             if route.backend.servers[index].peer.is_ejected() {
                 eject::ignored(exchange);

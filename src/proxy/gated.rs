@@ -285,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GatedIo<S> {
         }
         if self.phase.phase() == Phase::Idle {
             // Its first bytes came before the last answer was out; its time begins now.
-            self.phase.enter(Phase::Head);
+            self.phase.head();
         }
         // hyper's buffer is only borrowed: nothing in it counts as read.
         let mut step = buf.take(MAX_STEP);

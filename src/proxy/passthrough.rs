@@ -89,6 +89,7 @@ fn begin(worker: Rc<Worker>, taken: Taken, about: About) -> Box<Exchange> {
         requests: Cell::new(0),
         said: RefCell::default(),
         alarm: RefCell::default(),
+        told: about.told,
         open: about.open,
     });
     let request = Request::new(());
@@ -97,6 +98,7 @@ fn begin(worker: Rc<Worker>, taken: Taken, about: About) -> Box<Exchange> {
     let mut exchange = Exchange::begin(&connection, Rc::default(), &request, taken.generation);
     let record = &mut exchange.record;
     (record.passthrough, record.route, record.host) = (true, Some(taken.route), taken.name);
+    record.times.head = None;
     exchange
 }
 

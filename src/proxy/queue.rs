@@ -103,6 +103,7 @@ async fn wait(
     server: &Server,
     waiting: Waiting,
 ) -> Result<Place, Reason> {
+    exchange.queued(server.stats.queued.load());
     let _counted = [Queued::at(&server.stats), Queued::at(&route.backend.stats)];
     let limit: Duration = exchange.connection.worker.settings.timeouts.connect;
     let since = exchange.elapsed();

@@ -11,6 +11,7 @@ use std::{
 
 use http::{HeaderValue, Method, Uri, Version};
 
+use super::detail::Detail;
 use crate::{model::reason::Reason, snapshot::CompiledRoute};
 
 /// The logical proxy that took a request [LSN-1].
@@ -52,7 +53,7 @@ impl Frontend {
 /// HAProxy's timers, in microseconds. A phase that was not reached is `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
-    /// TR: from the first byte of the request to its whole head.
+    /// TR: from the first byte of the request to its whole head; not known of a stream of HTTP/2.
     pub head: Option<u32>,
     /// Tw: waiting for a free pod connection.
     pub queue: Option<u32>,
@@ -110,6 +111,8 @@ pub struct AccessRecord {
     pub referer: Option<HeaderValue>,
     /// Generation of the snapshot.
     pub generation: u64,
+    /// What only HAProxy's formats and unique ids ask for.
+    pub detail: Option<Box<Detail>>,
 }
 
 impl Default for AccessRecord {
@@ -137,7 +140,18 @@ impl Default for AccessRecord {
             user_agent: None,
             referer: None,
             generation: 0,
+            detail: None,
         }
+    }
+}
+
+impl AccessRecord {
+    /// True when HAProxy would call it an error: a fault, a retry, another server, or 5xx.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        let is_fault = !matches!(self.termination[0], b'-' | b'L');
+        let redispatched = self.detail.as_ref().is_some_and(|detail| detail.redispatched);
+        is_fault || redispatched || self.retries > 0 || self.status >= 500
     }
 }
 

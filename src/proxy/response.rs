@@ -22,7 +22,7 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{record::AccessRecord, serve::Connection};
+use super::{detail::Detail, record::AccessRecord, serve::Connection};
 use crate::{
     headers,
     model::reason::Reason,
@@ -69,9 +69,9 @@ impl Exchange {
         request: &Request<B>,
         generation: u64,
     ) -> Box<Self> {
-        let logs = connection.worker.logs();
+        let logs = connection.worker.records();
         let header = |name| request.headers().get(name).filter(|_| logs).cloned();
-        let record = AccessRecord {
+        let mut record = AccessRecord {
             at: if logs { clock::wall() } else { SystemTime::UNIX_EPOCH },
             client: connection.client,
             frontend: connection.frontend,
@@ -85,8 +85,11 @@ impl Exchange {
             user_agent: header(USER_AGENT),
             referer: header(REFERER),
             generation,
+            detail: Detail::begin(connection, request),
             ..AccessRecord::default()
         };
+        let started = clock::now();
+        record.times.head = connection.phase.head_since().map(|since| between(since, started));
         connection.worker.begin_request();
         Box::new(Self {
             connection: Rc::clone(connection),
@@ -97,7 +100,7 @@ impl Exchange {
                 _ => connection.alarm.take(),
             },
             sticky: None,
-            started: clock::now(),
+            started,
             dispatched: false,
             place: None,
             tracked: None,
@@ -190,6 +193,7 @@ impl Exchange {
         {
             self.answered(Reason::ClientClosed);
         }
+        self.told();
         let worker = &self.connection.worker;
         worker.end_request();
         let (bytes_in, bytes_out) = (self.record.bytes_in, self.record.bytes_out);
@@ -225,7 +229,11 @@ impl Drop for Exchange {
 }
 
 fn micros(since: Instant) -> u32 {
-    u32::try_from((clock::now() - since).as_micros()).unwrap_or(u32::MAX)
+    between(since, clock::now())
+}
+
+pub(super) fn between(since: Instant, until: Instant) -> u32 {
+    u32::try_from(until.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX)
 }
 
 /// The body that hyper sends to a client.

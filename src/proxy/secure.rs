@@ -6,7 +6,7 @@
 use std::{io, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use rustls::HandshakeKind;
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::server::TlsStream;
 
@@ -125,6 +125,11 @@ pub(super) async fn run(
     match tokio::time::timeout_at(deadline, handshake).await {
         Ok(Ok((stream, has_sni, secured))) => {
             worker.stats.workers.cell(worker.index).handshakes.add(1);
+            if let Some(told) = &mut about.told {
+                let session = stream.get_ref().1;
+                let cipher = session.negotiated_cipher_suite().map(|suite| suite.suite());
+                told.secured(version_name(session.protocol_version()), cipher_name(cipher));
+            }
             about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
             about.secured = secured;
             about.http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -138,6 +143,39 @@ pub(super) async fn run(
         Err(_elapsed) => refused(&worker, Frontend::PublicSsl, Reason::TlsHandshake),
     }
     None
+}
+
+/// In OpenSSL's words, which are those of HAProxy.
+const fn version_name(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "",
+    }
+}
+
+/// In OpenSSL's words.
+const fn cipher_name(suite: Option<CipherSuite>) -> &'static str {
+    match suite {
+        Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
+        Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
+        Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
+        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256) => {
+            "ECDHE-ECDSA-AES128-GCM-SHA256"
+        },
+        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384) => {
+            "ECDHE-ECDSA-AES256-GCM-SHA384"
+        },
+        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256) => {
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        },
+        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256) => "ECDHE-RSA-AES128-GCM-SHA256",
+        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) => "ECDHE-RSA-AES256-GCM-SHA384",
+        Some(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256) => {
+            "ECDHE-RSA-CHACHA20-POLY1305"
+        },
+        _ => "",
+    }
 }
 
 fn choose(certs: &CertStore, offer: Offer) -> Option<Answer> {

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 
 use super::{
     arrive,
+    detail::Told,
     entry::Open,
     forward,
     gated::{GateCell, Refusal},
@@ -65,6 +66,8 @@ pub struct Connection {
     pub said: RefCell<Said>,
     /// Timer of a request's waits for its pod; those of HTTP/2 have timers of their own.
     pub alarm: RefCell<Alarm>,
+    /// What its lines in the access log say of it, where a format asks.
+    pub told: Option<Box<Told>>,
     /// Counts it as open; a tunnel keeps it.
     pub open: Open,
 }
@@ -265,6 +268,7 @@ pub(super) fn own(mut exchange: Box<Exchange>, reason: Reason) -> Response<Respo
         response = reply::error(reason, asked.version, &Pages::default());
     }
     exchange.record.status = response.status().as_u16();
+    exchange.said(&response);
     response.map(|body| body.with(exchange))
 }
 
@@ -273,7 +277,10 @@ fn refuse(mut exchange: Box<Exchange>, fault: Fault, version: Version) -> Respon
     let (reason, status) = reply::fault(fault);
     exchange.answered(reason);
     exchange.record.status = status.as_u16();
-    reply::page(status, version).map(|body| body.with(exchange))
+    exchange.unparsed();
+    let response = reply::page(status, version);
+    exchange.said(&response);
+    response.map(|body| body.with(exchange))
 }
 
 /// The answer to a head that the gate refused; `stand_in` is what hyper read in its place.
@@ -304,6 +311,7 @@ fn redirect(
         Some(response) => {
             exchange.answered(Reason::Redirect);
             exchange.record.status = response.status().as_u16();
+            exchange.said(&response);
             response.map(|body| body.with(exchange))
         },
         None => own(exchange, Reason::BadRequest),

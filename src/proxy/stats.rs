@@ -24,6 +24,8 @@ pub struct RouterStats {
     pub connections: Gauge,
     /// Pod connections without a request, over all workers, as of the last second.
     pub pool_idle: Gauge,
+    /// Lines of the access log that could not be handed on; counted by the log's writer alone.
+    pub log_unsent: Counter,
     /// By worker.
     pub workers: PerWorker<WorkerCounters>,
     /// Connections open now, by source; only where those are limited.
@@ -113,6 +115,7 @@ impl RouterStats {
             frontends: std::array::from_fn(|_| PerWorker::new(workers)),
             connections: Gauge::default(),
             pool_idle: Gauge::default(),
+            log_unsent: Counter::default(),
             workers: PerWorker::new(workers),
             sources: Arc::default(),
             retries: RetryBudget::default(),

@@ -19,9 +19,9 @@ use super::{
 use crate::{
     drain::Drain,
     headers::actions::Actions,
-    model::grammar::action::Side,
+    model::{grammar::action::Side, logformat::Needs},
     net::clock,
-    settings::RouterSettings,
+    settings::{RouterSettings, log::Filter},
     snapshot::Live,
     upstream::{
         alarm::Spare,
@@ -72,6 +72,12 @@ pub struct Worker {
     pub handshakes: Turns,
     /// The same, as its connections see it.
     pub stages: Rc<Stages>,
+    /// What its records must have for the formats that are in use.
+    pub needs: Needs,
+    numbers: Cell<u64>,
+    filter: Option<Filter>,
+    only_errors: bool,
+    sampled: Cell<u32>,
     log: Option<LogSender>,
     batch: RefCell<Vec<AccessRecord>>,
     random: Cell<u64>,
@@ -128,8 +134,15 @@ impl Worker {
         log: Option<LogSender>,
         seed: u64,
     ) -> Rc<Self> {
+        let needs = settings.log.needs(log.is_some());
+        let filter = Some(settings.log.filter).filter(|filter| !filter.is_open());
         Rc::new(Self {
             index,
+            needs,
+            numbers: Cell::new(0),
+            filter,
+            only_errors: settings.log.only_errors(),
+            sampled: Cell::new(0),
             live,
             actions: RouterActions::new(&settings),
             spelling: Spelling::new(&settings),
@@ -207,6 +220,19 @@ impl Worker {
         self.requests.get() > self.settings.max_requests
     }
 
+    /// A number that no other request of this process has; they grow with time on each worker.
+    pub fn number(&self) -> u64 {
+        let number = self.numbers.get();
+        self.numbers.set(number + 1);
+        number * self.settings.workers.max(1) as u64 + self.index as u64
+    }
+
+    /// True when somebody asks for what a record has.
+    #[must_use]
+    pub const fn records(&self) -> bool {
+        self.log.is_some() || !self.needs.is_empty()
+    }
+
     /// True when records are wanted at all.
     #[must_use]
     pub const fn logs(&self) -> bool {
@@ -215,6 +241,12 @@ impl Worker {
 
     /// Takes a record for the access log.
     pub fn log(&self, record: AccessRecord) {
+        if self.only_errors && !record.is_error() {
+            return;
+        }
+        if self.filter.is_some_and(|filter| !self.passes(&filter, &record)) {
+            return;
+        }
         let mut batch = self.batch.borrow_mut();
         batch.push(record);
         if batch.len() >= LOG_BATCH {
@@ -222,6 +254,26 @@ impl Worker {
             drop(batch);
             self.send(full);
         }
+    }
+
+    /// True when `filter` lets `record` pass; only those that do are counted for its sample.
+    fn passes(&self, filter: &Filter, record: &AccessRecord) -> bool {
+        if (500..600).contains(&record.status) {
+            return true;
+        }
+        let class = match record.status {
+            100..=599 => record.status / 100,
+            _ => 0,
+        };
+        let is_long = u128::from(record.times.total) >= filter.shortest.as_micros();
+        // Without a status there is no class to be left out.
+        let in_class = class == 0 || filter.classes & 1 << class != 0;
+        let passes = in_class && is_long && filter.wants(record.reason);
+        let sampled = self.sampled.get();
+        if passes {
+            self.sampled.set((sampled + 1) % filter.sample.max(1));
+        }
+        passes && sampled == 0
     }
 
     fn send(&self, batch: Vec<AccessRecord>) {

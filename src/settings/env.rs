@@ -26,7 +26,7 @@ pub use limits::LIMITS;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
 pub use rows::{
-    CAPACITY, CERTIFICATES, HAPROXY, IDENTITY, LISTENERS, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC,
+    CAPACITY, CERTIFICATES, HAPROXY, IDENTITY, LISTENERS, LOG, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC,
 };
 pub use tls::TLS;
 
@@ -109,6 +109,7 @@ const TABLES: &[&[Row]] = &[
     LIMITS,
     PROCESS,
     HAPROXY,
+    LOG,
 ];
 
 /// Every row of the table: what can be said about the router in the environment or by a flag.

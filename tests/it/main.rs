@@ -28,6 +28,7 @@ mod http2_flow;
 mod ingress;
 mod limits;
 mod live;
+mod logs;
 mod matching;
 mod matrix;
 mod parking;

@@ -4,6 +4,7 @@
 
 mod client_certs;
 mod grpc;
+mod halog;
 mod haproxy;
 mod odd;
 mod python;

@@ -77,7 +77,8 @@ impl DataPath {
     ) -> anyhow::Result<Self> {
         let (alive, ended) = mpsc::channel(1);
         let slots = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
-        let log = settings.access_log.then(|| start_log(alive.clone())).transpose()?;
+        let log =
+            settings.access_log.then(|| start_log(alive.clone(), settings, stats)).transpose()?;
         for index in 0..settings.workers {
             let listeners = listeners.copies()?;
             let (live, settings, stats) =
@@ -108,10 +109,15 @@ impl DataPath {
 
 /// The writer ends when the last worker has dropped its sender; `alive` lasts until what was queued
 /// is written.
-fn start_log(alive: mpsc::Sender<()>) -> anyhow::Result<LogSender> {
+fn start_log(
+    alive: mpsc::Sender<()>,
+    settings: &RouterSettings,
+    stats: &Arc<RouterStats>,
+) -> anyhow::Result<LogSender> {
     let (sender, records) = std::sync::mpsc::sync_channel(LOG_BATCHES);
     let out = Attended { out: std::io::stdout(), _alive: alive };
-    access::spawn_writer(records, out).context("cannot start the access log")?;
+    access::spawn_writer(records, settings.log.clone(), out, Arc::clone(stats))
+        .context("cannot start the access log")?;
     Ok(sender)
 }
 

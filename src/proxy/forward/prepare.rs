@@ -13,7 +13,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::{
     headers,
     model::reason::Reason,
-    proxy::{framing, request::Checked, response::Exchange, sticky},
+    proxy::{framing, request::Checked, response::Exchange, sticky, unique_id},
     settings::HeaderCase,
     snapshot::CompiledRoute,
     upstream::body::RequestBody,
@@ -179,6 +179,7 @@ fn route_steps(
     (exchange.sticky, exchange.record.cookie_states) =
         sticky::ask(&route.backend, &mut parts.headers);
     // 5. The unique id [UID-1].
+    unique_id::add(exchange, &mut parts.headers);
     // 6. X-Forwarded-For, which nothing above can see or take away.
     headers::forward_for(&mut parts.headers, &about, &mut said, policy.forwarded);
     Ok(())

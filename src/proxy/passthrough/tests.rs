@@ -68,6 +68,7 @@ impl Rig {
             frontend: Frontend::PublicSsl,
             http2: false,
             secured: None,
+            told: None,
             open: Open::new(&self.worker, Frontend::PublicSsl, slot),
         };
         let name = Some(HeaderValue::from_static("a.example.com"));

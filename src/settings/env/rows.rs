@@ -6,6 +6,7 @@ mod certificates;
 mod haproxy;
 mod identity;
 mod listeners;
+mod log;
 mod process;
 mod timeouts;
 mod traffic;
@@ -18,6 +19,7 @@ pub use certificates::CERTIFICATES;
 pub use haproxy::HAPROXY;
 pub use identity::IDENTITY;
 pub use listeners::LISTENERS;
+pub use log::LOG;
 pub use process::PROCESS;
 pub use timeouts::TIMEOUTS;
 pub use traffic::TRAFFIC;
@@ -28,21 +30,9 @@ const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the defau
 pub const NOT_YET: &[&str] = &[
     // 17.2
     // 17.4
-    "ROUTER_UNIQUE_ID_FORMAT",
-    "ROUTER_UNIQUE_ID_HEADER_NAME",
     "ROUTER_ENABLE_COMPRESSION",
     "ROUTER_COMPRESSION_MIME",
     // 17.5
-    "ROUTER_SYSLOG_ADDRESS",
-    "ROUTER_SYSLOG_FORMAT",
-    "ROUTER_LOG_LEVEL",
-    "ROUTER_LOG_FACILITY",
-    "ROUTER_LOG_MAX_LENGTH",
-    "ROUTER_CAPTURE_HTTP_REQUEST_HEADERS",
-    "ROUTER_CAPTURE_HTTP_RESPONSE_HEADERS",
-    "ROUTER_CAPTURE_HTTP_COOKIE",
-    "ROUTER_DONT_LOG_NULL",
-    "ROUTER_HTTP_IGNORE_PROBES",
     "STATS_USERNAME",
     "STATS_USERNAME_FILE",
     "STATS_PASSWORD",

@@ -1,94 +1,90 @@
-//! Log lines: one valid JSON line for each record, whatever a client sends (S-94).
+//! The writer: it ends with its senders, cuts lines, and survives whoever reads it.
 
 use std::{
     io,
     sync::{Arc, Mutex, mpsc},
-    time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Uri};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    model::{objects::ObjectKey, reason::Reason},
-    proxy::record::{Frontend, Times},
-};
 
-fn record() -> AccessRecord {
-    AccessRecord {
-        passthrough: false,
-        at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_785_846_600_250),
-        client: "203.0.113.9:4711".parse().unwrap(),
-        frontend: Frontend::FeSni,
-        version: Version::HTTP_11,
-        method: Method::GET,
-        host: Some(HeaderValue::from_static("shop.example.com")),
-        target: Uri::from_static("/cart?x=1"),
-        status: 503,
-        bytes_in: 0,
-        bytes_out: 12,
-        route: None,
-        server: None,
-        times: Times { head: Some(1), queue: None, connect: None, response: None, total: 12_034 },
-        retries: 0,
-        reason: Some(Reason::NoRoute),
-        termination: *b"SC",
-        cookie_states: *b"--",
-        user_agent: None,
-        referer: None,
-        generation: 7,
-    }
-}
-
-fn line(record: &AccessRecord) -> String {
+fn lines_of(settings: LogSettings, record: &AccessRecord) -> String {
     let mut out = Vec::new();
-    Formatter::default().line(record, &mut out);
+    Maker::new(settings).line(record, &mut out);
     String::from_utf8(out).unwrap()
 }
 
-/// [LOG-3]: the fields of the TCP line; nothing that only a request has.
+fn request() -> AccessRecord {
+    AccessRecord {
+        client: "203.0.113.9:4711".parse().unwrap(),
+        target: Uri::from_static("/cart?x=1"),
+        host: Some(HeaderValue::from_static("shop.example.com")),
+        status: 200,
+        bytes_out: 12,
+        user_agent: Some(HeaderValue::from_static("curl \"8\"")),
+        ..AccessRecord::default()
+    }
+}
+
+fn settings(lines: Lines) -> LogSettings {
+    LogSettings { lines: Some(lines), ..LogSettings::default() }
+}
+
 #[test]
-fn log_3_a_connection_that_is_passed_through_has_a_line_too() {
-    let passed = AccessRecord {
-        passthrough: true,
-        frontend: Frontend::PublicSsl,
-        bytes_in: 517,
-        times: Times { queue: Some(0), connect: Some(250), head: None, ..record().times },
-        reason: None,
-        termination: *b"--",
-        status: 0,
-        ..record()
+fn the_other_formats_have_a_line_too() {
+    assert_eq!(
+        lines_of(settings(Lines::Combined), &request()),
+        "203.0.113.9 - - [01/Jan/1970:00:00:00 +0000] \"GET /cart?x=1 HTTP/1.1\" 200 12 \"-\" \
+         \"curl \\\"8\\\"\""
+    );
+    assert_eq!(
+        lines_of(settings(Lines::Logfmt), &request()),
+        "ts=1970-01-01T00:00:00.000Z client=203.0.113.9 client_port=4711 listener=public \
+         proto=HTTP/1.1 method=GET host=shop.example.com path=/cart query=\"x=1\" status=200 \
+         bytes_in=0 bytes_out=12 t_total_ms=0.000 retries=0 term_state=---- \
+         ua=\"curl \\\"8\\\"\" gen=0"
+    );
+}
+
+/// [LIM-2]: a line of HAProxy's format has its limit on stdout, too.
+#[test]
+fn lim_2_haproxys_lines_are_cut() {
+    let record = AccessRecord {
+        target: Uri::try_from(format!("/{}", "x".repeat(5000))).unwrap(),
+        ..request()
     };
-    assert_eq!(
-        line(&passed),
-        "{\"ts\":\"2026-08-04T12:30:00.250Z\",\"client\":\"203.0.113.9\",\"client_port\":4711,\
-         \"listener\":\"public_ssl\",\"proto\":\"TCP\",\"sni\":\"shop.example.com\",\
-         \"bytes_in\":517,\"bytes_out\":12,\"t_queue_ms\":0.000,\"t_connect_ms\":0.250,\
-         \"t_total_ms\":12.034,\"retries\":0,\"term_state\":\"--\",\"gen\":7}\n"
-    );
+    assert_eq!(lines_of(settings(Lines::Haproxy), &record).len(), 1023);
 }
 
+/// [UID-1]: an answer of the router's own has an id as well.
 #[test]
-fn a_line_has_the_agreed_keys() {
-    assert_eq!(
-        line(&record()),
-        "{\"ts\":\"2026-08-04T12:30:00.250Z\",\"client\":\"203.0.113.9\",\"client_port\":4711,\
-         \"listener\":\"fe_sni\",\"proto\":\"HTTP/1.1\",\"method\":\"GET\",\
-         \"host\":\"shop.example.com\",\"path\":\"/cart\",\"query\":\"x=1\",\"status\":503,\
-         \"bytes_in\":0,\"bytes_out\":12,\"t_req_ms\":0.001,\"t_total_ms\":12.034,\"retries\":0,\
-         \"reason\":\"no_route\",\"term_state\":\"SC\",\"gen\":7}\n"
-    );
+fn uid_1_the_id_is_in_every_format() {
+    for lines in [Lines::Json, Lines::Logfmt] {
+        let mut settings = settings(lines);
+        settings.id_format = LogFormat::parse("id-%ci", Empty::Nothing).ok();
+        settings.id_header = Some(http::HeaderName::from_static("x-id"));
+        let line = lines_of(settings, &request());
+        assert!(line.contains("id-203.0.113.9"), "{line}");
+        if lines == Lines::Json {
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value["id"], "id-203.0.113.9");
+        }
+    }
 }
 
-#[test]
-fn a_client_cannot_forge_a_line_s_94() {
-    let mut record = record();
-    // A header value cannot hold CR or LF, but it can hold a tab, quotes and bytes above 0x7f.
-    record.user_agent = HeaderValue::from_bytes(b"\"},\t{\"fake\":1\xff\xc2\x9b2J\\").ok();
-    let text = line(&record);
-    assert!(text.contains(r#""ua":"\"},\u0009{\"fake\":1\\xff\u009b2J\\""#), "{text}");
-    assert_eq!(text.matches('\n').count(), 1);
+proptest! {
+    #[test]
+    fn every_format_makes_one_line(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let mut record = request();
+        record.host = HeaderValue::from_bytes(&bytes).ok();
+        record.user_agent = HeaderValue::from_bytes(&bytes).ok();
+        for lines in [Lines::Json, Lines::Haproxy, Lines::Combined, Lines::Logfmt] {
+            let line = lines_of(settings(lines), &record);
+            prop_assert!(!line.chars().any(char::is_control), "{}", line);
+        }
+    }
 }
 
 #[test]
@@ -109,70 +105,13 @@ fn the_writer_ends_with_its_senders_and_outlives_errors() {
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (sender, receiver) = mpsc::sync_channel(4);
-    let writer = spawn_writer(receiver, Flaky(seen.clone(), 0)).unwrap();
-    sender.send(vec![record()]).unwrap();
-    sender.send(vec![record(), record()]).unwrap();
+    let stats = Arc::new(RouterStats::new(1));
+    let log = LogSettings::default();
+    let writer = spawn_writer(receiver, log, Flaky(seen.clone(), 0), Arc::clone(&stats)).unwrap();
+    sender.send(vec![AccessRecord::default()]).unwrap();
+    sender.send(vec![AccessRecord::default(), AccessRecord::default()]).unwrap();
     drop(sender);
-    assert_eq!(writer.join().unwrap(), 1, "the first batch failed");
+    writer.join().unwrap();
+    assert_eq!(stats.log_unsent.load(), 1, "the first batch failed");
     assert_eq!(seen.lock().unwrap().iter().filter(|byte| **byte == b'\n').count(), 2);
-}
-
-#[test]
-fn the_route_and_the_pod_are_those_of_the_record() {
-    let route = |name: &str| {
-        let snapshot = crate::admin::fixture::snapshot();
-        let mut route = snapshot.routes.into_iter().find_map(|state| state.compiled).unwrap();
-        drop(snapshot.table);
-        Arc::get_mut(&mut route).unwrap().key = ObjectKey::new("shop", name);
-        route
-    };
-    let routes = [route("one"), route("two")];
-    let mut formatter = Formatter::default();
-    // More than are kept, each several times, in changing company.
-    for (turn, generation) in (0..6 * DESTINATIONS).zip([7, 7, 7, 8, 8].into_iter().cycle()) {
-        let (route, server) = (&routes[turn % 2], [None, Some(0), Some(1), Some(9)][turn / 2 % 4]);
-        let record =
-            AccessRecord { route: Some(Arc::clone(route)), server, generation, ..record() };
-        let mut out = Vec::new();
-        formatter.line(&record, &mut out);
-        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(value["route"], *route.key.name, "{turn}");
-        let pod = server.and_then(|index| ["web-1", "web-2"].get(index as usize).copied());
-        assert_eq!(value.get("pod").and_then(|pod| pod.as_str()), pod, "{turn}");
-        let kept = formatter.destinations.iter().flatten().count();
-        assert!(kept <= DESTINATIONS && kept > 0);
-    }
-}
-
-#[test]
-fn plain_is_what_escaping_leaves_alone() {
-    for at in 0..11 {
-        for byte in 0..=255_u8 {
-            let mut value = *b"abcdefghijk";
-            value[at] = byte;
-            let plain = matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-            assert_eq!(is_plain(&value), plain, "{byte:#x} at {at}");
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn every_value_makes_one_line_of_json(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-        let mut record = record();
-        record.host = HeaderValue::from_bytes(&bytes).ok();
-        record.referer = HeaderValue::from_bytes(&bytes).ok();
-        let text = line(&record);
-        prop_assert_eq!(text.find('\n'), Some(text.len() - 1));
-        prop_assert!(text.trim_end().chars().all(|c| !c.is_control()));
-        serde_json::from_str::<serde_json::Value>(&text).unwrap();
-    }
-
-    #[test]
-    fn escaping_valid_text_is_lossless(text in "\\PC*|[\\x00-\\x1f\\x7f-\\x9f\u{2028}]*") {
-        let mut out = vec![b'"'];
-        escape(text.as_bytes(), &mut out);
-        out.push(b'"');
-        prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
-    }
 }

@@ -37,14 +37,23 @@ impl Drop for Haproxy {
 impl Haproxy {
     /// One with this frontend behind `bind fd@0`; `files` are put into the folder that `{}` stands for.
     pub(super) fn start(frontend: &str, files: &[(&str, &str)]) -> Self {
+        Self::with("", "it", frontend, files)
+    }
+
+    /// One with these global settings, whose frontend is called `public`.
+    pub(super) fn logging(global: &str, frontend: &str) -> Self {
+        Self::with(global, "public", frontend, &[])
+    }
+
+    fn with(global: &str, name: &str, frontend: &str, files: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).expect("the folder is writable");
         }
         let place = folder.path().to_str().expect("a name");
         let text = format!(
-            "defaults\n  timeout connect 5s\n  timeout client 10s\n  timeout server 10s\n\
-             frontend it\n  bind fd@0 {}\n",
+            "{global}defaults\n  timeout connect 5s\n  timeout client 10s\n  timeout server 10s\n\
+             frontend {name}\n  bind fd@0 {}\n",
             frontend.replace("{}", place)
         );
         let file = folder.path().join("haproxy.cfg");
