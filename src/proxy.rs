@@ -36,3 +36,6 @@ pub mod stats;
 mod streams;
 pub mod upgrade;
 pub mod worker;
+
+/// Where the plain port says that it serves [ADMIN-5].
+pub const HEALTH_PATH: &str = "/_______internal_router_healthz";

@@ -82,6 +82,7 @@ async fn check_peer(
             None => tcp(peer.key.address, timeout, Preamble::None).await,
         };
         drop(permit);
+        peer.checked(begun.elapsed());
         let verdict = match outcome {
             Outcome::Pass => Verdict::Pass,
             Outcome::Fail(_) => Verdict::Fail,

@@ -126,6 +126,7 @@ pub(super) async fn run(
         Ok(Ok((stream, has_sni, secured))) => {
             worker.stats.workers.cell(worker.index).handshakes.add(1);
             about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
+            about.open.decrypted(about.frontend);
             about.secured = secured;
             about.http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let reset: fn(&Box<TlsStream<TcpStream>>) = |tls| reset_on_close(tls.get_ref().0);
