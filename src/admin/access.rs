@@ -54,12 +54,11 @@ pub fn decide(trusted: bool, credentials: Option<&Credentials>, headers: &Header
 
 /// What the client says it is (RFC 7617 2); nothing that could be right when that cannot be read.
 fn basic(headers: &HeaderMap) -> Option<Vec<u8>> {
+    const SCHEME: &[u8] = b"basic";
     let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    Some(data_encoding::BASE64.decode(rest.trim_ascii()).unwrap_or_default())
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    let is_basic = scheme.eq_ignore_ascii_case(SCHEME) && matches!(rest.first(), None | Some(b' '));
+    is_basic.then(|| data_encoding::BASE64.decode(rest.trim_ascii()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -90,6 +89,8 @@ mod tests {
             (true, some, Some(&*wrong), Unauthorized),
             (true, some, Some("Basic !!"), Unauthorized),
             (false, some, Some("Basic "), Unauthorized),
+            (true, some, Some("Basic"), Unauthorized),
+            (true, some, Some("Basics"), Granted),
             (true, some, None, Granted),
             (false, some, None, Unauthorized),
             (false, some, Some("Bearer abc"), Unauthorized),

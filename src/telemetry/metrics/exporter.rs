@@ -128,7 +128,9 @@ impl Exporter {
 /// One for each route and kind of key: a route whose host is served twice has one certificate.
 fn expiries(snapshot: &Snapshot) -> Vec<Expiry> {
     let infos = snapshot.certs.describe().into_iter().map(|info| {
-        let (namespace, route) = info.source.split_once('/').unwrap_or(("", ""));
+        // `Route NAMESPACE/NAME`, or a word for the default.
+        let route = info.source.strip_prefix("Route ").and_then(|key| key.split_once('/'));
+        let (namespace, route) = route.unwrap_or(("", ""));
         Expiry {
             namespace: namespace.to_owned(),
             route: route.to_owned(),
