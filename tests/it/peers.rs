@@ -5,6 +5,7 @@
 mod client_certs;
 mod grpc;
 mod haproxy;
+mod metrics;
 mod odd;
 mod python;
 mod slow;
