@@ -106,12 +106,13 @@ fn page(
     }
     let mut body = String::new();
     for (name, holds) in checks {
-        body.push_str(&match (excluded(name), holds) {
-            (true, _) if verbose => format!("[+]{name} excluded: ok\n"),
-            (false, false) => format!("[-]{name} failed\n"),
-            (false, true) if verbose => format!("[+]{name} ok\n"),
+        let (mark, end) = match (excluded(name), holds) {
+            (true, _) if verbose => ("[+]", " excluded: ok\n"),
+            (false, false) => ("[-]", " failed\n"),
+            (false, true) if verbose => ("[+]", " ok\n"),
             _ => continue,
-        });
+        };
+        [mark, name, end].iter().for_each(|part| body.push_str(part));
     }
     let status = if holds { "passed" } else { "failed" };
     body.push_str("healthz check ");

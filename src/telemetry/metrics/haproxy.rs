@@ -138,9 +138,8 @@ fn group<'a, const N: usize>(
         if !scrape.settings.exports(*column) {
             continue;
         }
-        let figures: Vec<_> =
-            rows.iter().filter_map(|(labels, row)| Some((*labels, row.figure(*column)?))).collect();
-        family(out, &name, help, figures.into_iter())?;
+        let figures = rows.iter().filter_map(|(labels, row)| Some((*labels, row.figure(*column)?)));
+        family(out, &name, help, figures)?;
     }
     Ok(())
 }
@@ -153,16 +152,13 @@ fn responses<'a, const N: usize>(
     rows: &[([(&'a str, &'a str); N], &Row<'a>)],
 ) -> fmt::Result {
     let columns = || (at::HRSP_1XX..=at::HRSP_OTHER).filter(|it| scrape.settings.exports(*it));
-    let figures: Vec<_> = rows
-        .iter()
-        .flat_map(|(labels, row)| {
-            columns().filter_map(move |column| {
-                let code = CLASSES[usize::from(column - at::HRSP_1XX)];
-                Some((Coded(*labels, ("code", code)), row.figure(column)?))
-            })
+    let figures = rows.iter().flat_map(|(labels, row)| {
+        columns().filter_map(move |column| {
+            let code = CLASSES[usize::from(column - at::HRSP_1XX)];
+            Some((Coded(*labels, ("code", code)), row.figure(column)?))
         })
-        .collect();
-    family(out, name, help, figures.into_iter())
+    });
+    family(out, name, help, figures)
 }
 
 /// Labels, and one more behind them.
@@ -182,9 +178,10 @@ fn family<L: EncodeLabelSet>(
     out: &mut Out<'_>,
     name: &str,
     help: &str,
-    mut rows: impl ExactSizeIterator<Item = (L, Figure)>,
+    rows: impl Iterator<Item = (L, Figure)>,
 ) -> fmt::Result {
-    if rows.len() == 0 {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
         return Ok(());
     }
     match name.strip_suffix("_total") {

@@ -64,7 +64,7 @@ fn read() -> Process {
         virtual_memory: number_after(&status, "VmSize:").map(|kib| kib * 1024),
         // As Go's collector has it, no limit is the largest number.
         virtual_memory_max: number_after(&limits, "Max address space")
-            .or((!limits.is_empty()).then_some(u64::MAX)),
+            .or_else(|| (!limits.is_empty()).then_some(u64::MAX)),
     }
 }
 

@@ -145,7 +145,7 @@ fn met_3_servers_are_left_out_above_the_threshold_alone() {
         let text = text_of(&snapshot, &stats, Extra::default(), &settings);
         assert_eq!(text.contains("haproxy_server_up{"), shown, "{threshold:?}");
         assert!(text.contains("haproxy_backend_http_responses_total{"));
-        let limit = threshold.map_or("+Inf".to_owned(), |most: usize| most.to_string());
+        let limit = threshold.map_or_else(|| "+Inf".to_owned(), |most: usize| most.to_string());
         for line in [
             "haproxy_exporter_server_threshold{type=\"current\"} 2\n".to_owned(),
             format!("haproxy_exporter_server_threshold{{type=\"limit\"}} {limit}\n"),
