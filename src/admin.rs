@@ -1,15 +1,19 @@
-//! L6: the admin port: health, metrics and a read-only API.
+//! L6: the admin port: health, metrics, statistics and a read-only API.
 //!
-//! Started by `app` on the control runtime, never on a worker. `/healthz*` answers everybody; the
-//! rest answers loopback peers and the allow list (S-91). Only GET and HEAD, so nothing can be
-//! changed from here. No answer holds a key (S-92).
+//! Started by `app` on the control runtime, never on a worker. Plain HTTP and, with a certificate, TLS
+//! [ADMIN-1]. `/healthz*` answers everybody; the rest answers loopback peers, the allow list and who has
+//! the credentials (S-91). Only GET and HEAD, so nothing can be changed from here. No answer holds a key
+//! (S-92).
 
+pub mod access;
+pub mod checks;
 pub mod explain;
 pub mod ingresses;
 pub mod model;
 pub mod readiness;
 pub mod redact;
 pub mod routes;
+pub mod statistics;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -18,21 +22,32 @@ mod tests;
 
 use std::{convert::Infallible, net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
+use rustls::ServerConfig;
 use serde::Serialize;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     proxy::stats::RouterStats,
     snapshot::{Live, Snapshot},
-    telemetry::metrics::{self, Extra, ExtraCell},
+    telemetry::metrics::{Exporter, Extra, ExtraCell, Format},
 };
+use access::{Access, Credentials};
+use checks::PortCheck;
 use readiness::Readiness;
 
 /// Connections at once.
@@ -55,9 +70,20 @@ pub struct AdminState {
     pub ready: Arc<Readiness>,
     /// Networks beside loopback that may read everything.
     pub allow: Vec<IpNet>,
+    /// Who may read everything from elsewhere, too.
+    pub credentials: Option<Credentials>,
+    /// TLS of the port as it is now, if it has any.
+    pub tls: Option<TlsCell>,
+    /// What the ready check asks for over the network.
+    pub port_check: Option<PortCheck>,
+    /// Makes the metrics.
+    pub metrics: Exporter,
     /// Figures for the metrics that change with each compile.
     pub extra: ExtraCell,
 }
+
+/// A TLS configuration that is replaced when its files change.
+pub type TlsCell = Arc<ArcSwap<ServerConfig>>;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -93,11 +119,36 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, cancel: Cancel
     }
 }
 
-async fn connection(stream: tokio::net::TcpStream, peer: SocketAddr, state: Arc<AdminState>) {
+/// First byte of a TLS record that holds a handshake (RFC 8446 5.1); no HTTP begins with it.
+const HANDSHAKE: u8 = 22;
+
+async fn connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminState>) {
+    let Some(tls) = &state.tls else { return plain(stream, peer, state).await };
+    let mut first = [0];
+    match timeout(DEADLINE, stream.peek(&mut first)).await {
+        Ok(Ok(1..)) => {},
+        _ => return,
+    }
+    if first != [HANDSHAKE] {
+        return plain(stream, peer, state).await;
+    }
+    let acceptor = TlsAcceptor::from(tls.load_full());
+    match timeout(DEADLINE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => plain(stream, peer, state).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake on the admin port failed"),
+        Err(_elapsed) => {},
+    }
+}
+
+/// HTTP over `stream`.
+async fn plain<S>(stream: S, peer: SocketAddr, state: Arc<AdminState>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let trusted = is_trusted(peer.ip(), &state.allow);
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&state, trusted, request.method(), request.uri());
-        async move { Ok::<_, Infallible>(answer) }
+        let (state, head) = (Arc::clone(&state), request.into_parts().0);
+        async move { Ok::<_, Infallible>(answer(&state, trusted, head).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -113,49 +164,67 @@ fn is_trusted(peer: IpAddr, allow: &[IpNet]) -> bool {
     peer.is_loopback() || allow.iter().any(|net| net.contains(&peer))
 }
 
-fn answer(state: &AdminState, trusted: bool, method: &Method, uri: &http::Uri) -> Answer {
-    if !matches!(*method, Method::GET | Method::HEAD) {
+async fn answer(state: &Arc<AdminState>, trusted: bool, head: Parts) -> Answer {
+    if !matches!(head.method, Method::GET | Method::HEAD) {
         let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
-        answer.headers_mut().insert(header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return answer;
     }
-    match uri.path() {
-        "/healthz" => text(StatusCode::OK, "ok".to_owned()),
-        "/healthz/ready" => readyz(&state.ready, uri.query()),
-        _ if !trusted => text(
-            StatusCode::FORBIDDEN,
-            "only loopback and the networks of --admin-allow may read this\n".to_owned(),
-        ),
-        path => page(state, path, uri.query()),
+    let health = head.uri.path().strip_prefix("/healthz");
+    if let Some(path) = health.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        let port = state.port_check.as_ref();
+        return match checks::answer(&state.ready, port, path, head.uri.query()).await {
+            Some((status, body)) => text(status, body),
+            None => text(StatusCode::NOT_FOUND, "there is no such check\n".to_owned()),
+        };
     }
-}
-
-fn readyz(ready: &Readiness, query: Option<&str>) -> Answer {
-    let verbose =
-        query.unwrap_or("").split('&').any(|pair| pair.split('=').next() == Some("verbose"));
-    let is_ready = ready.is_ready();
-    if is_ready && !verbose {
-        return text(StatusCode::OK, "ok".to_owned());
-    }
-    let lines = ready.checks().into_iter().filter(|(_, holds)| verbose || !holds);
-    let mut body: String = lines
-        .map(|(name, holds)| match holds {
-            true => format!("[+]{name} ok\n"),
-            false => format!("[-]{name} failed\n"),
-        })
-        .collect();
-    body.push_str(if is_ready { "healthz check passed\n" } else { "healthz check failed\n" });
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    text(status, body)
-}
-
-fn page(state: &AdminState, path: &str, query: Option<&str>) -> Answer {
-    let snapshot = state.live.load_full();
-    match path {
-        "/metrics" => {
-            let body = metrics::encode(&snapshot, &state.stats, state.extra.load());
-            respond(StatusCode::OK, metrics::CONTENT_TYPE, body)
+    match access::decide(trusted, state.credentials.as_ref(), &head.headers) {
+        Access::Granted => {},
+        Access::Unauthorized => return unauthorized(),
+        Access::Forbidden => {
+            let who = "only loopback and the networks of --admin-allow may read this\n";
+            return text(StatusCode::FORBIDDEN, who.to_owned());
         },
+    }
+    // Made elsewhere: of a large configuration it takes a while.
+    let state = Arc::clone(state);
+    let made = tokio::task::spawn_blocking(move || page(&state, &head.uri, &head.headers)).await;
+    made.unwrap_or_else(|_panic| {
+        text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n".to_owned())
+    })
+}
+
+/// The realm is the one that OpenShift gives to HAProxy [ADMIN-6].
+fn unauthorized() -> Answer {
+    let mut answer = text(StatusCode::UNAUTHORIZED, "credentials are needed\n".to_owned());
+    let realm = HeaderValue::from_static("Basic realm=\"Haproxy Statistics\"");
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+    answer
+}
+
+fn page(state: &AdminState, uri: &http::Uri, headers: &HeaderMap) -> Answer {
+    let snapshot = state.live.load_full();
+    let query = uri.query();
+    let limit = || state.extra.load().max_connections;
+    match uri.path() {
+        "/" => {
+            let body = statistics::html(&snapshot, &state.stats, limit());
+            respond(StatusCode::OK, "text/html; charset=utf-8", body)
+        },
+        // HAProxy has options behind the semicolon, of which this one counts.
+        path if path.starts_with("/;csv") => {
+            text(StatusCode::OK, statistics::csv(&snapshot, &state.stats, limit()))
+        },
+        "/metrics" => {
+            let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+            let format = Format::of(accept.unwrap_or(""));
+            let body = state.metrics.scrape(&snapshot, &state.stats, state.extra.load(), format);
+            respond(StatusCode::OK, format.content_type(), body)
+        },
+        path if path == "/debug/pprof" || path.starts_with("/debug/pprof/") => text(
+            StatusCode::NOT_FOUND,
+            "there are no profiles here: this router is not written in Go; use perf\n".to_owned(),
+        ),
         "/api/v1/routes" => json(&routes::list(&snapshot)),
         "/api/v1/details" => {
             let wanted = |name| parameter(query, name);
@@ -225,18 +294,18 @@ fn text(status: StatusCode, body: String) -> Answer {
     respond(status, "text/plain; charset=utf-8", body)
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     let fixed = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'self'"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {
-        headers.insert(name, http::HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
     answer
 }
@@ -245,6 +314,16 @@ impl AdminState {
     /// A state that shows `live`, trusts loopback alone and has no figures yet.
     #[must_use]
     pub fn new(live: Arc<Live>, stats: Arc<RouterStats>, ready: Arc<Readiness>) -> Self {
-        Self { live, stats, ready, allow: Vec::new(), extra: ExtraCell::new(Extra::default()) }
+        Self {
+            live,
+            stats,
+            ready,
+            allow: Vec::new(),
+            credentials: None,
+            tls: None,
+            port_check: None,
+            metrics: Exporter::default(),
+            extra: ExtraCell::new(Extra::default()),
+        }
     }
 }

@@ -43,3 +43,6 @@ mod streams;
 mod unique_id;
 pub mod upgrade;
 pub mod worker;
+
+/// Where the plain port says that it serves [ADMIN-5].
+pub const HEALTH_PATH: &str = "/_______internal_router_healthz";

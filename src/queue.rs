@@ -40,6 +40,12 @@ impl<T> Queue<T> {
         Self { limit: limit.max(1), bound, running: 0, waiting: VecDeque::new(), next: 0 }
     }
 
+    /// How many may run.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// How many run.
     #[must_use]
     pub const fn running(&self) -> usize {

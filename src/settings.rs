@@ -2,6 +2,7 @@
 //!
 //! Filled by the command line and `settings::env`; read everywhere, changed nowhere after start.
 
+pub mod admin;
 pub mod admission;
 pub mod env;
 pub mod headers;
@@ -18,8 +19,8 @@ use std::{
 };
 
 use self::{
-    admission::AdmissionSettings, headers::HeaderSettings, health::HealthSettings,
-    limits::LimitSettings, log::LogSettings, tls::TlsSettings,
+    admin::AdminSettings, admission::AdmissionSettings, headers::HeaderSettings,
+    health::HealthSettings, limits::LimitSettings, log::LogSettings, tls::TlsSettings,
 };
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
@@ -42,6 +43,8 @@ pub struct RouterSettings {
     pub admin: SocketAddr,
     /// Networks that may read all of the admin port when it is not bound to loopback.
     pub admin_allow: Vec<ipnet::IpNet>,
+    /// What else there is to say about the admin port.
+    pub admin_port: AdminSettings,
     /// DNS listener; off when absent.
     pub dns: Option<SocketAddr>,
     /// The default certificate; self-signed when absent [DCERT-1].
@@ -168,6 +171,7 @@ impl Default for RouterSettings {
             https: vec![SocketAddr::new(wildcard, 443)],
             admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1936),
             admin_allow: Vec::new(),
+            admin_port: AdminSettings::default(),
             dns: None,
             default_cert: None,
             page_unavailable: None,

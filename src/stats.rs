@@ -3,7 +3,13 @@
 //! Each worker owns one cell of a [`PerWorker`] and is its only writer, so a count is a load and a
 //! store on a cache line that nobody else writes; a scrape sums the cells. Nothing is ever reset.
 
+pub mod histogram;
+pub mod rate;
+pub mod window;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use self::{rate::Rate, window::Window};
 
 /// A count with one writer and any number of readers.
 #[derive(Debug, Default)]
@@ -19,6 +25,11 @@ impl Counter {
     #[must_use]
     pub fn load(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+
+    /// Puts another number in its place. Only the owning worker calls this.
+    fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
     }
 }
 
@@ -118,6 +129,8 @@ pub struct FrontendCounters {
     pub requests: Counter,
     /// Requests that were malformed or timed out in their head.
     pub request_errors: Counter,
+    /// Requests and connections that a rule refused.
+    pub denied: Counter,
     /// Body and head bytes from clients.
     pub bytes_in: Counter,
     /// Body and head bytes to clients.
@@ -149,14 +162,20 @@ pub struct UpstreamCounters {
     pub reused: Counter,
     /// Connections made.
     pub connects: Counter,
-    /// Sum of connect times, microseconds.
-    pub connect_micros: Counter,
-    /// Sum of times from request sent to response head, microseconds.
-    pub response_micros: Counter,
+    /// Microseconds that requests waited for a place.
+    pub queue_time: Window,
+    /// Microseconds of connecting; 0 on a pooled connection.
+    pub connect_time: Window,
+    /// Microseconds from a request sent to its response's head.
+    pub response_time: Window,
+    /// Microseconds of whole requests.
+    pub total_time: Window,
     /// Requests that were given to it, and those of them that it has no more.
     pub given: Counter,
     /// See [`Self::given`].
     pub taken_back: Counter,
+    /// Most that this worker had in flight at once.
+    most: Counter,
 }
 
 /// The counters of a backend or server, and its level of requests in flight.
@@ -168,6 +187,10 @@ pub struct UpstreamStats {
     pub queued: Gauge,
     /// Most that ever waited at once.
     pub most_queued: Peak,
+    /// Most that were ever seen in flight at once; see [`Self::give`].
+    pub most_in_flight: Peak,
+    /// Requests in a second.
+    pub rate: Rate,
 }
 
 impl UpstreamStats {
@@ -178,7 +201,28 @@ impl UpstreamStats {
             workers: PerWorker::new(workers),
             queued: Gauge::default(),
             most_queued: Peak::default(),
+            most_in_flight: Peak::default(),
+            rate: Rate::default(),
         }
+    }
+
+    /// A request is given to it by `worker`. The level over all workers is looked at when this worker has
+    /// more than it ever had, and besides once a second (`app::router::sampler`): a request costs no
+    /// line of memory that other workers write to, and a peak of less than a second may be missed when
+    /// no worker had a peak of its own in it.
+    pub fn give(&self, worker: usize) {
+        let cell = self.workers.cell(worker);
+        cell.given.add(1);
+        let level = cell.given.load().wrapping_sub(cell.taken_back.load());
+        if level > cell.most.load() {
+            cell.most.set(level);
+            self.most_in_flight.note(self.in_flight());
+        }
+    }
+
+    /// A request that `worker` gave is there no more.
+    pub fn take_back(&self, worker: usize) {
+        self.workers.cell(worker).taken_back.add(1);
     }
 
     /// Requests in flight now.
@@ -197,6 +241,21 @@ mod tests {
     #[test]
     fn classes_follow_the_first_digit() {
         assert_eq!([100, 204, 302, 404, 503, 999, 99].map(response_class), [0, 1, 2, 3, 4, 5, 5]);
+    }
+
+    /// [MET-5]: since the start, over all workers.
+    #[test]
+    fn most_in_flight_is_over_all_workers() {
+        let stats = UpstreamStats::new(2);
+        for worker in [0, 1, 1] {
+            stats.give(worker);
+        }
+        assert_eq!((stats.in_flight(), stats.most_in_flight.load()), (3, 3));
+        for worker in [0, 1, 1] {
+            stats.take_back(worker);
+        }
+        stats.give(0);
+        assert_eq!((stats.in_flight(), stats.most_in_flight.load()), (1, 3));
     }
 
     #[test]

@@ -3,4 +3,5 @@
 pub mod access;
 pub mod logs;
 pub mod metrics;
+pub mod rows;
 pub mod time;

@@ -11,6 +11,9 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// Name of the check that the listeners are bound.
+    pub(super) const LISTENERS: &'static str = "listeners";
+
     /// The first snapshot is published.
     pub fn set_synced(&self) {
         self.synced.store(true, Relaxed);
@@ -30,7 +33,7 @@ impl Readiness {
     #[must_use]
     pub fn checks(&self) -> [(&'static str, bool); 3] {
         [
-            ("listeners", self.listening.load(Relaxed)),
+            (Self::LISTENERS, self.listening.load(Relaxed)),
             ("has-synced", self.synced.load(Relaxed)),
             ("process-running", !self.draining.load(Relaxed)),
         ]

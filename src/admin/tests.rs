@@ -55,6 +55,34 @@ async fn readiness_names_what_is_missing_admin_3() {
     assert_eq!((status, body.as_str()), (503, "[-]process-running failed\nhealthz check failed\n"));
 }
 
+/// [ADMIN-2, ADMIN-3]: each check by its name, and without those that are excluded.
+#[tokio::test]
+async fn admin_3_checks_have_names_and_can_be_excluded() {
+    let admin = start().await;
+    admin.state.ready.set_listening();
+    for (path, status, body) in [
+        ("", 200, "ok"),
+        ("/", 200, "ok"),
+        ("/controller", 200, "ok"),
+        ("?verbose", 200, "[+]controller ok\nhealthz check passed\n"),
+        ("/listeners", 200, "ok"),
+        ("/ready/listeners", 200, "ok"),
+        ("/has-synced", 503, "[-]has-synced failed\nhealthz check failed\n"),
+        ("/ready?exclude=has-synced", 200, "ok"),
+        (
+            "/ready?verbose&exclude=has-synced",
+            200,
+            "[+]listeners ok\n[+]has-synced excluded: ok\n[+]process-running ok\nhealthz check \
+             passed\n",
+        ),
+        ("/ready?exclude=listeners", 503, "[-]has-synced failed\nhealthz check failed\n"),
+        ("/backend-http", 404, "there is no such check\n"),
+    ] {
+        let answer = ask(&admin, "GET", &format!("/healthz{path}")).await;
+        assert_eq!(answer, (status, body.to_owned()), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn pages_are_json_without_secrets_s_92() {
     let admin = start().await;
@@ -113,14 +141,15 @@ async fn only_reading_is_possible_s_91() {
 #[tokio::test]
 async fn a_stranger_sees_health_alone_s_91() {
     let admin = start().await;
-    let stranger = |path: &str| {
-        let uri = path.parse().unwrap();
-        answer(&admin.state, false, &Method::GET, &uri).status().as_u16()
+    let stranger = async |path: &str| {
+        let head = Request::get(path).body(()).unwrap().into_parts().0;
+        answer(&admin.state, false, head).await.status().as_u16()
     };
-    assert_eq!(stranger("/healthz"), 200);
-    assert_eq!(stranger("/healthz/ready"), 503);
-    for path in ["/metrics", "/api/v1/routes", "/api/v1/explain?url=a", "/nothing"] {
-        assert_eq!(stranger(path), 403, "{path}");
+    assert_eq!(stranger("/healthz").await, 200);
+    assert_eq!(stranger("/healthz/ready").await, 503);
+    assert_eq!(stranger("/healthz/ready/has-synced").await, 503);
+    for path in ["/", "/;csv", "/metrics", "/api/v1/routes", "/healthzz", "/debug/pprof/heap"] {
+        assert_eq!(stranger(path).await, 403, "{path}");
     }
     let net = ["10.0.0.0/8".parse().unwrap()];
     let trusted = |ip: &str| is_trusted(ip.parse().unwrap(), &net);

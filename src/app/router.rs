@@ -4,6 +4,7 @@
 //! everything is bound; [`Router::finish`] runs the stop. Control tasks live in a `JoinSet` that the
 //! handle owns.
 
+mod admin;
 mod client_auth;
 mod control;
 mod data;
@@ -15,6 +16,7 @@ mod followed;
 mod memory;
 mod pace;
 mod pages;
+mod sampler;
 mod service_ca;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -29,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::files::Files;
 use super::bind;
 use crate::{
-    admin::{self, AdminState, readiness::Readiness},
+    admin::{self as admin_port, readiness::Readiness},
     compile::Compiler,
     drain::Drain,
     model::objects::Objects,
@@ -40,7 +42,6 @@ use crate::{
         directory::Directory,
         watch::{self as manifests, Update},
     },
-    telemetry::metrics::{Extra, ExtraCell},
     zone::Zone,
 };
 
@@ -77,8 +78,8 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let settings = Arc::new(settings);
     let (http, http_at) = bind::closed_tcp_all(&settings.http)?;
     let (https, https_at) = bind::closed_tcp_all(&settings.https)?;
-    let admin = bind::tokio_tcp(settings.admin)?;
-    let admin_at = admin.local_addr()?;
+    let port = bind::tokio_tcp(settings.admin)?;
+    let admin_at = port.local_addr()?;
     let (mut compiler, files, clients) = prepare(&settings)?;
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
@@ -94,7 +95,13 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
     let (check, checked) = watch::channel(Arc::default());
-    let state = admin_state(&settings, &live, &stats, &readiness);
+    let tls = admin::Tls::open(&settings.admin_port)?;
+    let plain = http_at.first().copied().context("there is no plain port")?;
+    let state = admin::state(&settings, plain, &live, &stats, &readiness, tls.as_ref())?;
+    if let Some(tls) = tls {
+        tasks.spawn(tls.follow(cancel.clone()));
+    }
+    tasks.spawn(sampler::run(Arc::clone(&live), Arc::clone(&stats), cancel.clone()));
     let listeners = Arc::new(data::Listeners { http, https });
     if !settings.bind_after_sync {
         listeners.open()?;
@@ -118,7 +125,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
 
     let data = data::DataPath::start(&listeners, &live, &settings, &stats, &drain, &synced)?;
     readiness.set_listening();
-    tasks.spawn(admin::serve(admin, state, cancel.clone()));
+    tasks.spawn(admin_port::serve(port, state, cancel.clone()));
     let dns = match settings.dns {
         Some(address) => Some(dns::spawn(&mut tasks, address, zone, &cancel)?),
         None => None,
@@ -164,24 +171,6 @@ fn prepare(
     files.hand_over(&mut compiler);
     let clients = client_auth::Source::open(&settings.tls, compiler.provider())?;
     Ok((compiler, files, clients))
-}
-
-fn admin_state(
-    settings: &RouterSettings,
-    live: &Arc<Live>,
-    stats: &Arc<RouterStats>,
-    readiness: &Arc<Readiness>,
-) -> Arc<AdminState> {
-    Arc::new(AdminState {
-        live: Arc::clone(live),
-        stats: Arc::clone(stats),
-        ready: Arc::clone(readiness),
-        allow: settings.admin_allow.clone(),
-        extra: ExtraCell::new(Extra {
-            max_connections: settings.max_connections as u64,
-            ..Extra::default()
-        }),
-    })
 }
 
 impl Drop for Router {

@@ -81,6 +81,12 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         REASONS[self as usize].1
     }
+
+    /// A rule of the configuration refused the client.
+    #[must_use]
+    pub const fn is_denial(self) -> bool {
+        matches!(self, Self::DeniedAllowlist | Self::RateLimited | Self::ClientCertDenied)
+    }
 }
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ async fn check_peer(
             None => tcp(peer.key.address, timeout, Preamble::None).await,
         };
         drop(permit);
+        peer.checked(begun.elapsed());
         count(&peer, &mut state, outcome);
     }
 }

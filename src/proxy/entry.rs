@@ -118,6 +118,8 @@ fn start(
 pub struct Open {
     busy: Busy,
     frontend: Frontend,
+    /// The frontend behind its TLS.
+    decrypted: Option<Frontend>,
     _slot: OwnedSemaphorePermit,
     /// Its place among those of its source, where these are limited.
     counted: Option<Box<Counted>>,
@@ -127,7 +129,8 @@ impl Open {
     pub(super) fn new(worker: &Rc<Worker>, frontend: Frontend, slot: OwnedSemaphorePermit) -> Self {
         worker.stats.frontend(frontend, worker.index).connections.add(1);
         worker.stats.connections.add(1);
-        Self { busy: worker.begin(), frontend, _slot: slot, counted: None }
+        enter(worker, frontend);
+        Self { busy: worker.begin(), frontend, decrypted: None, _slot: slot, counted: None }
     }
 
     /// Counts the connection to its source; false when that has as many as it may (S-50).
@@ -138,12 +141,29 @@ impl Open {
         self.counted = worker.stats.sources.enter(source, limit).map(Box::new);
         self.counted.is_some()
     }
+
+    /// The connection's TLS has ended here: from now on it is one of `frontend` as well.
+    pub(super) fn decrypted(&mut self, frontend: Frontend) {
+        let worker = self.busy.worker();
+        worker.stats.frontend(frontend, worker.index).connections.add(1);
+        enter(worker, frontend);
+        self.decrypted = Some(frontend);
+    }
+}
+
+/// One more connection of `frontend`.
+fn enter(worker: &Worker, frontend: Frontend) {
+    let levels = &worker.stats.levels[frontend as usize];
+    levels.most_open.note(levels.open.rise());
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         let worker = self.busy.worker();
-        worker.stats.frontend(self.frontend, worker.index).closed.add(1);
+        for frontend in [Some(self.frontend), self.decrypted].into_iter().flatten() {
+            worker.stats.frontend(frontend, worker.index).closed.add(1);
+            worker.stats.levels[frontend as usize].open.add(-1);
+        }
         worker.stats.connections.add(-1);
         if std::thread::panicking() {
             worker.stats.workers.cell(worker.index).panics.add(1);
@@ -182,8 +202,11 @@ async fn connection(
         return None;
     }
     let told = Told::begin(&worker, client, destination, opened);
+    let admin = &worker.settings.admin_port;
+    let near = || source.is_none() || client.ip().is_loopback() || client.ip() == destination.ip();
+    let health = admin.haproxy && frontend == Frontend::Public && (admin.health_anywhere || near());
     let port = destination.port();
-    let about = About { client, port, frontend, http2: false, secured: None, told, open };
+    let about = About { client, port, frontend, http2: false, health, secured: None, told, open };
     if frontend == Frontend::PublicSsl {
         encrypted(worker, stream, about).await
     } else {
@@ -300,6 +323,8 @@ pub(super) struct About {
     pub(super) port: u16,
     pub(super) frontend: Frontend,
     pub(super) http2: bool,
+    /// It may ask for the health page of the plain port [ADMIN-5].
+    pub(super) health: bool,
     pub(super) secured: Option<Box<Secured>>,
     pub(super) told: Option<Box<Told>>,
     pub(super) open: Open,
@@ -341,6 +366,7 @@ pub(super) async fn serve<S>(
         client: about.client,
         port: about.port,
         frontend: about.frontend,
+        health: about.health,
         secured: about.secured,
         phase: Arc::clone(&phase),
         gate: Arc::clone(&gate),

@@ -52,6 +52,7 @@ pub(super) fn connection(http2: bool) -> Rc<Connection> {
         client: ([127, 0, 0, 1], 1).into(),
         port: 80,
         frontend: Frontend::Public,
+        health: false,
         secured: None,
         phase: PhaseCell::new(http2),
         gate: Arc::default(),

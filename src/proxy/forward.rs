@@ -194,6 +194,8 @@ pub(super) fn again(
     }
     exchange.record.retries = exchange.record.retries.saturating_add(1);
     exchange.count(|counters| counters.retries.add(1));
+    let worker = &exchange.connection.worker;
+    worker.stats.workers.cell(worker.index).retries[reason as usize].add(1);
     Ok(())
 }
 

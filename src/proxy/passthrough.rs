@@ -83,6 +83,7 @@ fn begin(worker: Rc<Worker>, taken: Taken, about: About) -> Box<Exchange> {
         client: about.client,
         port: about.port,
         frontend: about.frontend,
+        health: false,
         secured: None,
         phase: PhaseCell::new(false),
         gate: Arc::default(),

@@ -124,6 +124,17 @@ pub fn page(status: StatusCode, version: Version) -> Response<ResponseBody> {
     response
 }
 
+/// HAProxy's page that says that it serves.
+#[must_use]
+pub fn healthy() -> Response<ResponseBody> {
+    const TEXT: &str = "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n";
+    let mut response = Response::new(ResponseBody::fixed(Bytes::from_static(TEXT.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
 /// A page with its own status, fields and framing; an HTTP/1 client sees its version and text as well
 /// [NOMATCH-3].
 fn whole(page: &Page, version: Version) -> Response<ResponseBody> {

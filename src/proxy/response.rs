@@ -22,7 +22,7 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{detail::Detail, record::AccessRecord, serve::Connection};
+use super::{detail::Detail, record::AccessRecord, serve::Connection, stats::Timings};
 use crate::{
     headers,
     model::reason::Reason,
@@ -119,8 +119,8 @@ impl Exchange {
         let server = &route.backend.servers[index];
         server.peer.in_flight.add(1);
         let worker = self.connection.worker.index;
-        server.stats.workers.cell(worker).given.add(1);
-        route.backend.stats.workers.cell(worker).given.add(1);
+        server.stats.give(worker);
+        route.backend.stats.give(worker);
         self.record.server = u32::try_from(index).ok();
         self.dispatched = true;
     }
@@ -145,6 +145,13 @@ impl Exchange {
         }
     }
 
+    /// Times of requests such as this one; none before a route is known.
+    pub(super) fn timings(&self) -> Option<&Timings> {
+        let route = self.record.route.as_ref()?;
+        let worker = &self.connection.worker;
+        Some(&worker.stats.workers.cell(worker.index).timings[route.termination as usize])
+    }
+
     /// The router answers itself.
     pub fn answered(&mut self, reason: Reason) {
         self.record.reason = Some(reason);
@@ -167,8 +174,8 @@ impl Exchange {
         if let (Some(route), Some(server)) = (&self.record.route, self.server()) {
             server.peer.in_flight.add(-1);
             let worker = self.connection.worker.index;
-            server.stats.workers.cell(worker).taken_back.add(1);
-            route.backend.stats.workers.cell(worker).taken_back.add(1);
+            server.stats.take_back(worker);
+            route.backend.stats.take_back(worker);
         }
     }
 
@@ -207,6 +214,7 @@ impl Exchange {
         frontend.responses[class].add(seen);
         if let Some(reason) = self.record.reason {
             worker.stats.count_reason(worker.index, reason);
+            frontend.denied.add(u64::from(reason.is_denial()));
         }
         self.count(|counters| {
             counters.requests.add(1);
@@ -214,7 +222,34 @@ impl Exchange {
             counters.bytes_out.add(bytes_out);
             counters.responses[class].add(seen);
         });
+        self.count_times();
         self.connection.phase.end();
+    }
+}
+
+impl Exchange {
+    /// How long the parts of a request took that some server had.
+    fn count_times(&self) {
+        if self.record.server.is_none() {
+            return;
+        }
+        let super::record::Times { queue, connect, response, total, .. } = self.record.times;
+        self.count(|counters| {
+            counters.queue_time.add(u64::from(queue.unwrap_or(0)));
+            if let Some(connect) = connect {
+                counters.connect_time.add(u64::from(connect));
+            }
+            if let Some(response) = response {
+                counters.response_time.add(u64::from(response));
+            }
+            counters.total_time.add(u64::from(total));
+        });
+        if let Some(timings) = self.timings() {
+            timings.request.add(u64::from(total));
+            if let Some(response) = response {
+                timings.first_byte.add(u64::from(response));
+            }
+        }
     }
 }
 

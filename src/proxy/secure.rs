@@ -131,6 +131,7 @@ pub(super) async fn run(
                 told.secured(version_name(session.protocol_version()), cipher_name(cipher));
             }
             about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
+            about.open.decrypted(about.frontend);
             about.secured = secured;
             about.http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let reset: fn(&Box<TlsStream<TcpStream>>) = |tls| reset_on_close(tls.get_ref().0);

@@ -16,7 +16,7 @@ use http::{
 use hyper::body::Incoming;
 
 use super::{
-    arrive,
+    HEALTH_PATH, arrive,
     detail::Told,
     entry::Open,
     forward,
@@ -54,6 +54,8 @@ pub struct Connection {
     pub port: u16,
     /// The frontend.
     pub frontend: Frontend,
+    /// It is near enough to ask for the health page, where there is one [ADMIN-5].
+    pub health: bool,
     /// What its TLS handshake says about its requests, where a setting asks.
     pub(super) secured: Option<Box<Secured>>,
     /// Phase of its I/O.
@@ -144,6 +146,9 @@ async fn handle(
     if let Some(refusal) = connection.gate.refusal(number) {
         return Ok(turn_away(&connection, progress, &request, *refusal));
     }
+    if connection.health && request.uri().path() == HEALTH_PATH {
+        return Ok(healthy(&connection, &request));
+    }
     let version = request.version();
     let head = request.method() == Method::HEAD;
     let worker = &connection.worker;
@@ -177,6 +182,19 @@ async fn handle(
         response.headers_mut().entry(CONNECTION).or_insert(close);
     }
     Ok(response)
+}
+
+/// The plain port answers, whoever is asked for and whatever is to be done; not counted and not logged
+/// [ADMIN-5].
+fn healthy(connection: &Connection, request: &Request<Incoming>) -> Response<ResponseBody> {
+    let mut response = reply::healthy();
+    let has_body = !hyper::body::Body::is_end_stream(request.body());
+    let closes = has_body || connection.worker.drain.is_draining();
+    if closes && request.version() != Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    connection.phase.end();
+    response
 }
 
 /// What becomes of a sound request [ORD-1]: the client's certificate first, then the route that its host

@@ -10,7 +10,11 @@ use crate::{
     model::reason::{REASONS, Reason},
     proxy::record::Frontend,
     sources::Sources,
-    stats::{Counter, FrontendCounters, Gauge, PerWorker},
+    stats::{
+        Counter, FrontendCounters, Gauge, Peak, PerWorker,
+        histogram::{Histogram, Times},
+        rate::Rate,
+    },
 };
 
 /// Counters of the router.
@@ -20,6 +24,8 @@ pub struct RouterStats {
     pub started: Instant,
     /// By [`Frontend`] discriminant, then by worker.
     pub frontends: [PerWorker<FrontendCounters>; 4],
+    /// Levels and rates, by [`Frontend`] discriminant.
+    pub levels: [Levels; 4],
     /// Connections open now, over both ports.
     pub connections: Gauge,
     /// Pod connections without a request, over all workers, as of the last second.
@@ -34,11 +40,39 @@ pub struct RouterStats {
     pub retries: RetryBudget,
 }
 
+/// Connections of a frontend.
+#[derive(Debug, Default)]
+pub struct Levels {
+    /// Open now.
+    pub open: Gauge,
+    /// Most that were ever open at once.
+    pub most_open: Peak,
+    /// Accepted in a second.
+    pub rate: Rate,
+    /// Requests in a second.
+    pub requests: Rate,
+}
+
+/// Times of the requests of one kind of backend, in one worker.
+#[derive(Debug, Default)]
+pub struct Timings {
+    /// Whole requests that a pod had.
+    pub request: Histogram,
+    /// Connections made to pods.
+    pub connect: Histogram,
+    /// From a request sent to its response's head.
+    pub first_byte: Histogram,
+}
+
 /// What a worker counts beside frontends.
 #[derive(Debug)]
 pub struct WorkerCounters {
     /// Answers made by the router, by [`Reason`] discriminant.
     pub reasons: [Counter; REASONS.len()],
+    /// Tries after the first, by what ended the one before.
+    pub retries: [Counter; REASONS.len()],
+    /// By [`crate::model::route::Termination`] discriminant.
+    pub timings: [Timings; 4],
     /// Access log records dropped because the writer was behind.
     pub log_dropped: Counter,
     /// Errors of accept(2), such as EMFILE.
@@ -83,6 +117,8 @@ impl Default for WorkerCounters {
     fn default() -> Self {
         Self {
             reasons: std::array::from_fn(|_| Counter::default()),
+            retries: std::array::from_fn(|_| Counter::default()),
+            timings: Default::default(),
             log_dropped: Counter::default(),
             accept_errors: Counter::default(),
             limit_reached: Counter::default(),
@@ -113,6 +149,7 @@ impl RouterStats {
         Self {
             started: Instant::now(),
             frontends: std::array::from_fn(|_| PerWorker::new(workers)),
+            levels: Default::default(),
             connections: Gauge::default(),
             pool_idle: Gauge::default(),
             log_unsent: Counter::default(),
@@ -133,6 +170,14 @@ impl RouterStats {
     pub fn requests(&self) -> u64 {
         let requests = |cells: &PerWorker<FrontendCounters>| cells.sum(|cell| &cell.requests);
         self.frontends.iter().map(requests).sum::<u64>() + self.workers.sum(|cell| &cell.passed)
+    }
+
+    /// Times over all workers.
+    #[must_use]
+    pub fn times(&self, histogram: impl Fn(&WorkerCounters) -> &Histogram) -> Times {
+        let mut sum = Times::default();
+        self.workers.cells().for_each(|cell| histogram(cell).read(&mut sum));
+        sum
     }
 
     /// Counts an answer of the router's own.

@@ -3,6 +3,7 @@
 //! Called once at start, before the command line, whose flags win. Names are those of OpenShift's
 //! router (spec/route.md 17) and `WHARF_*`; an empty variable is an unset one [CONV-6].
 
+mod admin;
 mod admission;
 mod config;
 mod headers;
@@ -17,6 +18,7 @@ mod tls;
 use std::{borrow::Cow, fmt};
 
 use super::RouterSettings;
+pub use admin::ADMIN;
 pub use admission::{ADMISSION, is_canonical_hostname};
 pub use config::{Config, Origin, Setting};
 pub use headers::HEADERS;
@@ -110,6 +112,7 @@ const TABLES: &[&[Row]] = &[
     PROCESS,
     HAPROXY,
     LOG,
+    ADMIN,
 ];
 
 /// Every row of the table: what can be said about the router in the environment or by a flag.

@@ -51,6 +51,12 @@ impl Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many may run.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.queue().limit()
+    }
+
     /// Changes the limit; those who may run now are woken.
     pub fn set_limit(&self, limit: usize) {
         let admitted = self.queue().set_limit(limit);

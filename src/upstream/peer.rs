@@ -5,11 +5,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::secure::Secure;
 use crate::{
@@ -72,8 +74,37 @@ pub struct Peer {
     pub outlier: Outlier,
     ramp: Ramp,
     slow_start: Duration,
+    check_millis: AtomicU64,
+    downtime: Mutex<Downtime>,
     up: AtomicBool,
     departed: AtomicBool,
+}
+
+/// When a peer was down. Locked at changes and by scrapes.
+#[derive(Debug, Default)]
+struct Downtime {
+    since: Option<Instant>,
+    before: Duration,
+    changed: Option<Instant>,
+    times: u64,
+}
+
+impl Downtime {
+    fn set(&mut self, up: bool, now: Instant) {
+        self.changed = Some(now);
+        if up {
+            self.before = self.total(now);
+            self.since = None;
+        } else {
+            self.since = Some(now);
+            self.times += 1;
+        }
+    }
+
+    fn total(&self, now: Instant) -> Duration {
+        self.before
+            + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
 }
 
 impl Peer {
@@ -100,6 +131,8 @@ impl Peer {
             outlier: Outlier::default(),
             ramp: Ramp::default(),
             slow_start: Duration::ZERO,
+            check_millis: AtomicU64::new(0),
+            downtime: Mutex::default(),
             up: AtomicBool::new(true),
             departed: AtomicBool::new(false),
         }
@@ -164,7 +197,42 @@ impl Peer {
 
     /// Sets the outcome of checks.
     pub fn set_up(&self, up: bool) {
-        self.up.store(up, Relaxed);
+        if self.up.swap(up, Relaxed) != up {
+            self.down().set(up, Instant::now());
+        }
+    }
+
+    /// How long it was down, in sum and up to now.
+    #[must_use]
+    pub fn downtime(&self) -> Duration {
+        self.down().total(Instant::now())
+    }
+
+    /// How long ago checks found it otherwise than before; `None` when they never did.
+    #[must_use]
+    pub fn last_change(&self) -> Option<Duration> {
+        self.down().changed.map(|at| at.elapsed())
+    }
+
+    /// How often checks marked it down.
+    #[must_use]
+    pub fn times_down(&self) -> u64 {
+        self.down().times
+    }
+
+    fn down(&self) -> std::sync::MutexGuard<'_, Downtime> {
+        self.downtime.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds of the last check.
+    #[must_use]
+    pub fn check_millis(&self) -> u64 {
+        self.check_millis.load(Relaxed)
+    }
+
+    /// A check is over that took so long.
+    pub fn checked(&self, took: Duration) {
+        self.check_millis.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// True once no snapshot names it any more: its connections are not kept (F-11).
@@ -183,6 +251,26 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// [MET-1]: of all times that it was down, the present one with them.
+    #[tokio::test(start_paused = true)]
+    async fn downtime_is_the_sum_of_all_times_down() {
+        let key = PeerKey {
+            address: ([10, 0, 0, 1], 80).into(),
+            protocol: Protocol::Http1,
+            tls: None,
+            pod: "".into(),
+        };
+        let peer = Peer::new(key);
+        let mut seconds = Vec::new();
+        for up in [true, false, false, true, true, false] {
+            peer.set_up(up);
+            tokio::time::advance(Duration::from_secs(10)).await;
+            seconds.push(peer.downtime().as_secs());
+        }
+        assert_eq!(seconds, [0, 10, 20, 20, 20, 30]);
+        assert_eq!((peer.times_down(), peer.last_change()), (2, Some(Duration::from_secs(10))));
+    }
 
     /// [ALPN-4]: the two spellings, exactly.
     #[test]

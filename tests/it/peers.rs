@@ -6,6 +6,7 @@ mod client_certs;
 mod grpc;
 mod halog;
 mod haproxy;
+mod metrics;
 mod odd;
 mod python;
 mod slow;

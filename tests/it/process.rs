@@ -369,7 +369,7 @@ async fn metric(admin: &mut Client<TcpStream>, name: &str) -> u64 {
     let text = answer.text();
     let value = |line: &str| {
         let rest = line.strip_prefix(name)?;
-        rest.strip_prefix("{}").unwrap_or(rest).strip_prefix(' ').map(str::to_owned)
+        rest.strip_prefix(' ').map(str::to_owned)
     };
     let line = text.lines().find_map(value);
     assert!(line.is_some(), "no {name} in\n{text}");

@@ -213,7 +213,9 @@ impl Publisher {
         let mut findings = update.findings.clone();
         findings.extend(self.files.findings().cloned());
         findings.extend_from_slice(&self.take_clients().findings);
+        let compiling = Instant::now();
         let snapshot = self.compiler.compile(&objects, resolved, findings, SystemTime::now());
+        self.admin.extra.compiled(compiling.elapsed());
         let admitted = snapshot.routes.iter().filter(|route| route.compiled.is_some()).count();
         tracing::info!(
             generation = snapshot.generation,

@@ -242,16 +242,15 @@ fn count_reuse(exchange: &mut Exchange) {
 pub(in crate::proxy) fn count_connect(exchange: &mut Exchange, start: u32) {
     let took = exchange.elapsed().saturating_sub(start);
     exchange.record.times.connect = Some(took);
-    exchange.count(|counters| {
-        counters.connects.add(1);
-        counters.connect_micros.add(u64::from(took));
-    });
+    exchange.count(|counters| counters.connects.add(1));
+    if let Some(timings) = exchange.timings() {
+        timings.connect.add(u64::from(took));
+    }
 }
 
 fn count_response(exchange: &mut Exchange, sent: u32) {
     let took = exchange.elapsed().saturating_sub(sent);
     exchange.record.times.response = Some(took);
-    exchange.count(|counters| counters.response_micros.add(u64::from(took)));
 }
 
 /// No connection came about, so nothing was sent.

@@ -67,6 +67,7 @@ impl Rig {
             port: 443,
             frontend: Frontend::PublicSsl,
             http2: false,
+            health: false,
             secured: None,
             told: None,
             open: Open::new(&self.worker, Frontend::PublicSsl, slot),

@@ -285,7 +285,7 @@ fn a_named_router_with_a_namespace_starts() {
 #[test]
 fn variables_without_effect_are_noted() {
     let (_, notes) = read(&[
-        ("ROUTER_METRICS_HAPROXY_PID_FILE", "/x"),
+        ("ROUTER_ENABLE_COMPRESSION", "true"),
         ("ROUTER_FOO", "1"),
         ("WHARF_HTPP", ":80"),
         ("PATH", "/bin"),
@@ -297,8 +297,8 @@ fn variables_without_effect_are_noted() {
     assert_eq!(
         notes,
         [
+            "ROUTER_ENABLE_COMPRESSION is not honoured yet",
             "ROUTER_FOO is not a variable of this router; is it misspelt?",
-            "ROUTER_METRICS_HAPROXY_PID_FILE is not honoured yet",
             "WHARF_HTPP is not a variable of this router; is it misspelt?",
         ]
     );

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use super::{NO_LABELS, Out, WorkerCounter};
+use super::{Out, native::WorkerCounter};
 use crate::{proxy::stats::RouterStats, snapshot::Snapshot};
 
 const COUNTERS: [WorkerCounter; 3] = [
@@ -24,7 +24,7 @@ const COUNTERS: [WorkerCounter; 3] = [
 /// Writes them.
 pub(super) fn encode(snapshot: &Snapshot, stats: &RouterStats, out: &mut Out<'_>) -> fmt::Result {
     for (name, help, counter) in COUNTERS {
-        out.counters(name, help, [(NO_LABELS, stats.workers.sum(counter))].into_iter())?;
+        out.total(name, help, stats.workers.sum(counter))?;
     }
     out.level("wharf_endpoints_ejected", "Endpoints that are ejected now.", ejected(snapshot))
 }

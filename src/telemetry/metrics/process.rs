@@ -2,7 +2,7 @@
 
 use std::{fmt, fs};
 
-use super::{NO_LABELS, Out};
+use super::Out;
 
 /// Ticks a second in `/proc`: USER_HZ is 100 on every Linux that Rust's tier 1 and 2 name.
 const TICKS: f64 = 100.0;
@@ -16,6 +16,7 @@ struct Process {
     max_fds: Option<u64>,
     resident: Option<u64>,
     virtual_memory: Option<u64>,
+    virtual_memory_max: Option<u64>,
 }
 
 /// Writes both groups.
@@ -24,7 +25,7 @@ pub(super) fn encode(out: &mut Out<'_>) -> fmt::Result {
     for prefix in ["haproxy_process", "process"] {
         if let Some(seconds) = process.cpu_seconds {
             let name = format!("{prefix}_cpu_seconds");
-            out.counters(&name, "User and system time.", [(NO_LABELS, seconds)].into_iter())?;
+            out.total(&name, "User and system time.", seconds)?;
         }
         if let Some(seconds) = process.start_time {
             out.level(&format!("{prefix}_start_time_seconds"), "Start, since 1970.", seconds)?;
@@ -34,6 +35,7 @@ pub(super) fn encode(out: &mut Out<'_>) -> fmt::Result {
             ("max_fds", "Limit of descriptors.", process.max_fds),
             ("resident_memory_bytes", "Resident memory.", process.resident),
             ("virtual_memory_bytes", "Virtual memory.", process.virtual_memory),
+            ("virtual_memory_max_bytes", "Limit of it.", process.virtual_memory_max),
         ] {
             if let Some(value) = value {
                 out.level(&format!("{prefix}_{name}"), help, value)?;
@@ -47,6 +49,7 @@ fn read() -> Process {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let stat = text("/proc/self/stat");
     let status = text("/proc/self/status");
+    let limits = text("/proc/self/limits");
     let start = field(&stat, 19);
     let boot = number_after(&text("/proc/stat"), "btime");
     Process {
@@ -56,9 +59,12 @@ fn read() -> Process {
             Some(f64::from(boot) + start / TICKS)
         }),
         open_fds: fs::read_dir("/proc/self/fd").ok().map(super::count),
-        max_fds: number_after(&text("/proc/self/limits"), "Max open files"),
+        max_fds: number_after(&limits, "Max open files"),
         resident: number_after(&status, "VmRSS:").map(|kib| kib * 1024),
         virtual_memory: number_after(&status, "VmSize:").map(|kib| kib * 1024),
+        // As Go's collector has it, no limit is the largest number.
+        virtual_memory_max: number_after(&limits, "Max address space")
+            .or_else(|| (!limits.is_empty()).then_some(u64::MAX)),
     }
 }
 

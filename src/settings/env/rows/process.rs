@@ -60,9 +60,6 @@ pub const PROCESS: &[Row] = &[
         Kind::Bool(|settings, flag| settings.idle_close_on_response = flag),
     )
     .shows(|settings| settings.idle_close_on_response.to_string()),
-    row("ROUTER_METRICS_TYPE", "haproxy, the only type there is", Kind::Text(metrics_type))
-        .flags(&["--metrics-type"])
-        .nothing(),
 ];
 
 fn manifests(settings: &mut RouterSettings, values: &[&str]) -> Outcome {
@@ -113,12 +110,5 @@ fn shown_reload_interval(settings: &RouterSettings) -> String {
     match settings.reload_interval {
         Duration::ZERO => String::new(),
         interval => show::duration(interval),
-    }
-}
-
-fn metrics_type(_: &mut RouterSettings, value: &str) -> Outcome {
-    match value {
-        "haproxy" => Outcome::Used,
-        _ => Outcome::Refused("expected haproxy"),
     }
 }
