@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod certificate;
+pub mod compression;
 mod forwarded;
 mod hop;
 pub mod websocket;

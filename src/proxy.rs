@@ -9,6 +9,7 @@
 //! its route, never a snapshot.
 
 mod arrive;
+mod compress;
 pub mod entry;
 #[cfg(test)]
 mod fixture;

@@ -62,6 +62,10 @@ pub struct WorkerCounters {
     pub http2_exceeded: [Counter; BUDGETS.len()],
     /// HTTP/2 streams reset because the client took nothing for its timeout.
     pub http2_stalled: Counter,
+    /// Responses that were compressed [COMP-1].
+    pub compressed: Counter,
+    /// Responses sent as they were because as many as allowed were being compressed.
+    pub compression_skipped: Counter,
     /// Panics caught.
     pub panics: Counter,
 }
@@ -84,6 +88,8 @@ impl Default for WorkerCounters {
             pool_evicted: Counter::default(),
             http2_exceeded: std::array::from_fn(|_| Counter::default()),
             http2_stalled: Counter::default(),
+            compressed: Counter::default(),
+            compression_skipped: Counter::default(),
             panics: Counter::default(),
         }
     }

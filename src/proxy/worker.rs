@@ -73,6 +73,7 @@ pub struct Worker {
     random: Cell<u64>,
     busy: Cell<usize>,
     requests: Cell<usize>,
+    compressing: Cell<usize>,
 }
 
 /// Header actions of the router itself [ENV-HDR].
@@ -148,6 +149,7 @@ impl Worker {
             random: Cell::new(seed | 1),
             busy: Cell::new(0),
             requests: Cell::new(0),
+            compressing: Cell::new(0),
         })
     }
 
@@ -200,6 +202,12 @@ impl Worker {
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         self.requests.get() > self.settings.max_requests
+    }
+
+    /// Responses that are being compressed.
+    #[must_use]
+    pub const fn compressing(&self) -> &Cell<usize> {
+        &self.compressing
     }
 
     /// True when records are wanted at all.

@@ -8,6 +8,7 @@ mod process;
 mod upstream;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -24,7 +25,10 @@ use prometheus_client::{
 
 use crate::{
     frames::BUDGETS,
-    model::{finding::Severity, reason::REASONS},
+    model::{
+        finding::{ANNOTATION, Severity},
+        reason::REASONS,
+    },
     proxy::{
         record::Frontend,
         stats::{RouterStats, WorkerCounters},
@@ -119,7 +123,7 @@ impl Collector for Scrape {
 type WorkerCounter = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
 /// Counters of workers that have no labels.
-const COUNTERS: [WorkerCounter; 14] = [
+const COUNTERS: [WorkerCounter; 16] = [
     (
         "wharf_http2_streams_stalled",
         "HTTP/2 streams reset because the client took nothing.",
@@ -163,6 +167,12 @@ const COUNTERS: [WorkerCounter; 14] = [
         &cell.pod_handshakes_failed
     }),
     ("wharf_pool_evicted", "Idle pod connections closed for room.", |cell| &cell.pool_evicted),
+    ("wharf_responses_compressed", "Responses compressed.", |cell| &cell.compressed),
+    (
+        "wharf_compression_skipped",
+        "Responses not compressed because as many as allowed were.",
+        |cell| &cell.compression_skipped,
+    ),
     ("wharf_panics", "Panics caught.", |cell| &cell.panics),
 ];
 
@@ -262,6 +272,18 @@ impl Scrape {
                 ([("severity", name)], count(snapshot.findings.iter().filter(same)))
             });
         out.gauges("wharf_config_findings", "Findings in the input.", findings.into_iter())?;
+        let mut ignored = BTreeMap::<(&str, &str), u64>::new();
+        for finding in snapshot.findings.iter().filter(|it| it.field.starts_with(ANNOTATION)) {
+            let key = finding.object.strip_prefix("Route ").and_then(|key| key.split_once('/'));
+            if let Some(key) = key {
+                *ignored.entry(key).or_default() += 1;
+            }
+        }
+        let ignored = ignored.into_iter().map(|((namespace, route), count)| {
+            ([("namespace", namespace), ("route", route)], count)
+        });
+        let help = "Findings about a route's annotations.";
+        out.gauges("wharf_route_annotations_ignored", help, ignored)?;
         let routes = [("admitted", true), ("rejected", false)].map(|(name, admitted)| {
             let same =
                 |route: &&crate::snapshot::RouteState| route.admission.is_admitted() == admitted;

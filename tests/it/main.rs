@@ -3,10 +3,13 @@
 //! One file for each feature; what they share is in `harness`. `architecture` reads the sources.
 
 mod admission;
+mod allow_list;
+mod annotations;
 mod answers;
 mod architecture;
 mod certs;
 mod client_certs;
+mod compression;
 mod corpus;
 mod drain;
 mod dual_stack;
@@ -36,6 +39,7 @@ mod rate_limits;
 mod redirect;
 mod reencrypt;
 mod retry;
+mod rewrite;
 mod status;
 mod streaming;
 mod timeouts;
