@@ -5,6 +5,8 @@
 //! counters, round-robin positions, parsed certificates) is carried over here, by identity. An object
 //! that cannot be compiled fails alone.
 
+mod allow;
+mod annotations;
 mod backends;
 mod certs;
 mod claims;
@@ -27,6 +29,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use self::trust::ServiceCa;
 use self::{
+    annotations::Annotations,
     backends::Backends,
     certs::{Certificates, Complaint},
     status::{Seen, Statuses},
@@ -42,6 +45,7 @@ use crate::{
     },
     routing::{
         admit::{self, Claim, Rules},
+        clients::AllowList,
         host::rewrite::Rewriter,
         sni::{self, SniTable},
         table::{Entry, PlainRule, Ports, RouteTable},
@@ -81,6 +85,15 @@ struct Candidate {
     host: Arc<str>,
     /// Set when the route cannot be served whatever its claims are.
     refused: Option<Admission>,
+}
+
+/// What is known of a route before it is compiled.
+#[derive(Default)]
+struct Given {
+    /// Of a reencrypt route: whose certificates its pods may show.
+    trust: Option<Trust>,
+    /// Who may use it; everybody when absent.
+    allow: Option<Arc<AllowList>>,
 }
 
 impl Compiler {
@@ -180,6 +193,7 @@ impl Compiler {
         let zone = Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
         self.certificates.begin(&objects.secrets);
         let selected = select::select(objects, &self.settings.admission, &mut findings);
+        let annotations = Annotations::of(&findings);
         let candidates = self.candidates(&selected, &mut findings);
         let claims: Vec<Claim<'_>> = candidates.iter().map(claims::claim).collect();
         let admissions = admit::admit(&claims, &self.rules);
@@ -194,14 +208,19 @@ impl Compiler {
             let passing = passing.filter(|_| admission.is_admitted());
             let admission = judge(candidate, admission, &mut findings);
             let (admission, trust) = self.trust(candidate, admission, &mut findings);
+            let fails_open = self.settings.allow_list_fails_open;
+            let before = findings.len();
+            let allow = allow::read(&candidate.source, fails_open, &mut findings);
+            let said = annotations.message(&candidate.present.key, &findings[before..]);
+            let given = Given { trust, allow };
             let compiled =
-                admission.is_admitted().then(|| self.route(candidate, trust, &zone, &mut findings));
+                admission.is_admitted().then(|| self.route(candidate, given, &zone, &mut findings));
             if let Some(route) = &compiled {
                 entries.push(entry(route, rank));
             }
             let host = Arc::clone(&candidate.host);
             let source = Arc::clone(&candidate.present);
-            let seen = Seen { passing: passing.as_ref(), now: &admission };
+            let seen = Seen { passing: passing.as_ref(), now: &admission, annotations: &said };
             let status = self.statuses.next(&source, &host, seen, now);
             routes.push(RouteState { source, host, admission, status, compiled });
         }
@@ -313,18 +332,18 @@ impl Compiler {
         }
     }
 
-    /// Compiles one admitted route; `trust` is that of a reencrypt route.
+    /// Compiles one admitted route.
     fn route(
         &mut self,
         candidate: &Candidate,
-        trust: Option<Trust>,
+        given: Given,
         zone: &Zone,
         findings: &mut Vec<Finding>,
     ) -> Arc<CompiledRoute> {
         let source = &candidate.source;
         let spec = &source.object.spec;
         let termination = termination(spec.tls.as_ref());
-        let tls = trust.map(|trust| Tls { trust, policies: &mut self.policies });
+        let tls = given.trust.map(|trust| Tls { trust, policies: &mut self.policies });
         let backend = self.backends.backend(source, termination, tls, zone, findings);
         let rated = self.rates.of(source, termination, findings);
         Arc::new(CompiledRoute {
@@ -335,7 +354,7 @@ impl Compiler {
             path: spec.path.as_str().into(),
             termination,
             insecure: insecure(spec.tls.as_ref()),
-            policy: policy::compile(source, termination, &self.settings),
+            policy: policy::compile(source, termination, given.allow, &self.settings),
             rated,
             backend,
         })

@@ -7,6 +7,7 @@
 pub mod actions;
 pub mod cacheable;
 pub mod certificate;
+pub mod compression;
 pub mod cookie;
 mod forwarded;
 mod hop;

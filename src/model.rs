@@ -2,6 +2,7 @@
 //!
 //! Called by every layer above. Holds no sockets, no clock and no tokio types.
 
+pub mod annotation;
 pub mod civil;
 pub mod finding;
 pub mod grammar;

@@ -9,6 +9,7 @@
 //! its route, never a snapshot.
 
 mod arrive;
+mod compress;
 pub mod detail;
 mod eject;
 pub mod entry;

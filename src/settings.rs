@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod compression;
 pub mod env;
 pub mod headers;
 pub mod health;
@@ -19,8 +20,9 @@ use std::{
 };
 
 use self::{
-    admin::AdminSettings, admission::AdmissionSettings, headers::HeaderSettings,
-    health::HealthSettings, limits::LimitSettings, log::LogSettings, tls::TlsSettings,
+    admin::AdminSettings, admission::AdmissionSettings, compression::CompressionSettings,
+    headers::HeaderSettings, health::HealthSettings, limits::LimitSettings, log::LogSettings,
+    tls::TlsSettings,
 };
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
@@ -142,6 +144,15 @@ pub struct RouterSettings {
     pub max_queue: usize,
     /// Pod connections without a request that one worker keeps. WHARF_POOL_CONNECTIONS.
     pub pool_connections: usize,
+    /// Reads allow lists as OpenShift does: one that it does not understand lets everybody in
+    /// [IPL-2, IPL-3]. Without, such a list denies everybody (decisions 6).
+    /// WHARF_COMPAT_ALLOWLIST_FAIL_OPEN.
+    pub allow_list_fails_open: bool,
+    /// `rewrite-target` keeps the slash that ends `spec.path`: with the path `/` and the target `/x`,
+    /// `/a` becomes `/x/a` and not `/xa` (row 24 of the quirk register). WHARF_REWRITE_KEEP_SLASH.
+    pub rewrite_keeps_slash: bool,
+    /// Compression of responses. ROUTER_ENABLE_COMPRESSION and ROUTER_COMPRESSION_MIME.
+    pub compression: CompressionSettings,
     /// Case of header names. WHARF_PRESERVE_HEADER_CASE.
     pub header_case: HeaderCase,
     /// What happens to header fields.
@@ -211,6 +222,9 @@ impl Default for RouterSettings {
             max_requests: 50_000,
             max_queue: 10_000,
             pool_connections: 4096,
+            allow_list_fails_open: false,
+            rewrite_keeps_slash: false,
+            compression: CompressionSettings::default(),
             header_case: HeaderCase::Lower,
             headers: HeaderSettings::default(),
             limits: LimitSettings::default(),

@@ -20,7 +20,7 @@ use crate::{
         status::{Admission, ingress::RouteStatus},
     },
     rates::{Limits, Rates},
-    routing::{sni::SniTable, table::RouteTable},
+    routing::{clients::AllowList, rewrite::Rewrite, sni::SniTable, table::RouteTable},
     stats::UpstreamStats,
     tls::store::CertStore,
     upstream::{gate::Gate, peer::Peer},
@@ -128,9 +128,10 @@ pub struct RoutePolicy {
     pub tunnel_timeout: Duration,
     /// Forwarding headers [FWD-1].
     pub forwarded: ForwardedPolicy,
-    /// Client networks that may use the route; everybody when absent, nobody when empty
-    /// (decisions 6).
-    pub allow: Option<Arc<[ipnet::IpNet]>>,
+    /// Clients that may use the route; everybody when absent (decisions 6).
+    pub allow: Option<Arc<AllowList>>,
+    /// Which path the pods see, where it is another one [REW-1].
+    pub rewrite: Option<Box<Rewrite>>,
     /// What happens to header fields.
     pub headers: HeaderPolicy,
 }

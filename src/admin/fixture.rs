@@ -96,6 +96,7 @@ pub(crate) fn snapshot() -> Snapshot {
             forwarded: ForwardedPolicy::Append,
             allow: None,
             headers: HeaderPolicy::default(),
+            rewrite: None,
         },
         rated: None,
         backend: Arc::new(Backend {
@@ -156,6 +157,7 @@ pub(crate) fn state(
         wildcard_policy: &source.object.spec.wildcard_policy,
         admission: &admission,
         upgrade: Upgrade::Clear,
+        annotations: "",
     };
     let now = Timestamp::from_second(BUILT_AT).unwrap();
     let status = ingress::next(&Arc::new(RouteStatus::default()), &report, now);

@@ -94,6 +94,9 @@ pub struct PolicyView {
     pub balance: String,
     /// Networks of clients; absent for everybody.
     pub allow: Option<Vec<String>>,
+    /// What takes the place of the path in requests to pods; absent when nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<String>,
 }
 
 /// An endpoint that requests go to.
@@ -283,7 +286,11 @@ pub fn policy(route: &CompiledRoute) -> PolicyView {
         tunnel_timeout: duration_text(policy.tunnel_timeout),
         forwarded: format!("{:?}", policy.forwarded).to_lowercase(),
         balance: route.backend.balancer.algorithm().as_str().to_owned(),
-        allow: policy.allow.as_ref().map(|nets| nets.iter().map(ToString::to_string).collect()),
+        allow: policy
+            .allow
+            .as_ref()
+            .map(|list| list.networks().iter().map(ToString::to_string).collect()),
+        rewrite: policy.rewrite.as_ref().map(|rewrite| rewrite.target().to_owned()),
     }
 }
 

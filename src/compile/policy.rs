@@ -1,12 +1,11 @@
 //! Annotations of a route that wharf honours, resolved to typed policy (spec/route.md 14).
 //!
-//! An invalid value is as if absent [CONV-7]; the source has reported it. The allow list is the
-//! exception: it fails closed (decisions 6).
+//! An invalid value is as if absent [CONV-7]; the source has reported it. The allow list, which
+//! fails closed, is read by [`super::allow`].
 
 use std::sync::Arc;
 
 use http::HeaderValue;
-use ipnet::IpNet;
 
 use crate::{
     headers::{ForwardedPolicy, actions::Actions},
@@ -14,6 +13,10 @@ use crate::{
         grammar::{self, action::Side},
         objects::Stored,
         route::{HeaderChange, Route, Termination},
+    },
+    routing::{
+        clients::AllowList,
+        rewrite::{LastSlash, Rewrite},
     },
     settings::RouterSettings,
     snapshot::{HeaderPolicy, RoutePolicy},
@@ -24,13 +27,13 @@ const TIMEOUT_TUNNEL: &str = "haproxy.router.openshift.io/timeout-tunnel";
 const SET_FORWARDED: &str = "haproxy.router.openshift.io/set-forwarded-headers";
 const HSTS: &str = "haproxy.router.openshift.io/hsts_header";
 const ADJUST_CASE: &str = "haproxy.router.openshift.io/h1-adjust-case";
-const ALLOW: [&str; 2] =
-    ["haproxy.router.openshift.io/ip_allowlist", "haproxy.router.openshift.io/ip_whitelist"];
+const REWRITE: &str = "haproxy.router.openshift.io/rewrite-target";
 
-/// The policy of `route`.
+/// The policy of `route`, which `allow` may use.
 pub(super) fn compile(
     route: &Stored<Route>,
     termination: Termination,
+    allow: Option<Arc<AllowList>>,
     settings: &RouterSettings,
 ) -> RoutePolicy {
     let duration = |name| annotation(route, name).and_then(grammar::parse_duration);
@@ -45,8 +48,8 @@ pub(super) fn compile(
             .and_then(ForwardedPolicy::parse)
             .or_else(|| ForwardedPolicy::parse(&settings.headers.forwarded))
             .unwrap_or(ForwardedPolicy::Append),
-        // The first that is not empty, never merged [IPL-1].
-        allow: ALLOW.iter().find_map(|name| allow_list(annotation(route, name)?)),
+        allow,
+        rewrite: rewrite(route, termination, settings),
         headers: headers(route, termination),
     }
 }
@@ -70,13 +73,15 @@ pub(super) fn annotation<'a>(route: &'a Stored<Route>, name: &str) -> Option<&'a
     route.object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
-/// The networks of an allow list. Blanks and commas separate; entries that are no address are left
-/// out, and a list without a valid entry is empty: it denies everybody (decisions 6).
-fn allow_list(text: &str) -> Option<Arc<[IpNet]>> {
-    if text.trim().is_empty() {
-        return None;
-    }
-    Some(grammar::allow_list(text).filter_map(Result::ok).collect())
+/// Which path the pods of `route` see [REW-1]. Of what is passed through nothing is seen.
+fn rewrite(
+    route: &Stored<Route>,
+    termination: Termination,
+    settings: &RouterSettings,
+) -> Option<Box<Rewrite>> {
+    let target = annotation(route, REWRITE).filter(|_| termination != Termination::Passthrough)?;
+    let last_slash = if settings.rewrite_keeps_slash { LastSlash::Kept } else { LastSlash::Taken };
+    Rewrite::parse(&route.object.spec.path, target, last_slash).map(Box::new)
 }
 
 #[cfg(test)]
@@ -96,7 +101,7 @@ mod tests {
                 annotation.map(|value| [(SET_FORWARDED.to_owned(), value.to_owned())].into());
             let mut settings = RouterSettings::default();
             setting.clone_into(&mut settings.headers.forwarded);
-            compile(&stored(route), Termination::Edge, &settings).forwarded
+            compile(&stored(route), Termination::Edge, None, &settings).forwarded
         };
         assert_eq!(policy(None, ""), ForwardedPolicy::Append);
         assert_eq!(policy(None, "never"), ForwardedPolicy::Never);
@@ -117,28 +122,6 @@ mod tests {
             route.metadata.annotations = Some([(HSTS.to_owned(), value.clone())].into());
             let policy = headers(&stored(route), termination);
             assert_eq!(policy.hsts.is_some_and(|hsts| hsts == value), has, "{termination:?}");
-        }
-    }
-
-    #[test]
-    fn decision_6_allow_lists_trim_blanks_and_fail_closed() {
-        let rows: [(&str, Option<&[&str]>); 6] = [
-            ("", None),
-            ("  ", None),
-            ("10.0.0.1", Some(&["10.0.0.1/32"])),
-            (
-                " 10.0.0.0/8, 192.168.1.10/24\t::1 ",
-                Some(&["10.0.0.0/8", "192.168.1.0/24", "::1/128"]),
-            ),
-            ("10.9.0.1/33", Some(&[])),
-            ("nonsense 10.0.0.1", Some(&["10.0.0.1/32"])),
-        ];
-        for (text, expected) in rows {
-            let list = allow_list(text);
-            let list = list.as_ref().map(|list| list.iter().map(ToString::to_string).collect());
-            let expected: Option<Vec<String>> =
-                expected.map(|all| all.iter().map(ToString::to_string).collect());
-            assert_eq!(list, expected, "{text:?}");
         }
     }
 }

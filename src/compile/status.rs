@@ -36,11 +36,13 @@ pub(super) struct Seen<'a> {
     pub(super) passing: Option<&'a Admission>,
     /// The outcome.
     pub(super) now: &'a Admission,
+    /// What is to be said of its annotations; empty for nothing.
+    pub(super) annotations: &'a str,
 }
 
 impl<'a> From<&'a Admission> for Seen<'a> {
     fn from(now: &'a Admission) -> Self {
-        Self { passing: None, now }
+        Self { passing: None, now, annotations: "" }
     }
 }
 
@@ -79,6 +81,7 @@ impl Statuses {
                 },
                 admission,
                 upgrade: self.upgrade(admission),
+                annotations: seen.annotations,
             };
             let now = timestamp(now);
             let passed = seen.passing.map(|it| ingress::next(&previous, &report(it), now));

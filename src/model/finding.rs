@@ -56,6 +56,9 @@ impl fmt::Display for Severity {
     }
 }
 
+/// What the field of a finding about an annotation begins with; the name and `]` follow.
+pub const ANNOTATION: &str = "metadata.annotations[";
+
 /// The closed list of findings. `WH1xxx` are errors, `WH2xxx` warnings; `wharf explain CODE` prints
 /// [`Code::page`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -135,7 +135,8 @@ pub fn allow_list(value: &str) -> impl Iterator<Item = Result<IpNet, &str>> {
 
 /// An address or a network; host bits are allowed and cleared [IPL-4], and a network inside
 /// `::ffff:0:0/96` is read as IPv4.
-fn parse_network(entry: &str) -> Option<IpNet> {
+#[must_use]
+pub fn parse_network(entry: &str) -> Option<IpNet> {
     if let Ok(address) = entry.parse::<IpAddr>() {
         return Some(IpNet::from(address.to_canonical()));
     }
@@ -146,6 +147,12 @@ fn parse_network(entry: &str) -> Option<IpNet> {
         return IpNet::new(IpAddr::V4(address), network.prefix_len() - 96).ok().map(|n| n.trunc());
     }
     Some(network.trunc())
+}
+
+/// True for a value of `rewrite-target` [REW-1].
+#[must_use]
+pub fn is_rewrite_target(value: &str) -> bool {
+    value.starts_with('/') && !value.contains('\n')
 }
 
 /// True for a value of `hsts_header` [HSTS-1].

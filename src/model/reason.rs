@@ -70,7 +70,11 @@ pub const REASONS: [(Reason, &str, &str); 31] = [
     (Reason::ClientCertDenied, "client_cert_denied", "the client certificate is not accepted"),
     (Reason::UriTooLong, "uri_too_long", "the request target exceeds the limit"),
     (Reason::BadCoding, "bad_coding", "an unknown transfer coding"),
-    (Reason::RewriteOverflow, "rewrite_overflow", "header actions exceed the rewrite reserve"),
+    (
+        Reason::RewriteOverflow,
+        "rewrite_overflow",
+        "header actions exceed the rewrite reserve, or a rewritten target the limit",
+    ),
     (Reason::ProxyHeader, "proxy_header", "the PROXY header is missing or malformed"),
     (Reason::TlsHandshake, "tls_handshake", "the TLS handshake failed"),
 ];

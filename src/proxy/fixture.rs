@@ -96,6 +96,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
             forwarded: ForwardedPolicy::Append,
             allow: None,
             headers: HeaderPolicy::default(),
+            rewrite: None,
         },
         rated: None,
         backend: Arc::new(Backend {

@@ -7,7 +7,7 @@
 mod attempt;
 mod prepare;
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ use self::{
     prepare::{Outgoing, prepare},
 };
 use super::{
-    eject, framing, queue,
+    compress, eject, framing, queue,
     relayed::relayed,
     request::Checked,
     response::{Exchange, ResponseBody},
@@ -52,6 +52,8 @@ pub async fn forward(
         Ok(outgoing) => outgoing,
         Err(reason) => return serve::own(exchange, reason),
     };
+    let compression = &exchange.connection.worker.settings.compression;
+    let gzip = compression.enabled && outgoing.takes_gzip(version);
     let outcome = send_somewhere(&mut exchange, &route, &mut outgoing).await;
     exchange.connection.worker.return_space(outgoing.into_space());
     match outcome {
@@ -69,7 +71,7 @@ pub async fn forward(
                 },
                 None => {
                     let (mut parts, body) = response.into_parts();
-                    parts.version = Version::HTTP_11;
+                    let spoken = std::mem::replace(&mut parts.version, Version::HTTP_11);
                     if let Err(reason) = relayed(&mut exchange, &route, status, &mut parts.headers)
                     {
                         return serve::own(exchange, reason);
@@ -82,7 +84,13 @@ pub async fn forward(
                     // The same holds for the pod's.
                     let sender = sender.filter(|_| !early);
                     let limit = route.policy.server_timeout;
-                    Response::from_parts(parts, ResponseBody::pod(body, sender, limit, exchange))
+                    let worker = gzip.then(|| Rc::clone(&exchange.connection.worker));
+                    let body = ResponseBody::pod(body, sender, limit, exchange);
+                    let body = match worker {
+                        Some(worker) => compress::pack(body, worker, spoken, &mut parts),
+                        None => body,
+                    };
+                    Response::from_parts(parts, body)
                 },
             }
         },

@@ -22,7 +22,9 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{detail::Detail, record::AccessRecord, serve::Connection, stats::Timings};
+use super::{
+    compress::Packer, detail::Detail, record::AccessRecord, serve::Connection, stats::Timings,
+};
 use crate::{
     headers,
     model::reason::Reason,
@@ -275,6 +277,8 @@ pub(super) fn between(since: Instant, until: Instant) -> u32 {
 #[derive(Debug)]
 pub struct ResponseBody {
     kind: Kind,
+    /// Compresses it, if it is to be.
+    packer: Option<Box<Packer>>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -302,19 +306,22 @@ pub enum BodyError {
     /// No byte within the server timeout.
     #[error("the pod sent nothing within the server timeout")]
     Timeout(#[source] io::Error),
+    /// The compressor failed.
+    #[error("the response cannot be compressed")]
+    Packing(#[source] flate2::CompressError),
 }
 
 impl ResponseBody {
     /// Bytes with their length.
     #[must_use]
     pub const fn fixed(bytes: Bytes) -> Self {
-        Self { kind: Kind::Own { bytes, sized: true }, exchange: None }
+        Self { kind: Kind::Own { bytes, sized: true }, packer: None, exchange: None }
     }
 
     /// Bytes that end with the connection.
     #[must_use]
     pub const fn until_close(bytes: Bytes) -> Self {
-        Self { kind: Kind::Own { bytes, sized: false }, exchange: None }
+        Self { kind: Kind::Own { bytes, sized: false }, packer: None, exchange: None }
     }
 
     /// The body of a pod's response, which came over `sender` if that serves one request at a time;
@@ -328,11 +335,18 @@ impl ResponseBody {
     ) -> Self {
         let ended = body.is_end_stream();
         let kind = Kind::Pod { body, sender, limit, silent: None };
-        let mut this = Self { kind, exchange: Some(exchange) };
+        let mut this = Self { kind, packer: None, exchange: Some(exchange) };
         if ended {
             this.end();
         }
         this
+    }
+
+    /// The same body, compressed on its way [COMP-1].
+    #[must_use]
+    pub(super) fn packed(mut self, packer: Box<Packer>) -> Self {
+        self.packer = Some(packer);
+        self
     }
 
     /// Without bytes of the router's own, for an answer to HEAD (RFC 9110 9.3.2). A pod has sent none.
@@ -355,6 +369,10 @@ impl ResponseBody {
     /// still on its way (S-13).
     fn end(&mut self) {
         let Kind::Pod { sender, .. } = &mut self.kind else { return };
+        if self.packer.as_ref().is_some_and(|packer| !packer.is_done()) {
+            // What is packed is not over yet.
+            return;
+        }
         let Some(exchange) = self.exchange.take() else { return };
         if let Some(sender) = sender.take()
             && exchange.progress.ended.get()
@@ -407,15 +425,13 @@ impl ResponseBody {
     }
 }
 
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
+/// What comes next of a body.
+pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+impl ResponseBody {
+    /// The body as the pod sends it.
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Polled {
+        let this = self;
         let Kind::Pod { body, silent, .. } = &mut this.kind else {
             return Poll::Ready(this.poll_own().map(Ok));
         };
@@ -427,7 +443,9 @@ impl Body for ResponseBody {
                 }
                 // Nothing follows trailers, and nobody asks again.
                 let ended = body.is_end_stream() || frame.is_trailers();
-                this.count(frame.data_ref().map_or(0, Bytes::len));
+                if this.packer.is_none() {
+                    this.count(frame.data_ref().map_or(0, Bytes::len));
+                }
                 if ended {
                     this.end();
                 }
@@ -459,7 +477,54 @@ impl Body for ResponseBody {
         }
     }
 
+    /// The body as it is packed.
+    fn poll_packed(&mut self, cx: &mut Context<'_>) -> Polled {
+        let Some(mut packer) = self.packer.take() else { return self.poll_plain(cx) };
+        packer.begin_turn();
+        let polled = loop {
+            if let Some(frame) = packer.ready() {
+                break Poll::Ready(frame);
+            }
+            // In its place, so that the pod's end is not taken for the body's.
+            self.packer = Some(packer);
+            let polled = match &self.kind {
+                Kind::Pod { body, .. } if body.is_end_stream() => Poll::Ready(None),
+                _ => self.poll_plain(cx),
+            };
+            let Some(back) = self.packer.take() else { return polled };
+            packer = back;
+            if packer.take(polled).is_pending() {
+                break Poll::Pending;
+            }
+        };
+        let done = packer.is_done();
+        self.packer = Some(packer);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.count(frame.data_ref().map_or(0, Bytes::len));
+        }
+        match &polled {
+            Poll::Ready(Some(Err(BodyError::Packing(_)))) => {
+                self.fail(*b"ID", Some(Reason::Internal));
+            },
+            _ if done => self.end(),
+            _ => {},
+        }
+        polled
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        if self.packer.is_some() { self.poll_packed(cx) } else { self.poll_plain(cx) }
+    }
+
     fn is_end_stream(&self) -> bool {
+        if let Some(packer) = &self.packer {
+            return packer.is_done();
+        }
         match &self.kind {
             Kind::Own { bytes, .. } => bytes.is_empty(),
             Kind::Pod { body, .. } => body.is_end_stream(),
@@ -467,6 +532,9 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.packer.is_some() {
+            return SizeHint::default();
+        }
         match &self.kind {
             Kind::Own { bytes, sized: true } => SizeHint::with_exact(bytes.len() as u64),
             Kind::Own { sized: false, .. } => SizeHint::default(),

@@ -250,8 +250,7 @@ pub struct Denied;
 /// [IPL-6]: the socket's peer or the PROXY header's source, never a request header.
 pub(super) fn may_use(route: &CompiledRoute, connection: &Connection) -> bool {
     let Some(allow) = &route.policy.allow else { return true };
-    let client = connection.client.ip().to_canonical();
-    allow.iter().any(|network| network.contains(&client))
+    allow.allows(connection.client.ip())
 }
 
 fn deny(mut exchange: Box<Exchange>, route: Arc<CompiledRoute>, reason: Reason) -> Denied {

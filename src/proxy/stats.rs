@@ -109,6 +109,10 @@ pub struct WorkerCounters {
     pub ejections_ignored: Counter,
     /// Tries that were not made because the retry budget was used up.
     pub retries_denied: Counter,
+    /// Responses that were compressed [COMP-1].
+    pub compressed: Counter,
+    /// Responses sent as they were because as many as allowed were being compressed.
+    pub compression_skipped: Counter,
     /// Panics caught.
     pub panics: Counter,
 }
@@ -137,6 +141,8 @@ impl Default for WorkerCounters {
             ejections: Counter::default(),
             ejections_ignored: Counter::default(),
             retries_denied: Counter::default(),
+            compressed: Counter::default(),
+            compression_skipped: Counter::default(),
             panics: Counter::default(),
         }
     }

@@ -83,6 +83,7 @@ pub struct Worker {
     random: Cell<u64>,
     busy: Cell<usize>,
     requests: Cell<usize>,
+    compressing: Cell<usize>,
 }
 
 /// Header actions of the router itself [ENV-HDR].
@@ -166,6 +167,7 @@ impl Worker {
             random: Cell::new(seed | 1),
             busy: Cell::new(0),
             requests: Cell::new(0),
+            compressing: Cell::new(0),
         })
     }
 
@@ -231,6 +233,12 @@ impl Worker {
     #[must_use]
     pub const fn records(&self) -> bool {
         self.log.is_some() || !self.needs.is_empty()
+    }
+
+    /// Responses that are being compressed.
+    #[must_use]
+    pub const fn compressing(&self) -> &Cell<usize> {
+        &self.compressing
     }
 
     /// True when records are wanted at all.

@@ -3,11 +3,14 @@
 //! One file for each feature; what they share is in `harness`. `architecture` reads the sources.
 
 mod admission;
+mod allow_list;
+mod annotations;
 mod answers;
 mod architecture;
 mod balance;
 mod certs;
 mod client_certs;
+mod compression;
 mod corpus;
 mod drain;
 mod dual_stack;
@@ -43,6 +46,7 @@ mod rate_limits;
 mod redirect;
 mod reencrypt;
 mod retry;
+mod rewrite;
 mod stats_port;
 mod status;
 mod sticky;

@@ -3,6 +3,7 @@
 //! says that it was skipped.
 
 mod client_certs;
+mod compression;
 mod grpc;
 mod halog;
 mod haproxy;

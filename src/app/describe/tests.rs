@@ -192,6 +192,7 @@ fn what_wharf_knows_follows_in_a_section_of_its_own() {
             forwarded: "append".to_owned(),
             balance: "random".to_owned(),
             allow: Some(Vec::new()),
+            rewrite: None,
         },
         endpoints: vec![EndpointLine {
             service: "web".to_owned(),

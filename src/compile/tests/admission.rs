@@ -105,10 +105,10 @@ fn adm_5_where_wildcards_are_off_a_route_is_served_as_its_host_alone() {
     let zone = Zone::default();
     let found = &mut Vec::new();
     let candidate = compiler.candidates(&objects.routes, found).remove(0);
-    assert!(!compiler.route(&candidate, None, &zone, found).wildcard);
+    assert!(!compiler.route(&candidate, Given::default(), &zone, found).wildcard);
     let mut compiler = compiler_of(|_| {});
     let candidate = compiler.candidates(&objects.routes, found).remove(0);
-    assert!(compiler.route(&candidate, None, &zone, found).wildcard);
+    assert!(compiler.route(&candidate, Given::default(), &zone, found).wildcard);
 }
 
 /// [SHARD-1]: by labels and fields; a route that is not selected claims nothing and is not known.

@@ -205,7 +205,8 @@ codes! {
     /// An allow list that lets nobody in.
     ALLOW_LIST_DENIES_ALL = 1050, "the allow list has no valid entry",
         "The annotation that restricts clients is set, but none of its entries is an IP address \
-         or network. wharf then denies everybody; OpenShift would let everybody in.\n\n\
+         or network. wharf then denies everybody; OpenShift would let everybody in, and so does \
+         wharf with --compat-allowlist-fail-open.\n\n\
          Effect: every client of the route is refused.\n\n\
          Write addresses or CIDR networks, separated by spaces or commas, or remove the \
          annotation.";
@@ -282,6 +283,15 @@ codes! {
          Put one or more PEM certificates there: the authority that has signed the pods' \
          certificates, up to its root, or the pod's own certificate if that signs itself. Without \
          the field the router's own CA counts.";
+    /// [IPL-2, IPL-3].
+    ALLOW_LIST_IGNORED = 1110, "the allow list lets everybody in",
+        "The annotation that restricts clients is set, but OpenShift's router does not understand \
+         it: it begins or ends with a blank, or none of its entries is an IP address or network. \
+         Entries are separated by blanks, so a list with commas is one bad entry. The router was \
+         started with --compat-allowlist-fail-open, so this list counts for nothing here either.\n\n\
+         Effect: every client may use the route.\n\n\
+         Write addresses or CIDR networks, separated by single blanks, or start the router without \
+         the flag: it then trims blanks, takes commas, and lets nobody in if no entry is valid.";
     /// A file of ROUTER_ERRORFILE_503 or ROUTER_ERRORFILE_404.
     BAD_PAGE = 1120, "an error page is not a whole HTTP response",
         "ROUTER_ERRORFILE_503 and ROUTER_ERRORFILE_404 name files with a whole HTTP/1 response: a \
@@ -409,6 +419,15 @@ codes! {
          transfer-encoding or upgrade. The router writes these by itself, for each side of its own.\n\n\
          Effect: the action is left out, the route's other actions run. OpenShift's router would send \
          a broken message.";
+    /// [REW-6].
+    REWRITE_TARGET = 2110, "a rewrite target is not what it looks like",
+        "OpenShift's router once wrote the value of rewrite-target into a configuration without \
+         quotes, and reads it like that to this day; wharf does the same. An unescaped `#` begins a \
+         comment: it and what follows are dropped, and what follows `spec.path` in a request is lost \
+         as well, so that every request has the same path. What no request line can hold, such as a \
+         blank, is sent percent-encoded.\n\n\
+         Effect: pods see another path than the annotation seems to say.\n\n\
+         Write a path of unreserved characters; `%23` for `#`, `%20` for a blank.";
     /// The class of an Ingress.
     INGRESS_NOT_MANAGED = 2120, "an Ingress names a class that does not exist",
         "An Ingress with a class is served only if there is an IngressClass of that name whose \

@@ -14,6 +14,11 @@ use super::{Admission, RejectReason};
 pub const ADMITTED: &str = "Admitted";
 /// Type of the condition that says that a later version would not serve it.
 pub const UNSERVABLE: &str = "UnservableInFutureVersions";
+/// Type of the condition that says that annotations do not do what is written. It is wharf's own: it is
+/// there only when there is something to say, behind OpenShift's, and `Admitted` does not depend on it.
+pub const ANNOTATIONS: &str = "AnnotationsInEffect";
+/// Reason of [`ANNOTATIONS`].
+pub const IGNORED: &str = "AnnotationsIgnored";
 /// Reason of [`UNSERVABLE`] when a test asks for the condition [STAT-4].
 pub const FORCED: &str = "ForceUpgradeValidationCondition";
 
@@ -50,7 +55,7 @@ pub struct RouteIngress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// [`ADMITTED`] or [`UNSERVABLE`].
+    /// [`ADMITTED`], [`UNSERVABLE`] or [`ANNOTATIONS`].
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.
@@ -81,6 +86,8 @@ pub struct Report<'a> {
     pub admission: &'a Admission,
     /// What becomes of the condition [`UNSERVABLE`].
     pub upgrade: Upgrade,
+    /// Message of the condition [`ANNOTATIONS`]; empty for none.
+    pub annotations: &'a str,
 }
 
 /// What upgrade validation makes of the condition [`UNSERVABLE`].
@@ -159,8 +166,12 @@ pub fn next(previous: &Arc<RouteStatus>, report: &Report<'_>, now: Timestamp) ->
     }
     new.conditions.push(timed(admitted(report.admission), before(ADMITTED), now));
     // Conditions of types that are not ours to judge stay.
-    let foreign = |condition: &&Condition| ![ADMITTED, UNSERVABLE].contains(&&*condition.kind);
+    let ours = [ADMITTED, UNSERVABLE, ANNOTATIONS];
+    let foreign = |condition: &&Condition| !ours.contains(&&*condition.kind);
     new.conditions.extend(old.iter().flat_map(|old| &old.conditions).filter(foreign).cloned());
+    if let Some(ignored) = ignored(report.annotations) {
+        new.conditions.push(timed(ignored, before(ANNOTATIONS), now));
+    }
     if let Some(old) = old {
         keep_order(&mut new.conditions, &old.conditions);
         if *old == new {
@@ -205,6 +216,16 @@ fn unservable(upgrade: Upgrade, old: Option<&Condition>) -> Option<Condition> {
             last_transition_time: None,
         }),
     }
+}
+
+fn ignored(message: &str) -> Option<Condition> {
+    (!message.is_empty()).then(|| Condition {
+        kind: ANNOTATIONS.to_owned(),
+        status: "False".to_owned(),
+        reason: IGNORED.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: None,
+    })
 }
 
 /// Message of [`FORCED`].

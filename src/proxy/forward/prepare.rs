@@ -57,6 +57,12 @@ impl Outgoing {
         request
     }
 
+    /// True when the client, who speaks `version`, takes a compressed response. What it says goes on to
+    /// the pod as well, and is what actions have made of it.
+    pub(super) fn takes_gzip(&self, version: Version) -> bool {
+        headers::compression::accepted(self.head.method(), version, self.head.headers())
+    }
+
     /// Takes a request back that was not sent.
     pub(super) fn take_back(&mut self, request: Request<RequestBody>) {
         let (parts, body) = request.into_parts();
@@ -171,6 +177,11 @@ fn route_steps(
     // 1. The forwarding fields, but for the last one [FWD-1].
     headers::forward(&mut parts.headers, &about, &mut said, policy.forwarded);
     // 2. The path of `rewrite-target` [REW-7].
+    if let Some(rewrite) = &policy.rewrite {
+        parts.uri = rewrite
+            .apply(&parts.uri, connection.worker.settings.limits.head())
+            .map_err(|_overflow| Reason::RewriteOverflow)?;
+    }
     // 3. The route's own actions, which see all of the above [HDR-7].
     if !policy.headers.request.is_empty() {
         connection.act(&policy.headers.request, &mut parts.headers)?;

@@ -166,7 +166,7 @@ async fn what_no_pod_gets_has_one_reason() {
     assert_eq!((record.termination, record.reason), (*b"SC", Some(Reason::ConnectFailed)));
     assert_eq!((record.retries, record.bytes_in), (3, 0));
 
-    let mut client = rig.begin(|route| route.policy.allow = Some(Arc::new([]))).await;
+    let mut client = rig.begin(|route| route.policy.allow = Some(Arc::default())).await;
     assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
     let record = rig.record().await;
     assert_eq!((record.termination, record.reason), (*b"PR", Some(Reason::DeniedAllowlist)));

@@ -30,8 +30,6 @@ const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the defau
 pub const NOT_YET: &[&str] = &[
     // 17.2
     // 17.4
-    "ROUTER_ENABLE_COMPRESSION",
-    "ROUTER_COMPRESSION_MIME",
     // 17.5
 ];
 

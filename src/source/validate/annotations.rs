@@ -1,75 +1,27 @@
-//! Annotations of a route: unknown names and values that cannot be understood (spec/route.md 14).
+//! What is said of a route's annotations: unknown names, values that are not understood, and what does
+//! nothing on this route. The table is [`crate::model::annotation`].
 //!
-//! An annotation never makes a route invalid [CONV-7]; a security annotation that cannot be
-//! understood denies instead (decisions 6).
+//! An annotation never makes a route invalid [CONV-7]. What is wrong with an allow list, which denies
+//! instead, depends on the router's settings: compile says it.
 
 use super::Report;
 use crate::{
     model::{
-        finding::codes,
+        annotation::{self, ANNOTATIONS, Annotation, Applies, Grammar, Known},
+        finding::{ANNOTATION, codes},
         grammar,
-        route::{Route, RouteTls},
+        route::Route,
     },
+    routing::rewrite,
     source::schema::closest,
 };
 
-/// Prefix of most annotations.
-const H: &str = "haproxy.router.openshift.io/";
-/// The other prefix.
-const R: &str = "router.openshift.io/";
-
-/// What a value must look like.
-#[derive(Clone, Copy)]
-enum Grammar {
-    AllowList,
-    Bool,
-    Duration,
-    Hsts,
-    Integer,
-    Token,
-    Rewrite,
-    Word(&'static [&'static str]),
-}
-
-/// Which routes an annotation has an effect on.
-#[derive(Clone, Copy, PartialEq)]
-enum Applies {
-    All,
-    Http,
-    Tls,
-    /// With TLS, and not in clear as well.
-    Secure,
-}
-
-use Applies::{All, Http, Secure, Tls};
-
-/// The table of spec/route.md 14.
-const TABLE: &[(&str, &str, Applies, Grammar)] = &[
-    (H, "balance", All, Grammar::Word(&["roundrobin", "leastconn", "source", "random"])),
-    (H, "disable_cookies", Http, Grammar::Bool),
-    (R, "cookie_name", Http, Grammar::Token),
-    (R, "cookie-same-site", Secure, Grammar::Word(&["Lax", "Strict", "None"])),
-    (H, "timeout", All, Grammar::Duration),
-    (H, "timeout-tunnel", All, Grammar::Duration),
-    (H, "rate-limit-connections", All, Grammar::Bool),
-    (H, "rate-limit-connections.concurrent-tcp", All, Grammar::Integer),
-    (H, "rate-limit-connections.rate-tcp", All, Grammar::Integer),
-    (H, "rate-limit-connections.rate-http", Http, Grammar::Integer),
-    (H, "pod-concurrent-connections", All, Grammar::Integer),
-    (H, "ip_allowlist", All, Grammar::AllowList),
-    (H, "ip_whitelist", All, Grammar::AllowList),
-    (H, "hsts_header", Tls, Grammar::Hsts),
-    (H, "rewrite-target", Http, Grammar::Rewrite),
-    (H, "set-forwarded-headers", Http, Grammar::Word(&["append", "replace", "if-none", "never"])),
-    (H, "h1-adjust-case", Http, Grammar::Bool),
-    (R, "haproxy.health.check.interval", All, Grammar::Duration),
-    (R, "pool-size", All, Grammar::Integer),
-    // Of Ingresses, and copied from there [ING-3].
-    (R, "reconcile-labels", All, Grammar::Bool),
-];
+/// Characters of a value that are shown.
+const SHOWN: usize = 64;
 
 /// Those of the table that this version obeys.
 const HONOURED: &[&str] = &[
+    "allow-non-dns-compliant-host",
     "balance",
     "cookie-same-site",
     "cookie_name",
@@ -85,84 +37,58 @@ const HONOURED: &[&str] = &[
     "rate-limit-connections.rate-http",
     "rate-limit-connections.rate-tcp",
     "reconcile-labels",
+    "rewrite-target",
     "set-forwarded-headers",
     "timeout",
     "timeout-tunnel",
 ];
 
-/// Reports every annotation of the two prefixes that is unknown, ineffective, not understood or not
-/// obeyed yet.
+/// Reports every annotation of the router's that is unknown, ineffective, not understood or not obeyed
+/// yet.
 pub(super) fn check(report: &mut Report<'_, Route>, route: &Route) {
     for (name, value) in route.metadata.annotations.iter().flatten() {
-        let ours = [H, R].into_iter().find(|prefix| name.starts_with(prefix));
-        let Some(prefix) = ours else { continue };
-        let field = format!("metadata.annotations[{name}]");
-        let short = &name[prefix.len()..];
-        match TABLE.iter().find(|(owner, known, ..)| *owner == prefix && *known == short) {
-            Some((_, _, applies, grammar)) => {
-                judge(report, &field, short, value, *grammar);
-                effect(report, &field, short, *applies, route.spec.tls.as_ref());
-                if !HONOURED.contains(&short) {
-                    let text = format!("{short} does nothing in this version of wharf");
+        let field = format!("{ANNOTATION}{name}]");
+        match annotation::find(name) {
+            Known::As(known) => {
+                judge(report, &field, known, value);
+                if let Some(why) = known.idle(route) {
+                    report.add(
+                        codes::NO_EFFECT,
+                        &field,
+                        format!("{} has no effect{why}", known.name),
+                    );
+                }
+                if !HONOURED.contains(&known.name) && !matches!(known.applies, Applies::Nowhere(_))
+                {
+                    let text = format!("{} does nothing in this version of wharf", known.name);
                     report.add(codes::NOT_BUILT, &field, text);
                 }
             },
-            None => unknown(report, &field, name, short),
+            Known::Unknown { short, hint } => {
+                let fix = hint.map_or_else(|| meant(&name[short..]), str::to_owned);
+                let text = format!("the annotation {} is unknown", shown(name));
+                report.add_with_fix(codes::UNKNOWN_ANNOTATION, &field, text, fix);
+            },
+            Known::Foreign => {},
         }
     }
 }
 
-fn unknown(report: &mut Report<'_, Route>, field: &str, name: &str, short: &str) {
-    let meant = closest(short, TABLE.iter().map(|(_, known, ..)| *known));
-    let full = meant.and_then(|meant| TABLE.iter().find(|(_, known, ..)| *known == meant));
-    let fix = full
-        .map_or_else(String::new, |(prefix, known, ..)| format!("did you mean {prefix}{known}?"));
-    let text = format!("the annotation {name} is unknown");
-    report.add_with_fix(codes::UNKNOWN_ANNOTATION, field, text, fix);
+/// The annotation whose name is near to `short`, as a question.
+fn meant(short: &str) -> String {
+    let meant = closest(short, ANNOTATIONS.iter().map(|known| known.name));
+    let known = meant.and_then(|meant| ANNOTATIONS.iter().find(|known| known.name == meant));
+    known.map_or_else(String::new, |known| format!("did you mean {}{}?", known.prefix, known.name))
 }
 
-fn effect(
-    report: &mut Report<'_, Route>,
-    field: &str,
-    short: &str,
-    applies: Applies,
-    tls: Option<&RouteTls>,
-) {
-    let passthrough = tls.is_some_and(|tls| tls.termination == "passthrough");
-    let why = match applies {
-        Http | Tls | Secure if passthrough => "passthrough",
-        Tls | Secure if tls.is_none() => "no TLS",
-        Secure if tls.is_some_and(|tls| tls.insecure_edge_termination_policy == "Allow") => {
-            "the insecure policy Allow"
-        },
-        _ => return,
-    };
-    let text = format!("{short} has no effect on a route with {why}");
-    report.add(codes::NO_EFFECT, field, text);
-}
-
-fn judge(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str, grammar: Grammar) {
-    let (good, wanted) = match grammar {
-        Grammar::AllowList => return allow_list(report, field, short, value),
-        Grammar::Bool => (grammar::parse_bool(value).is_some(), "true or false".to_owned()),
-        Grammar::Duration => {
-            (grammar::parse_duration(value).is_some(), "a duration such as 30s".to_owned())
-        },
-        Grammar::Hsts => {
-            let wanted = "of the form max-age=31536000;includeSubDomains;preload".to_owned();
-            (grammar::is_hsts(value), wanted)
-        },
-        Grammar::Integer => (grammar::parse_integer(value).is_some(), "a whole number".to_owned()),
-        Grammar::Token => {
-            (grammar::is_cookie_name(value), "made of letters, digits, - and _".to_owned())
-        },
-        Grammar::Rewrite => (
-            value.starts_with('/') && !value.contains('\n'),
-            "a path that starts with /".to_owned(),
-        ),
-        Grammar::Word(words) => (words.contains(&value), format!("one of {}", words.join(", "))),
-    };
-    if good {
+fn judge(report: &mut Report<'_, Route>, field: &str, known: &Annotation, value: &str) {
+    let Annotation { name, grammar, fallback, .. } = known;
+    if grammar.accepts(value) {
+        if matches!(grammar, Grammar::Path) && rewrite::is_surprising(value) {
+            let text =
+                format!("pods see {} in place of \"{}\"", rewrite::shown(value), shown(value));
+            report.add(codes::REWRITE_TARGET, field, text);
+        }
         return;
     }
     let fix = match grammar {
@@ -173,7 +99,8 @@ fn judge(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str, 
         },
         _ => String::new(),
     };
-    let text = format!("{short} must be {wanted}, not \"{value}\"; the default is used");
+    let (wanted, value) = (grammar.wanted(), shown(value));
+    let text = format!("{name} must be {wanted}, not \"{value}\"; {fallback}");
     report.add_with_fix(codes::BAD_ANNOTATION, field, text, fix);
 }
 
@@ -194,22 +121,10 @@ fn hsts_meant(value: &str) -> Option<String> {
     grammar::is_hsts(&meant).then_some(meant)
 }
 
-fn allow_list(report: &mut Report<'_, Route>, field: &str, short: &str, value: &str) {
-    if value.is_empty() {
-        return;
-    }
-    let mut valid = 0;
-    for entry in grammar::allow_list(value) {
-        match entry {
-            Ok(_) => valid += 1,
-            Err(entry) => {
-                let text = format!("\"{entry}\" in {short} is not an address or network");
-                report.add(codes::BAD_ALLOW_LIST_ENTRY, field, text);
-            },
-        }
-    }
-    if valid == 0 {
-        let text = format!("{short} has no valid entry, so every client is refused");
-        report.add(codes::ALLOW_LIST_DENIES_ALL, field, text);
+/// The beginning of a text, which may be long.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }

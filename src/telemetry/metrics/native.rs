@@ -1,11 +1,15 @@
 //! `wharf_*`: what OpenShift's names do not say.
 
-use std::{fmt, time::SystemTime};
+use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use super::{Out, Scrape, count};
 use crate::{
     frames::BUDGETS,
-    model::{finding::Severity, reason::REASONS, route::Termination},
+    model::{
+        finding::{ANNOTATION, Severity},
+        reason::REASONS,
+        route::Termination,
+    },
     proxy::stats::{Timings, WorkerCounters},
     stats::{Counter, histogram::Histogram},
 };
@@ -42,7 +46,7 @@ const HISTOGRAMS: [TimingOf; 3] = [
 pub(super) type WorkerCounter = (&'static str, &'static str, fn(&WorkerCounters) -> &Counter);
 
 /// Counters of workers that have no labels.
-const COUNTERS: [WorkerCounter; 14] = [
+const COUNTERS: [WorkerCounter; 16] = [
     (
         "wharf_http2_streams_stalled",
         "HTTP/2 streams reset because the client took nothing.",
@@ -86,6 +90,12 @@ const COUNTERS: [WorkerCounter; 14] = [
         &cell.pod_handshakes_failed
     }),
     ("wharf_pool_evicted", "Idle pod connections closed for room.", |cell| &cell.pool_evicted),
+    ("wharf_responses_compressed", "Responses compressed.", |cell| &cell.compressed),
+    (
+        "wharf_compression_skipped",
+        "Responses not compressed because as many as allowed were.",
+        |cell| &cell.compression_skipped,
+    ),
     ("wharf_panics", "Panics caught.", |cell| &cell.panics),
 ];
 
@@ -137,6 +147,7 @@ impl Scrape {
                 ([("severity", name)], count(snapshot.findings.iter().filter(same)))
             });
         out.gauges("wharf_config_findings", "Findings in the input.", findings.into_iter())?;
+        self.annotations(out)?;
         let routes = [("admitted", true), ("rejected", false)].map(|(name, admitted)| {
             let same =
                 |route: &&crate::snapshot::RouteState| route.admission.is_admitted() == admitted;
@@ -157,6 +168,23 @@ impl Scrape {
         });
         let help = "End of the certificate of a route; without names, of the default one.";
         out.gauges("wharf_certificate_not_after_timestamp_seconds", help, certificates)
+    }
+
+    /// Routes whose annotations are not all in effect.
+    fn annotations(&self, out: &mut Out<'_>) -> fmt::Result {
+        let mut ignored = BTreeMap::<(&str, &str), u64>::new();
+        let findings = self.snapshot.findings.iter();
+        for finding in findings.filter(|finding| finding.field.starts_with(ANNOTATION)) {
+            let key = finding.object.strip_prefix("Route ").and_then(|key| key.split_once('/'));
+            if let Some(key) = key {
+                *ignored.entry(key).or_default() += 1;
+            }
+        }
+        let ignored = ignored.into_iter().map(|((namespace, route), count)| {
+            ([("namespace", namespace), ("route", route)], count)
+        });
+        let help = "Findings about a route's annotations.";
+        out.gauges("wharf_route_annotations_ignored", help, ignored)
     }
 
     /// How long requests took, by the kind of their backend. Routes would be too many labels for

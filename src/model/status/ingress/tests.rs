@@ -16,6 +16,7 @@ fn report(admission: &Admission) -> Report<'_> {
         wildcard_policy: "None",
         admission,
         upgrade: Upgrade::Clear,
+        annotations: "",
     }
 }
 
@@ -159,4 +160,26 @@ fn a_damaged_status_costs_nobody_the_route() {
         let route: crate::model::route::Route = serde_json::from_value(route).unwrap();
         assert_eq!(route.status.ingress.len(), entries, "{status}");
     }
+}
+
+/// [ANN-0]: what is to be said of annotations is a condition of its own behind `Admitted`, which says the
+/// same as without it; it goes when there is nothing to say.
+#[test]
+fn ann_0_annotations_have_a_condition_of_their_own() {
+    let empty = Arc::new(RouteStatus::default());
+    let admitted = Admission::Admitted;
+    let plain = next(&empty, &report(&admitted), at(1));
+    let said = Report { annotations: "WH2004: timeout", ..report(&admitted) };
+    let with = next(&plain, &said, at(2));
+    let conditions = &with.ingress[0].conditions;
+    let kinds: Vec<&str> = conditions.iter().map(|condition| &*condition.kind).collect();
+    assert_eq!(kinds, [ADMITTED, ANNOTATIONS]);
+    let words = |condition: &Condition| {
+        (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+    };
+    assert_eq!(words(&conditions[0]), words(&plain.ingress[0].conditions[0]));
+    assert_eq!(words(&conditions[1]), ("False".into(), IGNORED.into(), "WH2004: timeout".into()));
+    assert!(Arc::ptr_eq(&next(&with, &said, at(3)), &with), "said once");
+    let gone = next(&with, &report(&admitted), at(4));
+    assert_eq!(gone.ingress[0].conditions.len(), 1);
 }

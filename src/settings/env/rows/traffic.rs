@@ -6,7 +6,10 @@ use super::{
     super::{Kind, Outcome, RouterSettings, Row, show},
     row,
 };
-use crate::{model::grammar, settings::HeaderCase};
+use crate::{
+    model::grammar,
+    settings::{HeaderCase, compression::mime_types},
+};
 
 /// Where two rows set the same thing, the later one wins.
 pub const TRAFFIC: &[Row] = &[
@@ -70,10 +73,53 @@ pub const TRAFFIC: &[Row] = &[
         Kind::Text(process_endpoints),
     )
     .shows(|settings| if settings.shuffle_endpoints { "shuffle" } else { "" }.to_owned()),
+    row(
+        "ROUTER_ENABLE_COMPRESSION",
+        "compresses responses with gzip",
+        Kind::Bool(|settings, flag| settings.compression.enabled = flag),
+    )
+    .shows(|settings| settings.compression.enabled.to_string()),
+    row(
+        "ROUTER_COMPRESSION_MIME",
+        "what the Content-Type of a compressed response begins with, separated by blanks",
+        Kind::Text(compression_mime),
+    )
+    .shows(|settings| settings.compression.words()),
+    row(
+        "WHARF_COMPRESSION_STREAMS",
+        "responses that a worker compresses at once; more are sent as they are",
+        Kind::Number(0, 65_536, |settings, value| settings.compression.streams = value as usize),
+    )
+    .flags(&["--compression-streams"])
+    .shows(|settings| settings.compression.streams.to_string()),
+    row(
+        "WHARF_COMPAT_ALLOWLIST_FAIL_OPEN",
+        "lets everybody in where an allow list is not understood, as OpenShift does",
+        Kind::Bool(|settings, flag| settings.allow_list_fails_open = flag),
+    )
+    .flags(&["--compat-allowlist-fail-open"])
+    .shows(|settings| settings.allow_list_fails_open.to_string()),
+    row(
+        "WHARF_REWRITE_KEEP_SLASH",
+        "lets rewrite-target keep the slash that ends spec.path",
+        Kind::Bool(|settings, flag| settings.rewrite_keeps_slash = flag),
+    )
+    .flags(&["--rewrite-keep-slash"])
+    .shows(|settings| settings.rewrite_keeps_slash.to_string()),
 ];
 
 const fn header_case(settings: &mut RouterSettings, kept: bool) {
     settings.header_case = if kept { HeaderCase::Kept } else { HeaderCase::Lower };
+}
+
+fn compression_mime(settings: &mut RouterSettings, value: &str) -> Outcome {
+    match mime_types(value) {
+        Some(types) => {
+            settings.compression.types = types;
+            Outcome::Used
+        },
+        None => Outcome::Noted("has a quote that is not closed; the default is used"),
+    }
 }
 
 fn balance(settings: &mut RouterSettings, value: &str) -> Outcome {
