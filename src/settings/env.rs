@@ -28,7 +28,7 @@ pub use limits::LIMITS;
 pub use row::{Effect, Row};
 use row::{Kind, Outcome};
 pub use rows::{
-    CAPACITY, CERTIFICATES, HAPROXY, IDENTITY, LISTENERS, LOG, NOT_YET, PROCESS, TIMEOUTS, TRAFFIC,
+    CAPACITY, CERTIFICATES, HAPROXY, IDENTITY, LISTENERS, LOG, PROCESS, TIMEOUTS, TRAFFIC,
 };
 pub use tls::TLS;
 
@@ -133,17 +133,15 @@ fn require_namespace(vars: &dyn Vars) -> Result<(), EnvError> {
     }
 }
 
-/// Variables that are set and do nothing: of OpenShift's router, or perhaps a slip of the pen.
+/// Variables that are set and do nothing, perhaps by a slip of the pen.
 fn unknown(vars: &dyn Vars) -> Vec<Note> {
     let mut notes = Vec::new();
     for name in vars.names() {
-        let known = NOT_YET.contains(&name.as_str());
         let honoured = rows().any(|row| row.name == name);
         let ours = name.starts_with("ROUTER_") || name.starts_with("WHARF_");
         let text = match vars.get(&name) {
             None if honoured => "is not UTF-8 and is ignored".to_owned(),
             Some(value) if value.is_empty() || honoured => continue,
-            Some(_) if known => "is not honoured yet".to_owned(),
             Some(value) if ours && !is_service_link(&name, &value) => nearest(&name).map_or_else(
                 || "is not a variable of this router; is it misspelt?".to_owned(),
                 |near| format!("is not a variable of this router; did you mean {near}?"),
@@ -167,7 +165,6 @@ fn nearest(name: &str) -> Option<&'static str> {
     let wanted = bare(name);
     rows()
         .map(|row| row.name)
-        .chain(NOT_YET.iter().copied())
         .map(|known| (strsim::normalized_damerau_levenshtein(&wanted, &bare(known)), known))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))

@@ -22,6 +22,7 @@ pub const ADMIN: &[Row] = &[
             Outcome::Used
         }),
     )
+    .flags(&["--stats-user"])
     .secret(),
     row(
         "STATS_USERNAME_FILE",
@@ -31,6 +32,7 @@ pub const ADMIN: &[Row] = &[
             Outcome::Used
         }),
     )
+    .flags(&["--stats-user-file"])
     .shows_text(),
     row(
         "STATS_PASSWORD",
@@ -40,6 +42,7 @@ pub const ADMIN: &[Row] = &[
             Outcome::Used
         }),
     )
+    .flags(&["--stats-password"])
     .secret(),
     row(
         "STATS_PASSWORD_FILE",
@@ -49,6 +52,7 @@ pub const ADMIN: &[Row] = &[
             Outcome::Used
         }),
     )
+    .flags(&["--stats-password-file"])
     .shows_text(),
     row(
         "ROUTER_METRICS_TLS_CERT_FILE",

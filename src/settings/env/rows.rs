@@ -26,13 +26,6 @@ pub use traffic::TRAFFIC;
 
 const NOT_A_COUNT: Outcome = Outcome::Noted("is not a positive number; the default is used");
 
-/// Variables of OpenShift's router that do nothing here yet (spec/route.md 17).
-pub const NOT_YET: &[&str] = &[
-    // 17.2
-    // 17.4
-    // 17.5
-];
-
 fn count(value: &str) -> Option<usize> {
     grammar::parse_integer(value).and_then(|number| usize::try_from(number).ok())
 }

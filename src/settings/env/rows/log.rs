@@ -62,18 +62,21 @@ pub const LOG: &[Row] = &[
         "request header fields in HAProxy's lines: NAME:LENGTH,...",
         Kind::Text(request_headers),
     )
+    .flags(&["--capture-http-request-headers"])
     .shows_text(),
     row(
         "ROUTER_CAPTURE_HTTP_RESPONSE_HEADERS",
         "response header fields in HAProxy's lines: NAME:LENGTH,...",
         Kind::Text(response_headers),
     )
+    .flags(&["--capture-http-response-headers"])
     .shows_text(),
     row(
         "ROUTER_CAPTURE_HTTP_COOKIE",
         "cookie in HAProxy's lines: NAME=:LENGTH, or PREFIX:LENGTH",
         Kind::Text(cookie),
     )
+    .flags(&["--capture-http-cookie"])
     .shows_text(),
     row(
         "ROUTER_DONT_LOG_NULL",
