@@ -94,9 +94,9 @@ async fn ipl_7_on_http2_the_request_gets_no_answer() {
     let mut client = Http2::over(edge.client().await.stream).await;
     assert_eq!(client.get("http://in.example.com/").await.unwrap().status.as_u16(), 200);
     let request = Request::get("http://out.example.com/").body(body("")).unwrap();
-    let error = client.send(request).await.unwrap_err();
+    client.send(request).await.unwrap_err();
+    let error = client.ended().await.unwrap_err();
     assert_eq!(reason(&error), Some(h2::Reason::ENHANCE_YOUR_CALM), "{error:?}");
-    client.ended().await.unwrap_err();
     edge.has_reasons(&[("denied_allowlist", 1)]).await;
     assert_eq!(pod.attempts(), 1);
 }

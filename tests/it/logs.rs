@@ -62,7 +62,7 @@ async fn log_2_a_request_has_haproxys_line() {
     assert_eq!(
         line.without_times(),
         format!(
-            "127.0.0.1:{port} [DATE] public be_http:app:a/{server} 0/0/0/0/0 200 53 SESSIO - ---- \
+            "127.0.0.1:{port} [DATE] public be_http:app:a/{server} 0/0/0/0/0 200 53 SESSIO - --NI \
              1/1/0/0/0 0/0 {{a.example.|1#7C345}} {{4}} \"GET /x?y=1 HTTP/1.1\""
         )
     );
@@ -88,7 +88,7 @@ async fn log_7_the_routers_own_answers_have_haproxys_states() {
     let asked = "\"GET /q HTTP/1.1\"";
     for (request, expected) in [
         (get("x.example.com"), format!("openshift_default/<NOSRV> 0/-1/-1/-1/0 503 SC-- {asked}")),
-        (get("n.example.com"), format!("be_http:app:n/<NOSRV> 0/-1/-1/-1/0 503 SC-- {asked}")),
+        (get("n.example.com"), format!("be_http:app:n/<NOSRV> 0/-1/-1/-1/0 503 SCNN {asked}")),
         (get("d.example.com"), format!("be_http:app:d/<NOSRV> 0/-1/-1/-1/0 -1 PR-- {asked}")),
         (get("m.example.com"), format!("public/<NOSRV> 0/-1/-1/-1/0 302 LR-- {asked}")),
         (bad, "public/<NOSRV> -1/-1/-1/-1/0 400 PR-- \"<BADREQ>\"".to_owned()),
@@ -124,7 +124,7 @@ async fn log_7_a_pod_that_refuses_is_named() {
     assert!(line.envelope.starts_with("<139>"), "an error: {line:?}");
     let line = line.without_times();
     assert!(line.contains(" be_http:app:a/pod:a-pod-0:a:127.0.0.1:1 0/0/-1/-1/0 503 "), "{line}");
-    assert!(line.contains(" SC-- ") && line.contains("/3 0/0 "), "{line}");
+    assert!(line.contains(" SCNN ") && line.contains("/3 0/0 "), "{line}");
 }
 
 /// [LOG-4]: TLS gives the line of the request and, at the end, that of the connection.

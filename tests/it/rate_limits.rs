@@ -353,8 +353,8 @@ async fn rate_1_a_full_table_is_bounded_and_shows() {
     let metrics = Client::connect(edge.admin).await.get("admin", "/metrics").await.text();
     for line in [
         "wharf_rate_limit_clients 3",
-        "wharf_rate_limit_clients_purged_total{} 21",
-        "wharf_rate_limit_untracked_total{} 2",
+        "wharf_rate_limit_clients_purged_total 21",
+        "wharf_rate_limit_untracked_total 2",
         "wharf_responses_by_router_total{reason=\"rate_limited\"} 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}");
