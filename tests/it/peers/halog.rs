@@ -166,7 +166,9 @@ async fn peers_haproxy_writes_the_same_lines() {
     })
     .await;
     let (ours, theirs) = (Daemon::start().await, Daemon::start().await);
-    let edge = Edge::with(&app(route("a", HOST), &[pod.address]), |settings| {
+    // The HAProxy beside has no cookie of its own.
+    let route = route("a", HOST).annotated("haproxy.router.openshift.io/disable_cookies", "true");
+    let edge = Edge::with(&app(route, &[pod.address]), |settings| {
         ours.takes_the_log_of(settings);
         let log = &mut settings.log;
         log.request_headers = Capture::parse_list("Host:8,X-A:30").expect("sound");
