@@ -378,11 +378,6 @@ codes! {
     SERVICE_TWICE = 2011, "a service is listed twice in a route",
         "`spec.to` and `spec.alternateBackends` name the same Service more than once. Only the \
          last weight counts.";
-    /// Something that OpenShift's router does and this version does not.
-    NOT_BUILT = 2012, "this version does not do what is asked for",
-        "OpenShift's router knows the annotation or field, and so does wharf, but it has no effect \
-         in this version. The route is served without it. docs/compatibility.md lists what is \
-         built and what is planned.";
     /// A namespace that only its labels could select.
     UNLISTED_NAMESPACE = 2070, "a namespace has routes and no Namespace manifest",
         "This router selects namespaces by their labels (NAMESPACE_LABELS or PROJECT_LABELS), and a \

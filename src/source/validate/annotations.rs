@@ -7,7 +7,7 @@
 use super::Report;
 use crate::{
     model::{
-        annotation::{self, ANNOTATIONS, Annotation, Applies, Grammar, Known},
+        annotation::{self, ANNOTATIONS, Annotation, Grammar, Known},
         finding::{ANNOTATION, codes},
         grammar,
         route::Route,
@@ -19,32 +19,7 @@ use crate::{
 /// Characters of a value that are shown.
 const SHOWN: usize = 64;
 
-/// Those of the table that this version obeys.
-const HONOURED: &[&str] = &[
-    "allow-non-dns-compliant-host",
-    "balance",
-    "cookie-same-site",
-    "cookie_name",
-    "disable_cookies",
-    "h1-adjust-case",
-    "hsts_header",
-    "haproxy.health.check.interval",
-    "ip_allowlist",
-    "ip_whitelist",
-    "pod-concurrent-connections",
-    "rate-limit-connections",
-    "rate-limit-connections.concurrent-tcp",
-    "rate-limit-connections.rate-http",
-    "rate-limit-connections.rate-tcp",
-    "reconcile-labels",
-    "rewrite-target",
-    "set-forwarded-headers",
-    "timeout",
-    "timeout-tunnel",
-];
-
-/// Reports every annotation of the router's that is unknown, ineffective, not understood or not obeyed
-/// yet.
+/// Reports every annotation of the router's that is unknown, ineffective or not understood.
 pub(super) fn check(report: &mut Report<'_, Route>, route: &Route) {
     for (name, value) in route.metadata.annotations.iter().flatten() {
         let field = format!("{ANNOTATION}{name}]");
@@ -57,11 +32,6 @@ pub(super) fn check(report: &mut Report<'_, Route>, route: &Route) {
                         &field,
                         format!("{} has no effect{why}", known.name),
                     );
-                }
-                if !HONOURED.contains(&known.name) && !matches!(known.applies, Applies::Nowhere(_))
-                {
-                    let text = format!("{} does nothing in this version of wharf", known.name);
-                    report.add(codes::NOT_BUILT, &field, text);
                 }
             },
             Known::Unknown { short, hint } => {
