@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     proxy::stats::RouterStats,
     snapshot::{Live, Snapshot},
+    sources::Sources,
     telemetry::metrics::{Exporter, Extra, ExtraCell, Format},
 };
 use access::{Access, Credentials};
@@ -52,6 +53,9 @@ use readiness::Readiness;
 
 /// Connections at once.
 const CONNECTIONS: usize = 100;
+/// Connections at once from one source that is not trusted: nobody may take them all and keep checks of
+/// health out.
+const PER_SOURCE: usize = 10;
 /// For a request's head, for writing an answer, and for an idle connection.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A connection lives no longer than this, however busy: a reader that stalls inside an answer must
@@ -90,6 +94,7 @@ type Answer = Response<Full<Bytes>>;
 /// Serves until `cancel`; open connections are then cut.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, cancel: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let sources = Arc::<Sources>::default();
     let mut connections = JoinSet::new();
     loop {
         let permit = tokio::select! {
@@ -105,9 +110,12 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, cancel: Cancel
         match accepted {
             Ok((stream, peer)) => {
                 let state = Arc::clone(&state);
+                let trusted = is_trusted(peer.ip(), &state.allow);
+                let limit = if trusted { CONNECTIONS } else { PER_SOURCE };
+                let Some(counted) = sources.enter(peer.ip(), limit) else { continue };
                 connections.spawn(async move {
                     connection(stream, peer, state).await;
-                    drop(permit);
+                    drop((permit, counted));
                 });
             },
             Err(error) => {

@@ -57,7 +57,7 @@ impl Default for LimitSettings {
             rate_clients: 100_000,
             rate_ipv6_prefix: 128,
             rate_answer: RateAnswer::Close,
-            abort_on_close: true,
+            abort_on_close: false,
         }
     }
 }

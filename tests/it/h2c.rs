@@ -23,6 +23,7 @@ const HOST: &str = "a.example.com";
 async fn over(pod: &H2Pod) -> Edge {
     Edge::with(&h2c(app(route("a", HOST), &[pod.address])), |settings| {
         settings.workers = 1;
+        settings.limits.abort_on_close = true;
         settings.timeouts.connect = Duration::from_millis(500);
     })
     .await

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::Semaphore};
+use wharf::settings::RouterSettings;
 
 use crate::harness::{
     client::{self, Client},
@@ -32,6 +33,11 @@ fn capped(cap: &str, pods: &[&Pod]) -> Vec<Value> {
     let route =
         route("a", HOST).annotated("haproxy.router.openshift.io/pod-concurrent-connections", cap);
     app(route, &pods.iter().map(|pod| pod.address).collect::<Vec<_>>())
+}
+
+fn patient_and_aborting(settings: &mut RouterSettings) {
+    settings.timeouts.connect = LONG;
+    settings.limits.abort_on_close = true;
 }
 
 /// Requests of route `a` that wait.
@@ -161,7 +167,7 @@ async fn a_full_line_is_answered_with_503_queue_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_frees_its_place() {
     let (pod, permits) = slow().await;
-    let edge = Edge::with(&capped("1", &[&pod]), |settings| settings.timeouts.connect = LONG).await;
+    let edge = Edge::with(&capped("1", &[&pod]), patient_and_aborting).await;
     let mut clients = send(&edge, &[&pod], 4).await;
     drop(clients.remove(1));
     until_queued(&edge, 2).await;
@@ -208,7 +214,7 @@ async fn balance_source_waits_for_its_own_endpoint() {
     let mut objects = capped("1", &pods);
     let route = objects.pop().expect("the route comes last");
     objects.push(route.annotated("haproxy.router.openshift.io/balance", "source"));
-    let edge = Edge::with(&objects, |settings| settings.timeouts.connect = LONG).await;
+    let edge = Edge::with(&objects, patient_and_aborting).await;
     let clients = send(&edge, &pods, 3).await;
     let mut attempts = pods.map(|pod| pod.attempts());
     attempts.sort_unstable();

@@ -25,6 +25,7 @@ const HOST: &str = "a.example.com";
 async fn edge(objects: &[Value]) -> Edge {
     Edge::with(objects, |settings| {
         settings.workers = 1;
+        settings.limits.abort_on_close = true;
         settings.timeouts.connect = Duration::from_millis(20);
     })
     .await

@@ -97,7 +97,10 @@ async fn events_arrive_one_by_one_and_the_pod_hears_of_the_end() {
         let events =
             if http2_pod { Events::over_http2().await } else { Events::over_http1().await };
         let objects = app(route("a", HOST), &[events.address]);
-        let edge = Edge::start(&if http2_pod { h2c(objects) } else { objects }).await;
+        let edge = Edge::with(&if http2_pod { h2c(objects) } else { objects }, |settings| {
+            settings.limits.abort_on_close = true;
+        })
+        .await;
         let stream = edge.client().await.stream;
         if http2_client {
             let mut client = H2Client::over(stream).await;

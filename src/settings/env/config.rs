@@ -116,7 +116,13 @@ impl Config {
         let before = self.shown();
         let given = if matches!(by, Origin::Flag(_)) { Given::Flag } else { Given::Variable };
         let outcome = row.set(&mut self.settings, values, given);
-        if outcome == Outcome::Used {
+        // What is noted may be in force all the same; where it shows, `mark_changed` finds out.
+        let kept = match &outcome {
+            Outcome::Used => true,
+            Outcome::Noted(_) => matches!(row.effect, Effect::Secret),
+            Outcome::Refused(_) | Outcome::Wrong(_) => false,
+        };
+        if kept {
             let key = if let Effect::Like(key) = row.effect { key } else { row.key() };
             let text = match row.effect {
                 Effect::AsGiven => values.join(","),

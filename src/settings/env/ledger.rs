@@ -93,8 +93,7 @@ const SPEC: &[(&str, &str, Fate)] = &[
     ("ROUTER_BUF_SIZE", "", Set("65536")),
     ("ROUTER_MAX_REWRITE_SIZE", "", Set("4096")),
     ("ROUTER_HAPROXY_CONTSTATS", "", Nothing),
-    // On unless it is said, where OpenShift has it off.
-    ("ROUTER_ABORT_ON_CLOSE", "", Set("false")),
+    ("ROUTER_ABORT_ON_CLOSE", "", Set("true")),
     ("ROUTER_IDLE_CLOSE_ON_RESPONSE", "", Set("true")),
     // 17.3
     ("ROUTER_SERVICE_HTTP_PORT", "", Set("8080")),

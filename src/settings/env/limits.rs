@@ -122,11 +122,8 @@ mod tests {
                 ("WHARF_RATE_LIMIT_IPV6_PREFIX", "64"),
                 LimitSettings { rate_ipv6_prefix: 64, ..default },
             ),
-            (("ROUTER_ABORT_ON_CLOSE", "true"), default),
-            (
-                ("ROUTER_ABORT_ON_CLOSE", "false"),
-                LimitSettings { abort_on_close: false, ..default },
-            ),
+            (("ROUTER_ABORT_ON_CLOSE", "false"), default),
+            (("ROUTER_ABORT_ON_CLOSE", "true"), LimitSettings { abort_on_close: true, ..default }),
         ] {
             assert_eq!(quiet(&[vars]).limits, expected, "{vars:?}");
         }

@@ -108,7 +108,8 @@ impl Syslog {
         self.pack(severity, line, SystemTime::now());
         let now = Instant::now();
         if matches!(self.target, Target::Name(..)) && now - self.resolved >= RESOLVE {
-            self.link = None;
+            // A name that is not found now leaves the link as it is.
+            _ = self.open(now);
         }
         // Twice: a socket may tell only now that the daemon behind it has gone before.
         for _ in 0..2 {
@@ -134,8 +135,11 @@ impl Syslog {
         if self.tried.is_some_and(|tried| now - tried < AGAIN) {
             return false;
         }
+        let opened = Link::open(&self.target);
+        // Behind it: looking a name up may have taken longer than the pause.
+        let now = Instant::now();
         (self.tried, self.resolved) = (Some(now), now);
-        match Link::open(&self.target) {
+        match opened {
             Ok(link) => self.link = Some(link),
             Err(error) => tracing::debug!(%error, "syslog cannot be reached"),
         }
@@ -163,7 +167,11 @@ impl Syslog {
         };
         out.extend_from_slice(line);
         // As HAProxy: the limit has room for the newline that ends the datagram.
-        out.truncate(self.max_length - 1);
+        let mut end = out.len().min(self.max_length - 1);
+        while end > 0 && out.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            end -= 1;
+        }
+        out.truncate(end);
         out.push(b'\n');
     }
 }

@@ -60,11 +60,16 @@ pub struct Exporter {
     certificates: Mutex<(u64, Arc<Vec<Expiry>>)>,
 }
 
+/// How long a text of another configuration is given out.
+const CHANGED: Duration = Duration::from_secs(5);
+
 /// A text that was made.
 #[derive(Debug)]
 struct Kept {
     at: Instant,
     interval: Duration,
+    /// The snapshot that it tells of.
+    generation: u64,
     open: Bytes,
     classic: OnceLock<Bytes>,
 }
@@ -99,7 +104,13 @@ impl Exporter {
         format: Format,
     ) -> Bytes {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < kept.interval) {
+        let is_fresh = |kept: &&Kept| {
+            let age = kept.at.elapsed();
+            // The series of a route go with it [MET-5], though not so often that scrapes are the work.
+            let same = kept.generation == snapshot.generation || age < CHANGED;
+            age < kept.interval && same
+        };
+        if let Some(kept) = kept.as_ref().filter(is_fresh) {
             return kept.text(format);
         }
         let scrape = Scrape {
@@ -112,7 +123,13 @@ impl Exporter {
         };
         let interval = self.settings.keep(scrape.rows());
         let open = scrape.text().into();
-        let made = Kept { at: Instant::now(), interval, open, classic: OnceLock::new() };
+        let made = Kept {
+            at: Instant::now(),
+            interval,
+            generation: snapshot.generation,
+            open,
+            classic: OnceLock::new(),
+        };
         kept.insert(made).text(format)
     }
 

@@ -1,9 +1,11 @@
 //! The variables of the access log and of the unique id (spec/route.md 17.5, 16).
 
+use std::time::Duration;
+
 use http::HeaderName;
 
 use super::{
-    super::{Kind, Outcome, RouterSettings, Row},
+    super::{Kind, Outcome, RouterSettings, Row, show},
     row,
 };
 use crate::{
@@ -44,7 +46,7 @@ pub const LOG: &[Row] = &[
     row(
         "ROUTER_LOG_MAX_LENGTH",
         "bytes at which lines to syslog and those of HAProxy's format are cut",
-        Kind::Number(80, 65_535, |settings, bytes| settings.log.max_length = bytes as usize),
+        Kind::Number(80, 65_507, |settings, bytes| settings.log.max_length = bytes as usize),
     )
     .shows(|settings| settings.log.max_length.to_string()),
     row("WHARF_SYSLOG_ENVELOPE", "rfc3164 or rfc5424", Kind::Text(envelope))
@@ -101,7 +103,10 @@ pub const LOG: &[Row] = &[
         "shortest request that is logged",
         Kind::Duration(|settings, value| settings.log.filter.shortest = value),
     )
-    .shows_text(),
+    .shows(|settings| match settings.log.filter.shortest {
+        Duration::ZERO => String::new(),
+        shortest => show::duration(shortest),
+    }),
     row(
         "WHARF_ACCESS_LOG_REASONS",
         "only requests that the router answered for one of these reasons are logged",
