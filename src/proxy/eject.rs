@@ -69,6 +69,7 @@ fn counts(error: &DialError) -> bool {
             Cause::Connect(kind) => matches!(
                 kind,
                 ErrorKind::ConnectionRefused
+                    | ErrorKind::TimedOut
                     | ErrorKind::ConnectionReset
                     | ErrorKind::ConnectionAborted
                     | ErrorKind::HostUnreachable

@@ -163,6 +163,8 @@ pub(super) async fn dispatch(
         if tries.tried.is_empty() {
             return Err(tries.failed.unwrap_or_else(|| select::nothing(&route.backend)));
         }
+        // The server that failed is free for others meanwhile.
+        exchange.release();
         let connect = exchange.connection.worker.settings.timeouts.connect;
         Box::pin(tokio::time::sleep(PAUSE.min(connect))).await;
         tries.tried.clear();

@@ -218,7 +218,12 @@ async fn met_1_the_routers_own_families_are_there() {
     let pair = crate::harness::tls::pair(HOST);
     let objects = app(edge_route("a", HOST, Some(&pair)), &[pod.address]);
     let edge = Edge::with(&objects, |settings| settings.max_connections = 100).await;
-    let text = scrape(&edge).await;
+    // A change is noted as applied once it serves, which may be a moment later.
+    let text = eventually("a change that was applied", async || {
+        let text = scrape(&edge).await;
+        text.families.contains_key("wharf_config_last_success_timestamp_seconds").then_some(text)
+    })
+    .await;
     for (name, kind) in [
         ("haproxy_up", "gauge"),
         ("haproxy_exporter_total_scrapes", "counter"),

@@ -9,7 +9,10 @@ use super::{
     row,
 };
 use crate::{
-    model::logformat::{Empty, LogFormat},
+    model::{
+        grammar::action::is_framing,
+        logformat::{Empty, LogFormat},
+    },
     settings::log::{Capture, CookieCapture, Envelope, FACILITIES, Filter, LEVELS, Lines, Target},
 };
 
@@ -235,8 +238,9 @@ fn id_format(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 /// Fields that frame or route a request are not overwritten by an id.
 fn id_header(settings: &mut RouterSettings, value: &str) -> Outcome {
-    let forbidden = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te"];
-    let is_free = |name: &HeaderName| !forbidden.contains(&name.as_str());
+    let is_free = |name: &HeaderName| {
+        !is_framing(name.as_str()) && !matches!(name.as_str(), "host" | "expect")
+    };
     let name = HeaderName::from_bytes(value.as_bytes()).ok().filter(is_free);
     put(&mut settings.log.id_header, name.map(Some), "expected the name of a free header field")
 }
