@@ -121,7 +121,8 @@ fn count(peer: &Peer, state: &mut Checked, outcome: Outcome) {
             peer.set_up(false);
             tracing::warn!(%endpoint, ?reason, "endpoint is down");
         },
-        _ => {},
+        // What another task left there does not count: this one's state does.
+        _ => peer.set_up(state.is_up()),
     }
 }
 

@@ -178,7 +178,14 @@ fn target<B>(request: &Request<B>) -> Result<Uri, Fault> {
         return Ok(uri.clone());
     }
     let mut parts = http::uri::Parts::default();
-    parts.path_and_query = uri.path_and_query().cloned();
+    parts.path_and_query = match uri.path_and_query() {
+        // `http://a?b` has an empty path, which is `/`; the type shows one and does not hold it.
+        Some(target) if target.as_str().starts_with('?') => {
+            let target = PathAndQuery::try_from(format!("/{}", target.as_str()));
+            Some(target.map_err(|_invalid| Fault::Malformed)?)
+        },
+        target => target.cloned(),
+    };
     Uri::from_parts(parts).map_err(|_invalid| Fault::Malformed)
 }
 
@@ -194,6 +201,20 @@ mod tests {
             builder = builder.header(HOST, *host);
         }
         builder.body(()).unwrap()
+    }
+
+    /// [REW-1]: what is a query stays one, whatever is done to the path.
+    #[test]
+    fn a_target_without_a_path_has_the_root() {
+        for (uri, expected) in [
+            ("http://a?b=/c", "/?b=/c"),
+            ("http://a", "/"),
+            ("http://a/x?y", "/x?y"),
+            ("/?z", "/?z"),
+        ] {
+            let target = target(&request("GET", uri, &["a"], Version::HTTP_11)).unwrap();
+            assert_eq!(target.path_and_query().unwrap().as_str(), expected, "{uri}");
+        }
     }
 
     #[test]
