@@ -94,54 +94,57 @@ fn concerns(field: &[u8], name: &[u8]) -> bool {
     (field.len() - rest.len()..field.len()).any(here)
 }
 
-/// Cookies of a field whose blanks are taken out. Each moves what stands behind it, so that a field of
-/// nothing else would take time by the square of its length.
-const EDITS: usize = 256;
-
-/// A cookie field without the cookies `name`.
+/// A cookie field without the cookies `name`. What is left is written behind each other, so that the time
+/// is that of the field's length, whatever a client sends.
 fn edit(field: &[u8], name: &[u8], seen: &mut impl FnMut(&[u8])) -> Edit {
     if let Some(value) = alone(field, name) {
         seen(value);
         return Edit::Gone;
     }
-    let mut text = field.to_vec();
-    // Where what is to be removed begins, while its end is looked for.
-    let mut doomed = None;
+    let mut left = Vec::with_capacity(field.len());
+    // What was removed last has nothing behind it yet.
+    let mut removing = false;
     let mut keeps = false;
-    let (mut at, mut edits) = (0, 0);
     // All but the first begin with their separator.
-    let mut separator = 0;
-    while at < text.len() {
-        let mut pair = Pair::read(&text, at + std::mem::replace(&mut separator, 1), b"=,;");
-        if text.get(pair.start) == Some(&b'$') {
-            at = pair.next;
-            continue;
-        }
-        let named = pair.equal < pair.next;
-        if named && !pair.is_tidy() && edits < EDITS {
-            edits += 1;
-            pair.tidy(&mut text);
-        }
-        if named && pair.name(&text) == name {
-            seen(pair.value(&text));
-            doomed = doomed.or(Some(at));
+    let (mut at, mut separator) = (0, 0);
+    while at < field.len() {
+        let pair = Pair::read(field, at + std::mem::replace(&mut separator, 1), b"=,;");
+        let from = std::mem::replace(&mut at, pair.next);
+        if field.get(pair.start) == Some(&b'$') {
+            if !removing {
+                left.extend_from_slice(&field[from..pair.next]);
+            }
+        } else if pair.has_value() && &field[pair.start..pair.end] == name {
+            seen(&field[pair.value..pair.value_end]);
+            removing = true;
         } else {
             keeps = true;
-            if let Some(start) = doomed.take() {
-                pair.next -= cut(&mut text, start, at);
-            }
+            let from = if std::mem::take(&mut removing) {
+                join(&mut left, field[from]);
+                pair.start
+            } else {
+                from
+            };
+            pair.write(field, from, pair.next, &mut left);
         }
-        at = pair.next;
     }
-    match doomed {
-        Some(_) if !keeps => return Edit::Gone,
-        Some(start) => text.truncate(start),
-        None if text.len() == field.len() => return Edit::Same,
-        None => {},
+    if removing && !keeps {
+        return Edit::Gone;
+    }
+    if left.len() == field.len() {
+        return Edit::Same;
     }
     // HAProxy may leave a blank at the end, which HTTP/2 does not allow (RFC 9113 8.2.1).
-    text.truncate(trimmed(&text));
-    if text.is_empty() { Edit::Gone } else { Edit::New(text) }
+    left.truncate(trimmed(&left));
+    if left.is_empty() { Edit::Gone } else { Edit::New(left) }
+}
+
+/// Puts the separator that stood behind what was removed behind `left`, with one blank.
+fn join(left: &mut Vec<u8>, separator: u8) {
+    if !left.is_empty() {
+        left.truncate(trimmed(left));
+        left.extend_from_slice(&[separator, b' ']);
+    }
 }
 
 /// The value when `field` is the cookie `name` and nothing else: the usual case, without a copy.
@@ -154,19 +157,16 @@ fn alone<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// A Set-Cookie field, unless it sets the cookie `name`. It has one cookie, in front, and commas do
 /// not separate.
 fn edit_set(field: &[u8], name: &[u8]) -> Edit {
-    let mut pair = Pair::read(field, 0, b"=;");
-    if pair.equal == pair.next {
+    let pair = Pair::read(field, 0, b"=;");
+    if !pair.has_value() || pair.is_tidy() && &field[pair.start..pair.end] != name {
         return Edit::Same;
     }
     if &field[pair.start..pair.end] == name {
         return Edit::Gone;
     }
-    if pair.is_tidy() {
-        return Edit::Same;
-    }
-    let mut text = field.to_vec();
-    pair.tidy(&mut text);
-    Edit::New(text)
+    let mut left = Vec::with_capacity(field.len());
+    pair.write(field, 0, field.len(), &mut left);
+    Edit::New(left)
 }
 
 /// Where a cookie stands in its field.
@@ -200,50 +200,27 @@ impl Pair {
         Self { start, end, equal, value, value_end, next }
     }
 
+    /// It has a `=`.
+    const fn has_value(&self) -> bool {
+        self.equal < self.next
+    }
+
+    /// No blanks are around the `=`.
     const fn is_tidy(&self) -> bool {
         self.end == self.equal && self.value == self.equal + 1
     }
 
-    /// Takes blanks around the `=` out of `text`.
-    fn tidy(&mut self, text: &mut Vec<u8>) {
-        if self.is_tidy() {
-            return;
+    /// Writes `field` between `from`, which is in front of the name, and `to`, which is behind the value,
+    /// without blanks around the `=`.
+    fn write(&self, field: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
+        if self.has_value() {
+            out.extend_from_slice(&field[from..self.end]);
+            out.push(b'=');
+            out.extend_from_slice(&field[self.value..to]);
+        } else {
+            out.extend_from_slice(&field[from..to]);
         }
-        let behind = self.value - (self.equal + 1);
-        text.drain(self.equal + 1..self.value);
-        text.drain(self.end..self.equal);
-        let gone = behind + (self.equal - self.end);
-        self.equal = self.end;
-        self.value -= gone;
-        self.value_end -= gone;
-        self.next -= gone;
     }
-
-    fn name<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        &text[self.start..self.end]
-    }
-
-    fn value<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        &text[self.value..self.value_end]
-    }
-}
-
-/// Removes what is between `start` and the separator at `next`, with one separator and the blanks
-/// beside it. Returns how many bytes went.
-fn cut(text: &mut Vec<u8>, start: usize, next: usize) -> usize {
-    let before = text.len();
-    if start == 0 {
-        let next = next + 1;
-        let next = next + blanks(&text[next..]);
-        text.drain(..next);
-    } else {
-        // The separator that stays is the one behind, with one blank.
-        let start = trimmed(&text[..start]);
-        let after = next + 1 + blanks(&text[next + 1..]);
-        let blank = (start + 1 < next).then_some(b' ');
-        text.splice(start..after, std::iter::once(text[next]).chain(blank));
-    }
-    before - text.len()
 }
 
 /// Up to the separator that ends a value; quotes protect separators, and a backslash the byte behind it.
