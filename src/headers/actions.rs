@@ -11,25 +11,20 @@ use http::{HeaderMap, HeaderName};
 
 use self::value::Value;
 use super::certificate::CertificateFields;
-use crate::model::{
-    grammar::action::{Side, is_framing},
-    route::HeaderChange,
+use crate::{
+    model::{
+        grammar::action::{Side, is_framing},
+        route::HeaderChange,
+    },
+    settings::limits::LimitSettings,
 };
-
-/// What is kept free for rewriting in a received head: ROUTER_MAX_REWRITE_SIZE.
-const RESERVE: usize = 8192;
-
-/// Largest head of a rewritten message: ROUTER_BUF_SIZE. A received head has at most this less the
-/// reserve, so actions may always add as much as the reserve, and more where the head was smaller; a
-/// single evaluated value has at most this, too.
-const BUFFER: usize = 32_768;
 
 /// What is added behind and in front of a value: `: ` and the end of the line.
 const LINE: usize = 4;
 
 /// The head would be too large with what the actions add [HDR-9].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the header actions make the head larger than {BUFFER} bytes")]
+#[error("the header actions make the head larger than ROUTER_BUF_SIZE")]
 pub struct Overflow;
 
 /// A list of actions.
@@ -73,12 +68,17 @@ impl Actions {
     /// Runs the list on `fields`, each action on what those before it left [HDR-7]. `client` has the
     /// certificate for `ssl_c_der`.
     ///
+    /// A rewritten head has at most the buffer of `limits`, and a single value too. A received one has at
+    /// most that less the reserve, so actions may always add as much as the reserve, and more where the
+    /// head was smaller.
+    ///
     /// # Errors
     /// [`Overflow`]; the fields are partly rewritten then.
     pub fn apply(
         &self,
         fields: &mut HeaderMap,
         client: Option<&CertificateFields>,
+        limits: &LimitSettings,
     ) -> Result<(), Overflow> {
         let mut added = 0;
         for Action { name, set } in &self.0 {
@@ -86,12 +86,13 @@ impl Actions {
                 fields.remove(name);
                 continue;
             };
-            let value = set.evaluate(fields, client)?;
+            let value = set.evaluate(fields, client, limits.buffer)?;
             added += name.as_str().len() + value.len() + LINE;
             fields.insert(name, value);
         }
         // Half of the reserve, since a request has two lists, which may both come this far unmeasured.
-        if added > RESERVE / 2 && size(fields) > BUFFER { Err(Overflow) } else { Ok(()) }
+        let reserve = limits.buffer - limits.head();
+        if added > reserve / 2 && size(fields) > limits.buffer { Err(Overflow) } else { Ok(()) }
     }
 }
 

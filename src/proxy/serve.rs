@@ -82,7 +82,8 @@ impl Connection {
     pub(super) fn act(&self, actions: &Actions, fields: &mut HeaderMap) -> Result<(), Reason> {
         let client = self.secured.as_deref().and_then(Secured::client);
         let client = client.map(|client| &client.fields);
-        actions.apply(fields, client).map_err(|_overflow| Reason::RewriteOverflow)
+        let limits = &self.worker.settings.limits;
+        actions.apply(fields, client, limits).map_err(|_overflow| Reason::RewriteOverflow)
     }
 
     /// Lets go of what the next request can make again.

@@ -29,7 +29,9 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
 /// What `value` becomes in a request with `lines`.
 fn evaluated(value: &str, lines: &[(&str, &str)]) -> String {
     let mut fields = map(lines);
-    Actions::compile(&[set("x-out", value)], Side::Request).apply(&mut fields, None).unwrap();
+    Actions::compile(&[set("x-out", value)], Side::Request)
+        .apply(&mut fields, None, &LimitSettings::default())
+        .unwrap();
     String::from_utf8(fields["x-out"].as_bytes().to_vec()).unwrap()
 }
 
@@ -89,7 +91,9 @@ fn hdr_7_set_replaces_all_and_each_action_sees_the_one_before() {
     ];
     let lines = [("x-a", "1"), ("x-a", "2"), ("x-b", "3"), ("x-c", "4"), ("x-c", "5")];
     let mut fields = map(&lines);
-    Actions::compile(&list, Side::Request).apply(&mut fields, None).unwrap();
+    Actions::compile(&list, Side::Request)
+        .apply(&mut fields, None, &LimitSettings::default())
+        .unwrap();
     assert_eq!(fields, map(&[("x-a", "2-3"), ("x-b", "2-3!"), ("x-d", "[]")]));
 }
 
@@ -103,7 +107,7 @@ fn hdr_7_no_action_touches_framing() {
             let actions = Actions::compile(&[change], Side::Response);
             assert!(actions.is_empty());
             let mut fields = map(&lines);
-            actions.apply(&mut fields, None).unwrap();
+            actions.apply(&mut fields, None, &LimitSettings::default()).unwrap();
             assert_eq!(fields, map(&lines), "{name}");
         }
     }
@@ -124,7 +128,9 @@ fn hdr_5_the_certificate_is_in_base64_or_up_to_its_first_nul() {
         set("x-4", "%[ssl_c_der,lower,base64]"),
     ];
     let mut fields = HeaderMap::new();
-    Actions::compile(&list, Side::Request).apply(&mut fields, Some(&client)).unwrap();
+    Actions::compile(&list, Side::Request)
+        .apply(&mut fields, Some(&client), &LimitSettings::default())
+        .unwrap();
     let base64 = data_encoding::BASE64.encode(&der);
     assert_eq!(fields["x-1"], base64);
     assert_eq!(fields["x-2"], format!("<{base64}>"));
@@ -139,7 +145,9 @@ fn hdr_5_the_certificate_is_in_base64_or_up_to_its_first_nul() {
     // Without one, or without TLS, every one of them is empty.
     for client in [None, Some(&CertificateFields::without())] {
         let mut fields = HeaderMap::new();
-        Actions::compile(&list, Side::Request).apply(&mut fields, client).unwrap();
+        Actions::compile(&list, Side::Request)
+            .apply(&mut fields, client, &LimitSettings::default())
+            .unwrap();
         let values = ["x-1", "x-2", "x-3", "x-4"].map(|name| fields[name].to_str().unwrap());
         assert_eq!(values, ["", "<>", "", ""]);
     }
@@ -149,21 +157,34 @@ fn hdr_5_the_certificate_is_in_base64_or_up_to_its_first_nul() {
 #[test]
 fn hdr_9_what_does_not_fit_is_an_overflow() {
     let long = |length: usize| "z".repeat(length);
-    let run = |values: &[&str], head: usize| {
+    let run = |values: &[&str], head: usize, limits: LimitSettings| {
         let list: Vec<_> =
             values.iter().enumerate().map(|(nth, value)| set(&format!("x-{nth}"), value)).collect();
         let mut fields = map(&[("x-in", &long(head))]);
-        Actions::compile(&list, Side::Request).apply(&mut fields, None)
+        Actions::compile(&list, Side::Request).apply(&mut fields, None, &limits)
     };
-    assert_eq!(run(&[&long(RESERVE - 8)], BUFFER - RESERVE - 8), Ok(()));
-    assert_eq!(run(&[&long(RESERVE)], BUFFER - RESERVE - 8), Err(Overflow));
-    assert_eq!(run(&[&long(16_000)], 16_000), Ok(()));
-    assert_eq!(run(&[&long(16_000), &long(16_384)], 1_000), Err(Overflow));
-    assert_eq!(run(&["%[req.hdr(x-in)]%[req.hdr(x-in)]"], 16_400), Err(Overflow));
+    let defaults = LimitSettings::default();
+    for limits in [defaults, LimitSettings { buffer: 65_536, rewrite_reserve: 4096, ..defaults }] {
+        let (buffer, reserve) = (limits.buffer, limits.rewrite_reserve);
+        let received = buffer - reserve - 8;
+        assert_eq!(run(&[&long(reserve - 8)], received, limits), Ok(()));
+        assert_eq!(run(&[&long(reserve)], received, limits), Err(Overflow));
+        assert_eq!(run(&[&long(16_000)], buffer - 16_768, limits), Ok(()));
+        // A text has at most 16384 bytes [HDR-3], so it takes several.
+        let many = vec![long(16_000); buffer / 16_000 + 1];
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(run(&many, 1, limits), Err(Overflow));
+        assert_eq!(
+            run(&["%[req.hdr(x-in)]%[req.hdr(x-in)]"], buffer / 2 + 16, limits),
+            Err(Overflow)
+        );
+    }
     // A converter's result that outgrows the buffer is empty, so no row of them takes memory.
     let row = format!("<%[req.hdr(x-in){}]>", ",base64".repeat(2000));
     let mut fields = map(&[("x-in", "a")]);
-    Actions::compile(&[set("x-out", &row)], Side::Request).apply(&mut fields, None).unwrap();
+    Actions::compile(&[set("x-out", &row)], Side::Request)
+        .apply(&mut fields, None, &LimitSettings::default())
+        .unwrap();
     assert_eq!(fields["x-out"], "<>");
 }
 
@@ -260,7 +281,7 @@ proptest! {
         }).collect();
         let lines: Vec<_> = lines.iter().map(|(name, value)| (&**name, value.trim())).collect();
         let mut fields = map(&lines);
-        Actions::compile(&changes, Side::Request).apply(&mut fields, None).unwrap();
+        Actions::compile(&changes, Side::Request).apply(&mut fields, None, &LimitSettings::default()).unwrap();
 
         let mut expected: Vec<(String, Vec<u8>)> = lines.iter()
             .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
@@ -286,7 +307,7 @@ proptest! {
         let mut fields = HeaderMap::new();
         fields.insert("x-in", HeaderValue::from_bytes(&line).unwrap());
         let value = format!("{}%{{+E}}[req.hdr(x-in)]", value.replace('%', "%%"));
-        Actions::compile(&[set("x-out", &value)], Side::Request).apply(&mut fields, None).unwrap();
+        Actions::compile(&[set("x-out", &value)], Side::Request).apply(&mut fields, None, &LimitSettings::default()).unwrap();
         let out = fields["x-out"].as_bytes();
         prop_assert!(out.iter().all(|byte| *byte == b'\t' || *byte >= 32 && *byte != 127));
         prop_assert_eq!(out.trim_ascii(), out);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{BUFFER, Overflow};
+use super::Overflow;
 use crate::{
     headers::certificate::{CertificateFields, push_safe},
     model::grammar::action::{Converter, Piece, Sample, Side, Source, parse_value},
@@ -63,11 +63,12 @@ impl Value {
         })
     }
 
-    /// The value for a message with `fields`.
+    /// The value for a message with `fields`, of at most `limit` bytes.
     pub(super) fn evaluate(
         &self,
         fields: &HeaderMap,
         client: Option<&CertificateFields>,
+        limit: usize,
     ) -> Result<HeaderValue, Overflow> {
         match self {
             Self::Ready(value) => Ok(value.clone()),
@@ -76,8 +77,8 @@ impl Value {
             Self::Parts(parts) => {
                 let mut value = Vec::new();
                 for part in parts {
-                    part.write(&mut value, fields, client);
-                    if value.len() > BUFFER {
+                    part.write(&mut value, fields, client, limit);
+                    if value.len() > limit {
                         return Err(Overflow);
                     }
                 }
@@ -97,11 +98,17 @@ impl Part {
         Some(Self::Sample { source, converters, escaped: sample.escaped })
     }
 
-    fn write(&self, value: &mut Vec<u8>, fields: &HeaderMap, client: Option<&CertificateFields>) {
+    fn write(
+        &self,
+        value: &mut Vec<u8>,
+        fields: &HeaderMap,
+        client: Option<&CertificateFields>,
+        limit: usize,
+    ) {
         match self {
             Self::Text(text) => value.extend_from_slice(text),
             Self::Sample { source, converters, escaped } => {
-                for byte in convert(source.fetch(fields, client), converters) {
+                for byte in convert(source.fetch(fields, client), converters, limit) {
                     if *escaped && matches!(byte, b'"' | b'\\' | b']') {
                         value.push(b'\\');
                     }
@@ -145,13 +152,13 @@ impl Bits {
     }
 }
 
-/// Applies `converters`. What outgrows the buffer on the way is empty, as in HAProxy: otherwise a long
+/// Applies `converters`. What outgrows `limit` on the way is empty, as in HAProxy: otherwise a long
 /// row of `base64` grew without a bound.
-fn convert(sample: Bits, converters: &[Converter]) -> Vec<u8> {
+fn convert(sample: Bits, converters: &[Converter], limit: usize) -> Vec<u8> {
     let converted = converters.iter().fold(sample, |sample, converter| match converter {
         Converter::Lower => Bits { bytes: sample.text().to_ascii_lowercase(), binary: false },
         Converter::Base64 => {
-            let fits = BASE64.encode_len(sample.bytes.len()) < BUFFER;
+            let fits = BASE64.encode_len(sample.bytes.len()) < limit;
             let bytes = if fits { BASE64.encode(&sample.bytes).into_bytes() } else { Vec::new() };
             Bits { bytes, binary: false }
         },
