@@ -180,6 +180,14 @@ impl Backend {
         self.is_up(index) && !self.servers[index].peer.is_ejected()
     }
 
+    /// Whether a request whose cookie names server `index` goes there: it is usable, or it is up and
+    /// nobody who takes turns is any better.
+    #[must_use]
+    pub fn keeps(&self, index: usize) -> bool {
+        let takes_turns = |other: usize| self.servers[other].weight > 0 && self.is_usable(other);
+        self.is_usable(index) || self.is_up(index) && !(0..self.servers.len()).any(takes_turns)
+    }
+
     /// Whether server `index` takes its turn for the request with the random number `draw`: it is
     /// usable, and no slow start keeps this one from it (reliability.md 2.6).
     #[must_use]

@@ -28,7 +28,10 @@ pub(super) fn relayed(
     // 3. The route's own actions; 4. the router's, which therefore win over the route's.
     for actions in [&policy.response, &connection.worker.actions.response] {
         if !actions.is_empty() {
-            connection.act(actions, fields)?;
+            if let Err(reason) = connection.act(actions, fields) {
+                exchange.count(|counters| counters.response_errors.add(1));
+                return Err(reason);
+            }
             found = found.or_more();
         }
     }

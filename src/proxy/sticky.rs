@@ -29,7 +29,7 @@ pub(super) fn ask(backend: &Backend, fields: &mut HeaderMap) -> (Option<usize>, 
         let value = value.split(|byte| *byte == DATE).next().unwrap_or_default();
         let named = if asked.is_none() { sticky.server(value) } else { None };
         state = match named {
-            Some(index) if backend.is_usable(index) => {
+            Some(index) if backend.keeps(index) => {
                 asked = Some(index);
                 b'V'
             },
@@ -45,7 +45,7 @@ pub(super) fn ask(backend: &Backend, fields: &mut HeaderMap) -> (Option<usize>, 
 /// The server that the request's cookie names, unless it is down by now or failed in this round. One
 /// without weight is as good as any [W-5].
 pub(super) fn server(exchange: &Exchange, backend: &Backend, tries: &Tries) -> Option<usize> {
-    exchange.sticky.filter(|index| backend.is_usable(*index) && !tries.tried.contains(*index))
+    exchange.sticky.filter(|index| backend.keeps(*index) && !tries.tried.contains(*index))
 }
 
 /// Puts the cookie on a pod's response, unless the request had it [STICK-5]; the pod cannot set it

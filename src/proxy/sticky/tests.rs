@@ -1,6 +1,6 @@
 //! What is asked for and what is answered, with three servers of which one is down.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{Request, header::COOKIE};
 
@@ -12,7 +12,9 @@ use crate::{
         strip_response_hop_by_hop,
     },
     model::reason::Reason,
+    net::clock,
     proxy::fixture,
+    settings::health::EjectionSettings,
     snapshot::Server,
     stats::UpstreamStats,
     upstream::peer::{Peer, PeerKey, Protocol},
@@ -85,6 +87,22 @@ fn log_7_the_first_value_of_a_server_that_is_up_counts() {
     let mut fields = cookies("CK=a");
     assert_eq!(ask(&fixture::route(None).backend, &mut fields), (None, *b"--"));
     assert_eq!(fields, cookies("CK=a"), "without stickiness it is a cookie like any other");
+}
+
+/// a pod that is ejected keeps its clients where all others are ejected, too.
+#[test]
+fn r_45_a_client_stays_where_nobody_is_any_better() {
+    let route = route();
+    let eject = |index: usize| {
+        let rules = EjectionSettings { time: Duration::from_secs(1 << 20), ..Default::default() };
+        let peer = &route.backend.servers[index].peer;
+        assert!(peer.outlier.eject(clock::millis(), &rules, 0).is_some());
+    };
+    let asked = |text| ask(&route.backend, &mut cookies(text)).0;
+    eject(0);
+    assert_eq!((asked("CK=a"), asked("CK=b")), (None, Some(1)));
+    eject(1);
+    assert_eq!((asked("CK=a"), asked("CK=b"), asked("CK=down")), (Some(0), Some(1), None));
 }
 
 /// The answer of server `used` to a client that asked for server `asked`.
