@@ -199,6 +199,7 @@ impl Compiler {
         let admissions = admit::admit(&claims, &self.rules);
         let ranks = claims::ranks(&claims);
         self.backends.begin();
+        self.rates.begin();
         self.policies.begin(&mut findings);
         let mut entries = Vec::with_capacity(candidates.len());
         let mut routes = Vec::with_capacity(candidates.len());
@@ -211,10 +212,10 @@ impl Compiler {
             let fails_open = self.settings.allow_list_fails_open;
             let before = findings.len();
             let allow = allow::read(&candidate.source, fails_open, &mut findings);
-            let said = annotations.message(&candidate.present.key, &findings[before..]);
             let given = Given { trust, allow };
             let compiled =
                 admission.is_admitted().then(|| self.route(candidate, given, &zone, &mut findings));
+            let said = annotations.message(&candidate.present.key, &findings[before..]);
             if let Some(route) = &compiled {
                 entries.push(entry(route, rank));
             }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{finding, policy::annotation};
 use crate::{
     model::{
-        finding::{Code, Finding, codes},
+        finding::{Code, Finding, SHOWN, codes, excerpt},
         grammar,
         objects::Stored,
         route::Route,
@@ -97,6 +97,7 @@ impl Report<'_> {
                 Err(entry) => {
                     bad += 1;
                     if bad <= COMPLAINTS {
+                        let entry = excerpt(entry, SHOWN);
                         let text = format!("\"{entry}\" is not an address or network");
                         self.add(codes::BAD_ALLOW_LIST_ENTRY, &text, "");
                     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::model::{
-    finding::{ANNOTATION, Finding},
+    finding::{ANNOTATION, Finding, excerpt},
     objects::ObjectKey,
 };
 
@@ -57,10 +57,7 @@ fn text(finding: &Finding) -> String {
         "" => format!("{}: {}", finding.code, finding.text),
         fix => format!("{}: {}; {fix}", finding.code, finding.text),
     };
-    match whole.char_indices().nth(CHARACTERS) {
-        Some((end, _)) => format!("{}...", &whole[..end]),
-        None => whole,
-    }
+    excerpt(&whole, CHARACTERS)
 }
 
 #[cfg(test)]

@@ -151,10 +151,10 @@ impl Backends {
         }
     }
 
-    /// Starts a compile.
+    /// Starts a compile. What one that panicked had taken goes back.
     pub(super) fn begin(&mut self) {
         self.next_peers.clear();
-        self.next_kept.clear();
+        self.kept.extend(self.next_kept.drain());
         self.checked.clear();
     }
 

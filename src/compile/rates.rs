@@ -43,6 +43,11 @@ impl Tables {
         }
     }
 
+    /// Starts a compile. What one that panicked had taken goes back.
+    pub(super) fn begin(&mut self) {
+        self.kept.extend(self.next.drain());
+    }
+
     /// The limits of `route` with its table, if it has any.
     pub(super) fn of(
         &mut self,
@@ -74,13 +79,6 @@ fn limits(
     let limit = |name| annotation(route, name).and_then(grammar::parse_integer).map(clamp);
     let is_on = annotation(route, SWITCH).and_then(grammar::parse_bool) == Some(true);
     if !is_on {
-        if let Some(name) =
-            [CONCURRENT, CONNECTIONS, REQUESTS].into_iter().find(|name| limit(name).is_some())
-        {
-            let text = format!("{name} has no effect without {SWITCH}");
-            let fix = format!("set {SWITCH} to \"true\", or take the limit away");
-            findings.push(finding(route, codes::RATE_LIMIT_OFF, &field(name), &text, &fix));
-        }
         return None;
     }
     let limits = Limits {
@@ -92,13 +90,10 @@ fn limits(
         let text = "a rate limit of the route refuses every client";
         let fix = "the newcomer counts with concurrent-tcp and rate-tcp: set at least 2 there, and \
                    at least 1 for rate-http";
-        findings.push(finding(route, codes::RATE_LIMIT_REFUSES_ALL, &field(SWITCH), text, fix));
+        let field = format!("metadata.annotations[{SWITCH}]");
+        findings.push(finding(route, codes::RATE_LIMIT_REFUSES_ALL, &field, text, fix));
     }
     (!limits.is_empty()).then_some(limits)
-}
-
-fn field(name: &str) -> String {
-    format!("metadata.annotations[{name}]")
 }
 
 /// Zero and less are the same limit [RATE-6].
@@ -140,9 +135,9 @@ mod tests {
         assert_eq!(read(&all("T"), Termination::None), (Some(ten(Some(30))), vec![]));
         assert_eq!(read(&all("true"), Termination::Passthrough), (Some(ten(None)), vec![]));
         for off in ["false", "", "yes"] {
-            assert_eq!(read(&all(off), http), (None, vec![2140]), "{off:?}");
+            assert_eq!(read(&all(off), http), (None, vec![]), "{off:?}");
         }
-        assert_eq!(read(&all("true")[1..], http), (None, vec![2140]));
+        assert_eq!(read(&all("true")[1..], http), (None, vec![]), "validation says so");
         assert_eq!(read(&[(SWITCH, "true")], http), (None, vec![]));
         // What is no integer is as if it were not there [CONV-7].
         let bad = [(SWITCH, "true"), (CONCURRENT, "many"), (CONNECTIONS, "1.5"), (REQUESTS, "")];
@@ -173,5 +168,12 @@ mod tests {
         assert!(of(&[]).is_none());
         let three = of(&[(SWITCH, "true"), (CONNECTIONS, "2")]).unwrap();
         assert!(!Arc::ptr_eq(&one.table, &three.table));
+        // A compile that ended in the middle took the table and gave nothing back.
+        let limited = route(&[(SWITCH, "true"), (CONNECTIONS, "2")]);
+        for _ in 0..2 {
+            tables.begin();
+            let rated = tables.of(&limited, Termination::None, &mut Vec::new()).unwrap();
+            assert!(Arc::ptr_eq(&rated.table, &three.table));
+        }
     }
 }

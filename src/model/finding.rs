@@ -56,6 +56,18 @@ impl fmt::Display for Severity {
     }
 }
 
+/// Characters of a value that a finding repeats.
+pub const SHOWN: usize = 64;
+
+/// The first `characters` of `text`, and dots where there are more.
+#[must_use]
+pub fn excerpt(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// What the field of a finding about an annotation begins with; the name and `]` follow.
 pub const ANNOTATION: &str = "metadata.annotations[";
 

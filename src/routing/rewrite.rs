@@ -110,12 +110,13 @@ impl Rewrite {
     }
 }
 
-/// True when `text` says something else than it looks like: a comment cuts it, or it holds bytes that
-/// no request target may hold and that are sent percent-encoded.
+/// True when `written` says something else than it looks like: a comment cuts it, quotes, backslashes or
+/// signs of percent are taken out, or it holds bytes that no request target may hold and that are sent
+/// percent-encoded.
 #[must_use]
-pub fn is_surprising(text: &str) -> bool {
-    let Read { text, comment } = read(text);
-    comment || matches!(encode(&text), Cow::Owned(_))
+pub fn is_surprising(written: &str) -> bool {
+    let Read { text, comment } = read(written);
+    comment || encode(&text) != written
 }
 
 /// What a value of the annotation is understood as, to be shown.

@@ -90,6 +90,15 @@ async fn ann_0_the_status_says_what_is_wrong_and_stays_admitted() {
     let all = conditions(&edge).await;
     assert_eq!(all[0]["status"], "True");
     assert!(all[1]["message"].as_str().unwrap().contains("WH1050"), "{all:?}");
+    // So is what a limit does to everybody.
+    let switch = format!("{H}rate-limit-connections");
+    mended.pop();
+    let limited = route("a", "a.example.com").annotated(&switch, "true");
+    mended.push(limited.annotated(&format!("{switch}.rate-tcp"), "1"));
+    edge.write("main.yaml", &mended);
+    edge.until("the limit", |snapshot| !snapshot.rated.is_empty()).await;
+    let all = conditions(&edge).await;
+    assert!(all[1]["message"].as_str().unwrap().contains("WH2141"), "{all:?}");
 }
 
 /// [ANN-0]: `wharf check` says the same with places, and judges allow lists by the router's variables.

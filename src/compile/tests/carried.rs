@@ -232,3 +232,22 @@ fn r_12_a_thousand_snapshots_reset_nothing() {
         assert!(Arc::ptr_eq(position, before.balancer.position()));
     }
 }
+
+/// what a compile that panicked had taken is there for the next one.
+#[test]
+fn a_compile_that_ended_in_the_middle_loses_nothing() {
+    let mut compiler = compiler();
+    let objects = overlapping();
+    let first = compile(&mut compiler, &objects);
+    compiler.backends.begin();
+    for route in &objects.routes {
+        let backends = &mut compiler.backends;
+        _ = backends.backend(route, Termination::None, None, &first.zone, &mut Vec::new());
+    }
+    let second = compile(&mut compiler, &objects);
+    for (before, after) in first.routes.iter().zip(&second.routes) {
+        let stats =
+            |state: &RouteState| Arc::clone(&state.compiled.as_ref().unwrap().backend.stats);
+        assert!(Arc::ptr_eq(&stats(before), &stats(after)), "{:?}", before.source.key);
+    }
+}

@@ -449,13 +449,6 @@ codes! {
          them more often than every 100 milliseconds.\n\n\
          Effect: the endpoints are checked every 100 milliseconds.\n\n\
          Write a longer time. The default is ROUTER_BACKEND_CHECK_INTERVAL, 5 seconds.";
-    /// Rate limits without their switch.
-    RATE_LIMIT_OFF = 2140, "a rate limit is not switched on",
-        "`haproxy.router.openshift.io/rate-limit-connections.concurrent-tcp`, `.rate-tcp` and \
-         `.rate-http` count only on a route that has \
-         `haproxy.router.openshift.io/rate-limit-connections` with a true value as well.\n\n\
-         Effect: the route is served, and nobody is limited.\n\n\
-         Set `haproxy.router.openshift.io/rate-limit-connections: \"true\"`, or take the limits away.";
     /// Rate limits that let nobody in.
     RATE_LIMIT_REFUSES_ALL = 2141, "a rate limit refuses every client",
         "As in OpenShift, a client is refused once the count has reached the number, and with \

@@ -130,7 +130,14 @@ fn rew_6_what_no_target_holds_is_encoded() {
         rewritten("/a", "/x y\r\u{1}ü\\#", "/a/b", LastSlash::Taken),
         "/x%20y%0D%01%C3%BC%23/b"
     );
-    for (text, surprising) in [("/a", false), ("/a%20", false), ("/a b", true), ("/a#", true)] {
+    for (text, surprising) in [
+        ("/a", false),
+        ("/a%20", false),
+        ("/a b", true),
+        ("/a#", true),
+        ("/it's", true),
+        ("/a\\b", true),
+    ] {
         assert_eq!(is_surprising(text), surprising, "{text}");
     }
 }

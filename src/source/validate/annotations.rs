@@ -8,16 +8,13 @@ use super::Report;
 use crate::{
     model::{
         annotation::{self, ANNOTATIONS, Annotation, Grammar, Known},
-        finding::{ANNOTATION, codes},
+        finding::{ANNOTATION, SHOWN, codes, excerpt},
         grammar,
         route::Route,
     },
     routing::rewrite,
     source::schema::closest,
 };
-
-/// Characters of a value that are shown.
-const SHOWN: usize = 64;
 
 /// Reports every annotation of the router's that is unknown, ineffective or not understood.
 pub(super) fn check(report: &mut Report<'_, Route>, route: &Route) {
@@ -93,8 +90,5 @@ fn hsts_meant(value: &str) -> Option<String> {
 
 /// The beginning of a text, which may be long.
 fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
+    excerpt(text, SHOWN)
 }
