@@ -3,8 +3,9 @@
 //!
 //! Sits behind `upstream::peer::Peer`, written by any worker whose connection failed, read by all of
 //! them for each request. Plain atomics, no lock (decisions 11); time comes from the caller, as
-//! milliseconds that are never 0. Always holds: an ejection ends by itself, and failures of
-//! connections that were begun before it do not make it longer.
+//! milliseconds that are never 0. Always holds: an ejection ends by itself, and failures that come in
+//! while it lasts do not make it longer. A connection that was begun before it and fails behind it counts
+//! as any other: nobody keeps when it was begun.
 
 use std::{
     sync::atomic::{

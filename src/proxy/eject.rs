@@ -69,7 +69,6 @@ fn counts(error: &DialError) -> bool {
             Cause::Connect(kind) => matches!(
                 kind,
                 ErrorKind::ConnectionRefused
-                    | ErrorKind::TimedOut
                     | ErrorKind::ConnectionReset
                     | ErrorKind::ConnectionAborted
                     | ErrorKind::HostUnreachable
