@@ -49,18 +49,59 @@ pub struct NlbConfig {
     pub groups: Vec<GroupConfig>,
 }
 
-/// A TCP listener.
+/// Protocol of a listener or of a target group (A.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+pub enum Protocol {
+    /// Byte streams.
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// Byte streams in TLS: of a listener, TLS ends here; of a group, TLS begins here.
+    #[serde(rename = "TLS")]
+    Tls,
+    /// Datagrams.
+    #[serde(rename = "UDP")]
+    Udp,
+    /// Both on one port number.
+    #[serde(rename = "TCP_UDP")]
+    TcpUdp,
+}
+
+/// What kind of thing the targets of a group are (A.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub enum TargetType {
+    /// Machines, by an id that stands for an address.
+    #[serde(rename = "instance")]
+    Instance,
+    /// Addresses.
+    #[default]
+    #[serde(rename = "ip")]
+    Ip,
+}
+
+/// One target group of a forward action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weighted {
+    /// Name of the group.
+    pub group: Arc<str>,
+    /// 0 to 999; a group of weight 0 gets no new flow.
+    pub weight: u32,
+}
+
+/// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// What identifies it over configuration changes. Extension; `TCP:PORT` by default.
+    /// What identifies it over configuration changes. Extension; `PROTOCOL:PORT` by default.
     pub name: Arc<str>,
+    /// What it carries.
+    pub protocol: Protocol,
     /// Where it listens. `port: N` means `0.0.0.0:N`; a whole `address` is an extension.
     pub address: SocketAddr,
     /// The zone whose load balancer node this listener stands for. Extension; without it the
     /// listener sees the targets of all zones.
     pub zone: Option<Arc<str>>,
-    /// Name of the target group.
-    pub group: Arc<str>,
+    /// The forward action: target groups with their weights, at least one.
+    pub forward: Vec<Weighted>,
     /// `tcp.idle_timeout.seconds`.
     pub idle_timeout: Duration,
     /// Limit of connecting to a target. Extension.
@@ -69,11 +110,15 @@ pub struct ListenerConfig {
     pub max_flows: usize,
 }
 
-/// A target group of type `ip`.
+/// A target group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupConfig {
     /// Its name.
     pub name: Arc<str>,
+    /// What its targets speak.
+    pub protocol: Protocol,
+    /// What its targets are.
+    pub target_type: TargetType,
     /// How health is checked.
     pub check: CheckConfig,
     /// `proxy_protocol_v2.enabled`.
@@ -147,6 +192,39 @@ pub enum SendProxyHeader {
     Never,
     /// Those to the port that also gets traffic.
     TrafficPortOnly,
+}
+
+impl Protocol {
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Udp => "UDP",
+            Self::TcpUdp => "TCP_UDP",
+        }
+    }
+
+    /// True if a listener of this protocol may forward to a group of protocol `group`; anything else
+    /// is `IncompatibleProtocols` (A.1).
+    #[must_use]
+    pub fn may_forward_to(self, group: Self) -> bool {
+        match self {
+            Self::Tcp => matches!(group, Self::Tcp | Self::TcpUdp),
+            Self::Tls => matches!(group, Self::Tcp | Self::Tls),
+            Self::Udp => matches!(group, Self::Udp | Self::TcpUdp),
+            Self::TcpUdp => group == Self::TcpUdp,
+        }
+    }
+}
+
+impl ListenerConfig {
+    /// True if it forwards to the group of this name.
+    #[must_use]
+    pub fn forwards_to(&self, group: &str) -> bool {
+        self.forward.iter().any(|weighted| &*weighted.group == group)
+    }
 }
 
 impl TargetConfig {

@@ -114,5 +114,21 @@ where
         .map(|(index, _)| Choice { index, routing })
 }
 
+/// Index of the weight that `hash` falls on, each with a share of the hashes in proportion to it.
+/// `None` if all are 0.
+#[must_use]
+pub fn weighted(hash: u64, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
+    let total: u64 = weights.clone().map(u64::from).sum();
+    // A hash of its own: the same bits choose the target within the group.
+    let mut left = FixedState::with_seed(total).hash_one(hash).checked_rem(total)?;
+    weights.enumerate().find_map(|(index, weight)| match left.checked_sub(weight.into()) {
+        Some(rest) => {
+            left = rest;
+            None
+        },
+        None => Some(index),
+    })
+}
+
 #[cfg(test)]
 mod tests;

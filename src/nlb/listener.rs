@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    flow::{Flow, Routing},
+    flow::{Flow, Routing, weighted},
     stats::ListenerStats,
     target::{Group, Picked, Target},
 };
@@ -40,7 +40,8 @@ const LAST_ACCEPTS: usize = 4096;
 /// What a listener does with new flows; replaced as a whole by a new configuration.
 #[derive(Debug)]
 pub(super) struct Binding {
-    pub(super) group: Arc<Group>,
+    /// Target groups with their weights.
+    pub(super) forward: Vec<(Arc<Group>, u32)>,
     pub(super) zone: Option<Arc<str>>,
     pub(super) idle_timeout: Duration,
     pub(super) connect_timeout: Duration,
@@ -84,6 +85,15 @@ pub(super) async fn accept_loop(
             Ok(Ok((stream, client))) => listener.start(stream, client),
             Ok(Err(_)) | Err(_) => return,
         }
+    }
+}
+
+impl Binding {
+    /// The target group of a new flow.
+    fn group(&self, flow: &Flow) -> Option<&Group> {
+        let weights = self.forward.iter().map(|(_, weight)| *weight);
+        let index = weighted(self.forward[0].0.hash(flow), weights)?;
+        Some(&self.forward[index].0)
     }
 }
 
@@ -137,22 +147,29 @@ impl Listener {
     /// tried; AWS would leave that to the client's next SYN.
     async fn connect(&self, flow: &Flow, binding: &Binding) -> Option<(TcpStream, Picked)> {
         let zone = binding.zone.as_deref();
-        let first = binding.group.pick(flow, zone, None)?;
-        if let Some(stream) = self.open(flow, binding, &first.target).await {
+        let group = binding.group(flow)?;
+        let first = group.pick(flow, zone, None)?;
+        if let Some(stream) = self.open(flow, binding, group, &first.target).await {
             return Some((stream, first));
         }
-        let second = binding.group.pick(flow, zone, Some(&first.target))?;
+        let second = group.pick(flow, zone, Some(&first.target))?;
         if second.routing == Routing::FailOpen && first.routing == Routing::Healthy {
             return None;
         }
         self.stats.redispatches.one();
-        let stream = self.open(flow, binding, &second.target).await?;
+        let stream = self.open(flow, binding, group, &second.target).await?;
         Some((stream, second))
     }
 
     /// Connects to `target` and sends the PROXY header if the group wants one.
-    async fn open(&self, flow: &Flow, binding: &Binding, target: &Target) -> Option<TcpStream> {
-        let config = binding.group.config();
+    async fn open(
+        &self,
+        flow: &Flow,
+        binding: &Binding,
+        group: &Group,
+        target: &Target,
+    ) -> Option<TcpStream> {
+        let config = group.config();
         let opened = async {
             let mut stream = connect::tcp(target.address, binding.connect_timeout).await?;
             if config.proxy_protocol {

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    config::{GroupConfig, ListenerConfig, NlbConfig},
+    config::{GroupConfig, ListenerConfig, NlbConfig, Weighted},
     listener::{Binding, Listener, accept_loop},
     stats::{ListenerStats, ListenerTotals, TargetState},
     target::{CHECKS_AT_ONCE, Group, Shared, Usage},
@@ -143,7 +143,7 @@ impl NlbHandle {
             group.apply(empty, Usage::NotUsed, zones);
         }
         for config in groups {
-            let used = listeners.iter().any(|listener| listener.group == config.name);
+            let used = listeners.iter().any(|listener| listener.forwards_to(&config.name));
             let usage = if used { Usage::Used } else { Usage::NotUsed };
             let group = running
                 .groups
@@ -158,13 +158,16 @@ impl NlbHandle {
         running: &mut Running,
         config: ListenerConfig,
     ) -> Result<(), BindError> {
-        let Some(group) = running.groups.get(&config.group).cloned() else {
+        let group = |weighted: &Weighted| {
+            running.groups.get(&weighted.group).map(|group| (Arc::clone(group), weighted.weight))
+        };
+        let Some(forward) = config.forward.iter().map(group).collect() else {
             let source = io::Error::new(io::ErrorKind::NotFound, "no such target group");
             let ListenerConfig { name, address, .. } = config;
             return Err(BindError { name, address, source });
         };
         let binding = Arc::new(Binding {
-            group,
+            forward,
             zone: config.zone,
             idle_timeout: config.idle_timeout,
             connect_timeout: config.connect_timeout,

@@ -111,6 +111,11 @@ impl Group {
         Arc::clone(&self.config.borrow())
     }
 
+    /// The hash of a flow that is not sticky.
+    pub(super) fn hash(&self, flow: &Flow) -> u64 {
+        flow.hash(self.shared.seed)
+    }
+
     /// Chooses a target for a flow that enters at the node of `zone`; never `except`.
     pub(super) fn pick(
         &self,
@@ -121,7 +126,7 @@ impl Group {
         let config = self.config();
         let hash = match config.sticky {
             true => sticky_hash(flow.source.ip(), self.shared.seed),
-            false => flow.hash(self.shared.seed),
+            false => self.hash(flow),
         };
         let zone = zone.filter(|_| !config.cross_zone);
         let members = self.members.load();

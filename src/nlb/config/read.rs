@@ -14,7 +14,7 @@ use serde_saphyr::Spanned;
 
 use super::{
     CheckConfig, CheckProtocol, DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_FLOWS, GroupConfig,
-    ListenerConfig, NlbConfig, SendProxyHeader, TargetConfig,
+    ListenerConfig, NlbConfig, Protocol, SendProxyHeader, TargetConfig, TargetType, Weighted,
     attributes::{self, Attributes, GroupAttributes},
 };
 use crate::{health::Rules, probe::Matcher};
@@ -25,6 +25,9 @@ const MAX_LISTENERS: usize = 50;
 const MAX_BYTES: u64 = 4 << 20;
 /// Targets of a target group at most (A.12).
 const MAX_TARGETS: usize = 1000;
+
+/// Weight of a target group in a forward action at most (A.1).
+const MAX_WEIGHT: u32 = 999;
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,17 @@ pub enum Problem {
     /// A listener has both or neither of `port` and `address`.
     #[error("a listener has either `port` or `address`")]
     ListenerAddress,
+    /// A listener has both or neither of `targetGroup` and `targetGroups`.
+    #[error("a listener has either `targetGroup` or `targetGroups`")]
+    ListenerGroup,
+    /// A listener cannot forward to a group of this protocol (A.1).
+    #[error("a {} listener cannot forward to a {} target group", protocol.as_str(), group.as_str())]
+    IncompatibleProtocols {
+        /// Of the listener.
+        protocol: Protocol,
+        /// Of the group.
+        group: Protocol,
+    },
     /// More than the quota of AWS allows.
     #[error("more than {limit} {what}")]
     TooMany {
@@ -180,11 +194,12 @@ struct RawListener {
     name: Option<Arc<str>>,
     port: Option<Spanned<u16>>,
     address: Option<SocketAddr>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "read for its value check alone: TCP is the only protocol")]
-    protocol: Protocol,
+    protocol: Option<Spanned<Protocol>>,
     zone: Option<Spanned<Arc<str>>>,
-    target_group: Spanned<Arc<str>>,
+    target_group: Option<Spanned<Arc<str>>>,
+    /// The weighted form of `targetGroup`.
+    #[serde(default)]
+    target_groups: Vec<RawWeighted>,
     #[serde(default)]
     attributes: Attributes,
     connect_timeout_seconds: Option<Spanned<f64>>,
@@ -193,14 +208,18 @@ struct RawListener {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawWeighted {
+    name: Spanned<Arc<str>>,
+    weight: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RawGroup {
     name: Arc<str>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "read for its value check alone: TCP is the only protocol")]
-    protocol: Protocol,
+    protocol: Option<Spanned<Protocol>>,
     port: Spanned<u16>,
     #[serde(default)]
-    #[expect(dead_code, reason = "read for its value check alone: ip is the only type")]
     target_type: TargetType,
     #[serde(default)]
     health_check: RawCheck,
@@ -232,20 +251,6 @@ struct RawCheck {
     unhealthy_threshold_count: Option<Spanned<u32>>,
     matcher: Option<Spanned<String>>,
     send_proxy_header: Option<SendProxyHeader>,
-}
-
-#[derive(Deserialize, Default)]
-enum Protocol {
-    #[default]
-    #[serde(rename = "TCP")]
-    Tcp,
-}
-
-#[derive(Deserialize, Default)]
-enum TargetType {
-    #[default]
-    #[serde(rename = "ip")]
-    Ip,
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -281,8 +286,8 @@ impl RawNlb {
         }
         let mut listeners: Vec<ListenerConfig> = Vec::new();
         for listener in &self.listeners.value {
-            let built = build_listener(listener)?;
-            check_references(&listener.value, &groups, &self.zones)?;
+            let built = build_listener(listener, &groups)?;
+            check_zone(&listener.value, &self.zones)?;
             let taken = |other: &ListenerConfig| {
                 other.name == built.name
                     || (other.address == built.address && built.address.port() != 0)
@@ -296,16 +301,7 @@ impl RawNlb {
     }
 }
 
-fn check_references(
-    listener: &RawListener,
-    groups: &[GroupConfig],
-    zones: &[Arc<str>],
-) -> Result<(), ConfigError> {
-    let group = &listener.target_group;
-    if !groups.iter().any(|known| known.name == group.value) {
-        let problem = Problem::UnknownGroup { name: group.value.to_string() };
-        return Err(ConfigError::at(group, problem));
-    }
+fn check_zone(listener: &RawListener, zones: &[Arc<str>]) -> Result<(), ConfigError> {
     match &listener.zone {
         Some(zone) if !zones.contains(&zone.value) => {
             let problem = Problem::UnknownZone { name: zone.value.to_string() };
@@ -315,8 +311,54 @@ fn check_references(
     }
 }
 
-fn build_listener(raw: &Spanned<RawListener>) -> Result<ListenerConfig, ConfigError> {
+/// The forward action, by `targetGroup` or `targetGroups`.
+fn build_forward(
+    raw: &Spanned<RawListener>,
+    groups: &[GroupConfig],
+) -> Result<Vec<Weighted>, ConfigError> {
     let listener = &raw.value;
+    let named = match (&listener.target_group, listener.target_groups.as_slice()) {
+        (Some(one), []) => vec![(one, 1)],
+        (None, many @ [_, ..]) => {
+            let weighted = many.iter().map(|group| {
+                let weight = match &group.weight {
+                    Some(weight) if weight.value > MAX_WEIGHT => {
+                        return Err(value(weight, "weight", "a number from 0 to 999"));
+                    },
+                    Some(weight) => weight.value,
+                    None => 1,
+                };
+                Ok((&group.name, weight))
+            });
+            weighted.collect::<Result<_, _>>()?
+        },
+        _ => return Err(ConfigError::at(raw, Problem::ListenerGroup)),
+    };
+    let mut forward: Vec<Weighted> = Vec::with_capacity(named.len());
+    for (name, weight) in named {
+        let Some(group) = groups.iter().find(|group| group.name == name.value) else {
+            let problem = Problem::UnknownGroup { name: name.value.to_string() };
+            return Err(ConfigError::at(name, problem));
+        };
+        let protocol = protocol(&listener.protocol)?;
+        if !protocol.may_forward_to(group.protocol) {
+            let problem = Problem::IncompatibleProtocols { protocol, group: group.protocol };
+            return Err(ConfigError::at(name, problem));
+        }
+        if forward.iter().any(|other| other.group == name.value) {
+            return Err(twice(name, format!("target group `{}`", name.value)));
+        }
+        forward.push(Weighted { group: name.value.clone(), weight });
+    }
+    Ok(forward)
+}
+
+fn build_listener(
+    raw: &Spanned<RawListener>,
+    groups: &[GroupConfig],
+) -> Result<ListenerConfig, ConfigError> {
+    let listener = &raw.value;
+    let protocol = protocol(&listener.protocol)?;
     let address = match (&listener.port, listener.address) {
         (Some(port), None) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, above_zero("port", port)?)),
         (None, Some(address)) => address,
@@ -333,10 +375,14 @@ fn build_listener(raw: &Spanned<RawListener>) -> Result<ListenerConfig, ConfigEr
         None => DEFAULT_MAX_FLOWS,
     };
     Ok(ListenerConfig {
-        name: listener.name.clone().unwrap_or_else(|| format!("TCP:{}", address.port()).into()),
+        name: listener
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}:{}", protocol.as_str(), address.port()).into()),
+        protocol,
         address,
         zone: listener.zone.as_ref().map(|zone| zone.value.clone()),
-        group: listener.target_group.value.clone(),
+        forward: build_forward(raw, groups)?,
         idle_timeout: attributes.idle_timeout,
         connect_timeout,
         max_flows,
@@ -365,6 +411,8 @@ fn build_group(
     }
     Ok(GroupConfig {
         name: raw.name.clone(),
+        protocol: protocol(&raw.protocol)?,
+        target_type: raw.target_type,
         check: build_check(&raw.health_check, &attributes, bounds)?,
         proxy_protocol: attributes.proxy_protocol,
         sticky: attributes.sticky,
@@ -457,6 +505,17 @@ fn check_port(raw: &RawCheck) -> Result<Option<u16>, ConfigError> {
             Ok(number @ 1..) => Ok(Some(number)),
             _ => Err(value(port, "port", "`traffic-port` or a port")),
         },
+    }
+}
+
+/// TCP unless named.
+fn protocol(raw: &Option<Spanned<Protocol>>) -> Result<Protocol, ConfigError> {
+    match raw {
+        None => Ok(Protocol::default()),
+        Some(protocol) if protocol.value != Protocol::Tcp => {
+            Err(value(protocol, "protocol", "TCP"))
+        },
+        Some(protocol) => Ok(protocol.value),
     }
 }
 

@@ -54,6 +54,8 @@ targetGroups:
 #[test]
 fn every_field_is_read() {
     let group = GroupConfig {
+        protocol: Protocol::Tcp,
+        target_type: TargetType::Ip,
         name: "https".into(),
         check: CheckConfig {
             protocol: CheckProtocol::Http {
@@ -98,7 +100,8 @@ fn every_field_is_read() {
                 name: "TCP:443".into(),
                 address: "0.0.0.0:443".parse().unwrap(),
                 zone: None,
-                group: "https".into(),
+                forward: vec![Weighted { group: "https".into(), weight: 1 }],
+                protocol: Protocol::Tcp,
                 idle_timeout: Duration::from_secs(60),
                 connect_timeout: DEFAULT_CONNECT_TIMEOUT,
                 max_flows: DEFAULT_MAX_FLOWS,
@@ -107,7 +110,8 @@ fn every_field_is_read() {
                 name: "node-a".into(),
                 address: "127.0.0.1:8080".parse().unwrap(),
                 zone: Some("a".into()),
-                group: "https".into(),
+                forward: vec![Weighted { group: "https".into(), weight: 1 }],
+                protocol: Protocol::Tcp,
                 idle_timeout: DEFAULT_IDLE_TIMEOUT,
                 connect_timeout: Duration::from_millis(1500),
                 max_flows: 10,

@@ -107,3 +107,15 @@ proptest! {
         prop_assert_eq!(choose(hash, members(&standings), ONE), Some(before));
     }
 }
+
+/// [NLB-23] Weights 1 to 3 share flows 25 to 75; weight 0 gets none; all 0 is nobody.
+#[test]
+fn nlb_23_groups_share_flows_by_weight() {
+    let mut counts = [0; 3];
+    for hash in (0..4000).map(|port| flow(port, 0).hash(7)) {
+        counts[weighted(hash, [1, 0, 3].into_iter()).unwrap()] += 1;
+    }
+    assert!((850..=1150).contains(&counts[0]), "{counts:?}");
+    assert_eq!(counts[1], 0);
+    assert_eq!(weighted(1, [0, 0].into_iter()), None);
+}

@@ -13,7 +13,7 @@ use crate::{
     health::{Code, OnUnhealthy, Rules, State},
     net::proxy_protocol,
     nlb::{
-        config::{CheckConfig, CheckProtocol, SendProxyHeader, TargetConfig},
+        config::{CheckConfig, CheckProtocol, Protocol, SendProxyHeader, TargetConfig, TargetType},
         flow::Minimum,
     },
     probe::Matcher,
@@ -98,12 +98,15 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             name: "front".into(),
             address: ([127, 0, 0, 1], 0).into(),
             zone: None,
-            group: "pods".into(),
+            forward: vec![Weighted { group: "pods".into(), weight: 1 }],
+            protocol: Protocol::Tcp,
             idle_timeout: LIMIT,
             connect_timeout: LIMIT,
             max_flows: 1000,
         }],
         groups: vec![GroupConfig {
+            protocol: Protocol::Tcp,
+            target_type: TargetType::Ip,
             name: "pods".into(),
             check: CheckConfig {
                 protocol: CheckProtocol::Http { path: "/".into(), matcher: Matcher::default() },
