@@ -48,7 +48,7 @@ enum Command {
     Explain(ExplainArgs),
     /// Shows routes, services, endpoints, targets or certs.
     Get(GetArgs),
-    /// Shows all about routes, services or endpoints.
+    /// Shows all about routes, services, endpoints or targets.
     Describe(DescribeArgs),
     /// Mints a development CA and certificates.
     Cert(CertArgs),

@@ -1,5 +1,5 @@
 //! `wharf describe`: one Route as `oc describe route` prints it, with what wharf knows beyond it; a
-//! Service or its endpoints as `kubectl describe` prints them.
+//! Service or its endpoints as `kubectl describe` prints them; a target of the load balancer.
 //!
 //! Asks a running admin port ([`live`]) or a snapshot compiled here ([`offline`]), through the same
 //! JSON.
@@ -7,12 +7,14 @@
 mod ago;
 mod route;
 mod service;
+mod target;
 
 use std::{io::Write, time::SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::target::TargetView;
 use super::{
     client,
     get::{self, GetError, Kind, Selected},
@@ -32,8 +34,8 @@ pub enum DescribeError {
     /// It could not be asked for, or does not exist.
     #[error(transparent)]
     Get(#[from] GetError),
-    /// There is more about routes, services and endpoints only.
-    #[error("only routes, services and endpoints can be described")]
+    /// There is more about routes, services, endpoints and targets only.
+    #[error("only routes, services, endpoints and targets can be described")]
     Kind,
     /// The answer is not what this version expects.
     #[error("cannot read the answer")]
@@ -49,12 +51,13 @@ pub fn live(
     server: Option<&str>,
     out: &mut dyn Write,
 ) -> Result<(), DescribeError> {
-    let server = server.unwrap_or(get::ROUTER);
+    let server = server.unwrap_or(selected.kind.server());
     let fetch = |list| {
         let path = match list {
             List::Services => "/api/v1/services".to_owned(),
             List::Endpoints => "/api/v1/endpoints".to_owned(),
             List::Routes => format!("/api/v1/details?{}", query(selected)),
+            List::Targets => "/api/v1/targets".to_owned(),
         };
         Ok(get::fetch(server, &path)?)
     };
@@ -76,6 +79,7 @@ pub fn offline(
                     routes::details(snapshot, selected.namespace.as_deref(), only_name(selected));
                 serde_json::to_value(details)?
             },
+            List::Targets => return Err(GetError::NoTargets.into()),
         })
     };
     print(selected, list, out)
@@ -87,6 +91,7 @@ enum List {
     Routes,
     Services,
     Endpoints,
+    Targets,
 }
 
 /// The name, where one alone is asked for: the router then gives no other.
@@ -130,7 +135,11 @@ fn print(
             };
             (services.iter().map(text).collect(), missing)
         },
-        Kind::Ingresses | Kind::Certs | Kind::Targets => return Err(DescribeError::Kind),
+        Kind::Targets => {
+            let (targets, missing) = chosen::<TargetView>(selected, "", list(List::Targets)?)?;
+            (targets.iter().map(target::describe).collect(), missing)
+        },
+        Kind::Ingresses | Kind::Certs => return Err(DescribeError::Kind),
     };
     out.write_all(texts.join("\n\n").as_bytes())?;
     if missing.is_empty() {

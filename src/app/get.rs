@@ -40,7 +40,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Admin port of `wharf router`.
 pub const ROUTER: &str = "127.0.0.1:1936";
 /// API of `wharf nlb`.
-pub const NLB: &str = "127.0.0.1:9090";
+const NLB: &str = "127.0.0.1:9090";
 
 /// What is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl Kind {
             Self::Certs => "/api/v1/certs",
             Self::Targets => "/api/v1/targets",
         }
+    }
+
+    /// Who is asked unless told otherwise.
+    pub(super) const fn server(self) -> &'static str {
+        if matches!(self, Self::Targets) { NLB } else { ROUTER }
     }
 
     /// What `oc` calls the resource where one is not found.
@@ -228,8 +233,7 @@ pub enum GetError {
 /// Lists what the process at `server` has.
 pub fn live(get: &Get, server: Option<&str>, streams: &mut Streams<'_>) -> Result<(), GetError> {
     let kind = get.selected.kind;
-    let standard = if kind == Kind::Targets { NLB } else { ROUTER };
-    let value = fetch(server.unwrap_or(standard), kind.path())?;
+    let value = fetch(server.unwrap_or(kind.server()), kind.path())?;
     print(get, value, streams)
 }
 
