@@ -78,6 +78,9 @@ struct NlbArgs {
     /// API and metrics [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     api: Option<SocketAddr>,
+    /// DNS names of the load balancer and its zones, on UDP and TCP [default: off]
+    #[arg(long, value_name = "ADDR")]
+    dns: Option<SocketAddr>,
     /// Seconds that flows get to end after SIGTERM [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,

@@ -11,6 +11,8 @@
 pub mod config;
 pub mod flow;
 mod listener;
+pub mod names;
+pub mod nodes;
 pub mod server;
 pub mod stats;
 mod target;

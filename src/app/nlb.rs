@@ -4,6 +4,7 @@
 //! is logged with its place and changes nothing.
 
 mod api;
+mod dns;
 mod watch;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -11,8 +12,9 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub use api::serve_api;
+pub use dns::serve_names;
 
-use super::{bind, signal::Signals};
+use super::{bind, dns as cluster_dns, signal::Signals};
 use crate::nlb::{
     NlbHandle,
     config::{parse_file, read_text},
@@ -26,6 +28,8 @@ pub struct NlbOptions {
     pub config: PathBuf,
     /// Address of the API and metrics; off when absent.
     pub api: Option<SocketAddr>,
+    /// Address of the DNS server for the names of the load balancer; off when absent.
+    pub dns: Option<SocketAddr>,
     /// How long open flows may go on after SIGTERM.
     pub grace: Duration,
 }
@@ -52,7 +56,13 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
             None => std::future::pending().await,
         }
     };
-    let served = async { tokio::join!(serve, watch::follow(options.config, text, &handle)) };
+    let names = options.dns.map(cluster_dns::bind).transpose()?;
+    let names = async {
+        if let Some(sockets) = names {
+            serve_names(sockets, handle.clone(), CancellationToken::new()).await;
+        }
+    };
+    let served = async { tokio::join!(serve, names, watch::follow(options.config, text, &handle)) };
     tokio::select! {
         () = signals.stop() => tracing::info!("draining"),
         _never = served => {},

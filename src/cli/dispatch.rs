@@ -186,6 +186,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
     NlbOptions {
         config: args.config,
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
+        dns: args.dns,
         grace: args.grace.map_or(app::nlb::DEFAULT_GRACE, Duration::from_secs),
     }
 }

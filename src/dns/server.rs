@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hickory_proto::{
-    op::ResponseCode,
+    op::{Query, ResponseCode},
     rr::{Name, RecordType},
 };
 use ipnet::IpNet;
@@ -76,6 +76,12 @@ pub async fn serve(
     Arc::new(server).run(udp, tcp, cancel).await;
 }
 
+/// Names that are answered before the zone is asked, such as those of a load balancer.
+pub trait View: std::fmt::Debug + Send + Sync {
+    /// The answer; nothing if the name is not of this view. Must not wait.
+    fn answer(&self, question: &Query) -> Option<Answer>;
+}
+
 /// What both loops share.
 #[derive(Debug)]
 pub struct Server {
@@ -86,6 +92,7 @@ pub struct Server {
     forwards: Arc<Semaphore>,
     /// Address of the name server's own name.
     local: Option<IpAddr>,
+    view: Option<Arc<dyn View>>,
     tasks: TaskTracker,
 }
 
@@ -119,7 +126,23 @@ impl Server {
         settings: Settings,
     ) -> Self {
         let forwards = Arc::new(Semaphore::new(settings.max_forwards));
-        Self { zone, forward, stats, settings, forwards, local: None, tasks: TaskTracker::new() }
+        Self {
+            zone,
+            forward,
+            stats,
+            settings,
+            forwards,
+            local: None,
+            view: None,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Answers the names of `view` first.
+    #[must_use]
+    pub fn with_view(mut self, view: Arc<dyn View>) -> Self {
+        self.view = Some(view);
+        self
     }
 
     /// Tells the address that clients reach this server at; an unspecified one is none.
@@ -152,7 +175,9 @@ impl Server {
             Packet::Query(request) => *request,
         };
         self.stats.count_query(transport, request.question.query_type());
-        let mut answer = answer::answer(&self.zone.load(), &request.question, self.local);
+        let viewed = self.view.as_ref().and_then(|view| view.answer(&request.question));
+        let mut answer = viewed
+            .unwrap_or_else(|| answer::answer(&self.zone.load(), &request.question, self.local));
         let resolver = self.forward.as_ref().filter(|_| self.may_forward(client.ip()));
         let Some((outside, resolver)) = answer.outside.take().zip(resolver) else {
             return Reply::Bytes(self.encode(&request, &answer, self.recursion(client)));

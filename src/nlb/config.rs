@@ -21,13 +21,22 @@
 //! ```
 
 mod attributes;
+mod nodes;
 mod read;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use read::{ConfigError, LoadError, Problem, parse, parse_file, read_text};
 
-use crate::{health::Rules, nlb::flow::Minimum, probe::Matcher};
+use crate::{
+    health::Rules,
+    nlb::{flow::Minimum, names::NamesConfig, nodes::DnsMinimum},
+    probe::Matcher,
+};
 
 /// Flows at once of one listener, unless configured.
 pub const DEFAULT_MAX_FLOWS: usize = 50_000;
@@ -42,11 +51,29 @@ pub struct NlbConfig {
     /// Its name; a label of metrics.
     pub name: Arc<str>,
     /// Enabled zones. Empty: every zone is enabled.
-    pub zones: Vec<Arc<str>>,
+    pub zones: Vec<ZoneConfig>,
+    /// What its DNS names are made of.
+    pub names: NamesConfig,
     /// Listeners; names and addresses are unique.
     pub listeners: Vec<ListenerConfig>,
     /// Target groups; names are unique.
     pub groups: Vec<GroupConfig>,
+}
+
+/// An enabled zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneConfig {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Address of its load balancer node: listeners without an address of their own listen here,
+    /// and DNS answers with it. Extension: AWS chooses it.
+    pub address: Option<IpAddr>,
+}
+
+impl From<&str> for ZoneConfig {
+    fn from(name: &str) -> Self {
+        Self { name: name.into(), address: None }
+    }
 }
 
 /// Protocol of a listener or of a target group (A.1).
@@ -135,6 +162,8 @@ pub struct GroupConfig {
     pub unhealthy_draining: Duration,
     /// `target_group_health.unhealthy_state_routing.minimum_healthy_targets.*`.
     pub minimum: Minimum,
+    /// `target_group_health.dns_failover.minimum_healthy_targets.*`.
+    pub dns_minimum: DnsMinimum,
     /// Targets; addresses are unique.
     pub targets: Vec<TargetConfig>,
 }

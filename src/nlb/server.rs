@@ -19,8 +19,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    config::{GroupConfig, ListenerConfig, NlbConfig, Weighted},
+    config::{GroupConfig, ListenerConfig, NlbConfig, Weighted, ZoneConfig},
     listener::{Binding, Listener, accept_loop},
+    names::{NamesConfig, View},
+    nodes::{self, ZoneState},
     stats::{ListenerStats, ListenerTotals, TargetState},
     target::{CHECKS_AT_ONCE, Group, Shared, Usage},
 };
@@ -61,6 +63,9 @@ struct Inner {
 struct Running {
     listeners: HashMap<Arc<str>, Bound>,
     groups: HashMap<Arc<str>, Arc<Group>>,
+    name: Arc<str>,
+    names: NamesConfig,
+    zones: Vec<ZoneConfig>,
 }
 
 #[derive(Debug)]
@@ -107,8 +112,10 @@ impl NlbHandle {
     /// Listeners that could not be bound; the previous ones of the same names keep serving.
     pub fn apply(&self, config: NlbConfig) -> Result<(), ApplyError> {
         let mut running = self.lock();
-        let NlbConfig { zones, listeners, groups, .. } = config;
+        let NlbConfig { name, zones, names, listeners, groups } = config;
+        let listeners = nodes::sockets(listeners, &zones);
         self.apply_groups(&mut running, groups, &listeners, &zones);
+        (running.name, running.names, running.zones) = (name, names, zones);
         let mut failed = Vec::new();
         running.listeners.retain(|name, bound| {
             let stays = listeners.iter().any(|listener| listener.name == *name);
@@ -130,7 +137,7 @@ impl NlbHandle {
         running: &mut Running,
         groups: Vec<GroupConfig>,
         listeners: &[ListenerConfig],
-        zones: &[Arc<str>],
+        zones: &[ZoneConfig],
     ) {
         let gone: Vec<Arc<str>> = running
             .groups
@@ -240,6 +247,29 @@ impl NlbHandle {
         targets
     }
 
+    /// Name of the load balancer.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.lock().name)
+    }
+
+    /// States of the zones, in the order of the configuration (A.2).
+    #[must_use]
+    pub fn zones(&self) -> Vec<ZoneState> {
+        self.lock().zone_states()
+    }
+
+    /// The DNS names with what they answer now.
+    #[must_use]
+    pub fn names(&self) -> View {
+        let running = self.lock();
+        View {
+            regional: running.names.regional(&running.name.to_ascii_lowercase()),
+            aliases: running.names.aliases.clone(),
+            zones: running.zone_states(),
+        }
+    }
+
     /// Counts of the listeners, by name.
     #[must_use]
     pub fn listeners(&self) -> Vec<ListenerTotals> {
@@ -259,6 +289,13 @@ impl NlbHandle {
 
     fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn zone_states(&self) -> Vec<ZoneState> {
+        let groups: Vec<_> = self.groups.values().filter_map(|group| group.zone_health()).collect();
+        nodes::states(&self.zones, &groups)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
 };
 
@@ -23,8 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) use checks::AT_ONCE as CHECKS_AT_ONCE;
 
 use super::{
-    config::{GroupConfig, TargetConfig},
+    config::{GroupConfig, TargetConfig, ZoneConfig},
     flow::{Flow, Member, Routing, Standing, choose, sticky_hash},
+    nodes::GroupHealth,
     stats::TargetState,
 };
 use crate::{
@@ -53,6 +54,8 @@ pub(super) struct Group {
     shared: Arc<Shared>,
     config: watch::Sender<Arc<GroupConfig>>,
     members: ArcSwap<Vec<Arc<Target>>>,
+    /// A listener forwards to it.
+    used: AtomicBool,
     /// Held while `members` is replaced.
     writing: Mutex<()>,
 }
@@ -103,6 +106,7 @@ impl Group {
             shared,
             config: watch::Sender::new(Arc::new(empty)),
             members: ArcSwap::default(),
+            used: AtomicBool::new(false),
             writing: Mutex::new(()),
         })
     }
@@ -145,15 +149,16 @@ impl Group {
 
     /// Registers, changes and deregisters targets so that those of `config` remain. A target whose
     /// zone is not among `zones` is not used.
-    pub(super) fn apply(self: &Arc<Self>, config: GroupConfig, usage: Usage, zones: &[Arc<str>]) {
+    pub(super) fn apply(self: &Arc<Self>, config: GroupConfig, usage: Usage, zones: &[ZoneConfig]) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.used.store(usage == Usage::Used, Relaxed);
         let config = Arc::new(config);
         self.config.send_replace(Arc::clone(&config));
         let present = self.members.load_full();
         let mut members = Vec::with_capacity(config.targets.len());
         for wanted in &config.targets {
-            let zone_enabled =
-                zones.is_empty() || wanted.zone.as_ref().is_none_or(|zone| zones.contains(zone));
+            let enabled = |zone: &Arc<str>| zones.iter().any(|other| other.name == *zone);
+            let zone_enabled = zones.is_empty() || wanted.zone.as_ref().is_none_or(enabled);
             let usage = if zone_enabled { usage } else { Usage::NotUsed };
             let known = present.iter().find(|target| target.address == wanted.address);
             let target = match known {
@@ -268,6 +273,20 @@ impl Group {
         }
         self.shared.note_change();
         step
+    }
+
+    /// What counts for the zones (A.2); nothing if no listener forwards here.
+    pub(super) fn zone_health(&self) -> Option<GroupHealth> {
+        let config = self.config();
+        let health = |target: &Arc<Target>| match target.standing() {
+            Standing::Out => None,
+            standing => Some((target.config.load().zone.clone(), standing == Standing::Healthy)),
+        };
+        self.used.load(Relaxed).then(|| GroupHealth {
+            cross_zone: config.cross_zone,
+            minimum: config.dns_minimum,
+            targets: self.members.load().iter().filter_map(health).collect(),
+        })
     }
 
     /// Targets and their states.

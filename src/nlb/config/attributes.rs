@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use serde_saphyr::Spanned;
 
 use super::read::{ConfigError, Problem};
-use crate::{health::OnUnhealthy, nlb::flow::Minimum};
+use crate::{
+    health::OnUnhealthy,
+    nlb::{flow::Minimum, nodes::DnsMinimum},
+};
 
 /// Keys and values as written.
 pub(super) type Attributes = BTreeMap<String, Spanned<String>>;
@@ -35,6 +38,7 @@ pub(super) struct GroupAttributes {
     pub(super) unhealthy_termination: bool,
     pub(super) unhealthy_draining: Duration,
     pub(super) minimum: Minimum,
+    pub(super) dns_minimum: DnsMinimum,
 }
 
 impl Default for GroupAttributes {
@@ -48,6 +52,7 @@ impl Default for GroupAttributes {
             unhealthy_termination: true,
             unhealthy_draining: Duration::ZERO,
             minimum: Minimum { count: 1, percent: None },
+            dns_minimum: DnsMinimum::default(),
         }
     }
 }
@@ -116,7 +121,48 @@ pub(super) fn group(attributes: &Attributes) -> Result<GroupAttributes, ConfigEr
             _ => group_health(&mut read, key, value)?,
         }
     }
+    order_of_minimums(&mut read, attributes)?;
     Ok(read)
+}
+
+const DNS_COUNT: &str = "target_group_health.dns_failover.minimum_healthy_targets.count";
+const DNS_PERCENT: &str = "target_group_health.dns_failover.minimum_healthy_targets.percentage";
+
+/// A zone leaves DNS no later than its node fails open: the limits of DNS are at least those of
+/// routing (A.6b). A count that is left out follows.
+fn order_of_minimums(
+    read: &mut GroupAttributes,
+    attributes: &Attributes,
+) -> Result<(), ConfigError> {
+    let (routing, dns) = (read.minimum, &mut read.dns_minimum);
+    match attributes.get(DNS_COUNT) {
+        None => dns.count = Some(routing.count),
+        Some(value) if dns.count.is_some_and(|count| count < routing.count) => {
+            let expected = format!("off or at least {}, as in routing", routing.count);
+            return Err(bad(DNS_COUNT, value, &expected));
+        },
+        Some(_) => {},
+    }
+    if let (Some(least), Some(percent), Some(value)) =
+        (routing.percent, dns.percent, attributes.get(DNS_PERCENT))
+        && percent < least
+    {
+        let expected = format!("off or at least {least}, as in routing");
+        return Err(bad(DNS_PERCENT, value, &expected));
+    }
+    Ok(())
+}
+
+/// A number, or `off`.
+fn number_or_off(
+    key: &str,
+    value: &Spanned<String>,
+    range: RangeInclusive<u32>,
+) -> Result<Option<u32>, ConfigError> {
+    match value.value.as_str() {
+        "off" => Ok(None),
+        _ => number(key, value, range).map(Some),
+    }
 }
 
 fn group_health(
@@ -129,11 +175,10 @@ fn group_health(
             read.minimum.count = number(key, value, 1..=1000)?;
         },
         "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage" => {
-            read.minimum.percent = match value.value.as_str() {
-                "off" => None,
-                _ => Some(number(key, value, 1..=100)?),
-            };
+            read.minimum.percent = number_or_off(key, value, 1..=100)?;
         },
+        DNS_COUNT => read.dns_minimum.count = number_or_off(key, value, 1..=1000)?,
+        DNS_PERCENT => read.dns_minimum.percent = number_or_off(key, value, 1..=100)?,
         "target_health_state.unhealthy.connection_termination.enabled" => {
             read.unhealthy_termination = truth(key, value)?;
         },

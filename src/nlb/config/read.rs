@@ -15,7 +15,9 @@ use serde_saphyr::Spanned;
 use super::{
     CheckConfig, CheckProtocol, DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_FLOWS, GroupConfig,
     ListenerConfig, NlbConfig, Protocol, SendProxyHeader, TargetConfig, TargetType, Weighted,
+    ZoneConfig,
     attributes::{self, Attributes, GroupAttributes},
+    nodes::{self, RawZone},
 };
 use crate::{health::Rules, probe::Matcher};
 
@@ -178,7 +180,11 @@ pub fn parse(text: &str) -> Result<NlbConfig, ConfigError> {
 struct RawNlb {
     name: Arc<str>,
     #[serde(default)]
-    zones: Vec<Arc<str>>,
+    zones: Vec<Spanned<RawZone>>,
+    region: Option<Spanned<Arc<str>>>,
+    dns_id: Option<Spanned<Arc<str>>>,
+    #[serde(default)]
+    aliases: Vec<Spanned<Arc<str>>>,
     #[serde(default)]
     attributes: Attributes,
     /// Lifts the lower bounds of check intervals and time-outs. Extension.
@@ -271,6 +277,8 @@ enum Bounds {
 impl RawNlb {
     fn build(self) -> Result<NlbConfig, ConfigError> {
         let balancer = attributes::balancer(&self.attributes)?;
+        let zones = nodes::zones(&self.zones)?;
+        let names = nodes::names(self.region.as_ref(), self.dns_id.as_ref(), &self.aliases)?;
         let bounds = if self.allow_fast_checks { Bounds::Fast } else { Bounds::Aws };
         let mut groups: Vec<GroupConfig> = Vec::new();
         for group in self.target_groups {
@@ -287,7 +295,7 @@ impl RawNlb {
         let mut listeners: Vec<ListenerConfig> = Vec::new();
         for listener in &self.listeners.value {
             let built = build_listener(listener, &groups)?;
-            check_zone(&listener.value, &self.zones)?;
+            check_zone(&listener.value, &zones)?;
             let taken = |other: &ListenerConfig| {
                 other.name == built.name
                     || (other.address == built.address && built.address.port() != 0)
@@ -297,13 +305,13 @@ impl RawNlb {
             }
             listeners.push(built);
         }
-        Ok(NlbConfig { name: self.name, zones: self.zones, listeners, groups })
+        Ok(NlbConfig { name: self.name, zones, names, listeners, groups })
     }
 }
 
-fn check_zone(listener: &RawListener, zones: &[Arc<str>]) -> Result<(), ConfigError> {
+fn check_zone(listener: &RawListener, zones: &[ZoneConfig]) -> Result<(), ConfigError> {
     match &listener.zone {
-        Some(zone) if !zones.contains(&zone.value) => {
+        Some(zone) if !zones.iter().any(|other| other.name == zone.value) => {
             let problem = Problem::UnknownZone { name: zone.value.to_string() };
             Err(ConfigError::at(zone, problem))
         },
@@ -421,6 +429,7 @@ fn build_group(
         deregistration_termination: attributes.deregistration_termination,
         unhealthy_draining: attributes.unhealthy_draining,
         minimum: attributes.minimum,
+        dns_minimum: attributes.dns_minimum,
         targets,
     })
 }

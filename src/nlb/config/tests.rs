@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::health::OnUnhealthy;
+use crate::nlb::{names::NamesConfig, nodes::DnsMinimum};
 
 const FULL: &str = r#"
 name: openshift
@@ -79,6 +80,7 @@ fn every_field_is_read() {
         deregistration_termination: true,
         unhealthy_draining: Duration::from_secs(30),
         minimum: Minimum { count: 2, percent: Some(50) },
+        dns_minimum: DnsMinimum { count: Some(2), percent: None },
         targets: vec![
             TargetConfig {
                 address: "10.0.0.11:8443".parse().unwrap(),
@@ -95,6 +97,7 @@ fn every_field_is_read() {
     let expected = NlbConfig {
         name: "openshift".into(),
         zones: vec!["a".into(), "b".into()],
+        names: NamesConfig::default(),
         listeners: vec![
             ListenerConfig {
                 name: "TCP:443".into(),
@@ -276,4 +279,67 @@ fn files_are_named_in_errors() {
     let error = parse_file(&path, &text.replace("port: 80,", "port: 0,")).unwrap_err();
     let expected = format!("{}:2:21: `port` must be a port from 1 to 65535", path.display());
     assert_eq!(error.to_string(), expected);
+}
+
+/// A.2: a zone may have the address of its node; all or none have one, each its own.
+#[test]
+fn zones_may_have_addresses() {
+    let text = |zones: &str| {
+        format!(
+            "name: x\nzones: {zones}\nregion: eu-west-1\naliases: ['*.Apps.example.com']\n\
+             listeners: [{{ port: 443, targetGroup: g }}]\ntargetGroups: [{{ name: g, port: 1 }}]\n"
+        )
+    };
+    let config = parse(&text("[{ name: a, address: 127.0.1.1 }, { name: b, address: '::1' }]"));
+    let config = config.unwrap();
+    assert_eq!(config.zones[0].address, Some([127, 0, 1, 1].into()));
+    assert_eq!(
+        (&*config.names.region, &*config.names.aliases[0]),
+        ("eu-west-1", "*.apps.example.com")
+    );
+    for (zones, expected) in [
+        (
+            "[{ name: a, address: 127.0.1.1 }, b]",
+            "`zones` must be with an address each, or all without",
+        ),
+        (
+            "[{ name: a, address: 127.0.1.1 }, { name: b, address: 127.0.1.1 }]",
+            "address 127.0.1.1 is used twice",
+        ),
+        ("[a, a]", "zone `a` is used twice"),
+    ] {
+        let error = parse(&text(zones)).unwrap_err();
+        assert_eq!((error.line, error.problem.to_string()), (2, expected.to_owned()));
+    }
+}
+
+/// A.6b: the limits for DNS are at least those for routing; a count that is left out follows.
+#[test]
+fn limits_for_dns_are_at_least_those_for_routing() {
+    let group = |dns: &str| {
+        let prefix = "target_group_health";
+        parse(&format!(
+            "name: x\nlisteners: [{{ port: 443, targetGroup: g }}]\ntargetGroups:\n- name: g\n  port: 1\n  \
+             attributes:\n    {prefix}.unhealthy_state_routing.minimum_healthy_targets.count: 3\n    \
+             {prefix}.unhealthy_state_routing.minimum_healthy_targets.percentage: 40\n{dns}"
+        ))
+        .map(|config| config.groups[0].dns_minimum)
+    };
+    let dns = |key: &str, value: &str| {
+        group(&format!(
+            "    target_group_health.dns_failover.minimum_healthy_targets.{key}: {value}\n"
+        ))
+    };
+    assert_eq!(group("").unwrap(), DnsMinimum { count: Some(3), percent: None });
+    assert_eq!(dns("count", "\"off\"").unwrap(), DnsMinimum { count: None, percent: None });
+    assert_eq!(dns("count", "4").unwrap(), DnsMinimum { count: Some(4), percent: None });
+    assert_eq!(dns("percentage", "40").unwrap(), DnsMinimum { count: Some(3), percent: Some(40) });
+    for (key, value) in
+        [("count", "2"), ("percentage", "39"), ("percentage", "101"), ("count", "0")]
+    {
+        assert!(
+            matches!(dns(key, value).unwrap_err().problem, Problem::Value { .. }),
+            "{key} {value}"
+        );
+    }
 }

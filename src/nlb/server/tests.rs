@@ -15,6 +15,7 @@ use crate::{
     nlb::{
         config::{CheckConfig, CheckProtocol, Protocol, SendProxyHeader, TargetConfig, TargetType},
         flow::Minimum,
+        nodes::DnsMinimum,
     },
     probe::Matcher,
 };
@@ -94,6 +95,7 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
     NlbConfig {
         name: "test".into(),
         zones: Vec::new(),
+        names: NamesConfig::default(),
         listeners: vec![ListenerConfig {
             name: "front".into(),
             address: ([127, 0, 0, 1], 0).into(),
@@ -127,6 +129,7 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             deregistration_termination: false,
             unhealthy_draining: Duration::ZERO,
             minimum: Minimum { count: 1, percent: None },
+            dns_minimum: DnsMinimum::default(),
             targets: targets.into_iter().map(Target::config).collect(),
         }],
     }

@@ -1,0 +1,168 @@
+//! The DNS view of a load balancer: its regional name, the zonal names and its aliases
+//! (spec/l4-dns.md A.2).
+//!
+//! Pure. Asked by the DNS server of `app` for every query. Always holds: the regional name answers
+//! with the nodes of zones that are in DNS, a zonal name with the node of its zone, failed or not.
+
+use std::{
+    hash::{BuildHasher, Hash},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use foldhash::quality::FixedState;
+use hickory_proto::{
+    op::{Query, ResponseCode},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata::SOA},
+};
+
+use super::nodes::ZoneState;
+use crate::dns::answer::Answer;
+
+/// TTL of every record, seconds (A.2).
+pub const TTL: u32 = 60;
+/// Region of the names, unless configured.
+pub const DEFAULT_REGION: &str = "us-east-1";
+
+/// What the names of a load balancer are made of. Extension: AWS chooses them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamesConfig {
+    /// Region in the names.
+    pub region: Arc<str>,
+    /// The 16 hex digits after the name; a hash of the name by default.
+    pub id: Option<Arc<str>>,
+    /// Further names that answer like the regional one; `*.DOMAIN` is every name below `DOMAIN`.
+    pub aliases: Vec<Arc<str>>,
+}
+
+impl Default for NamesConfig {
+    fn default() -> Self {
+        Self { region: DEFAULT_REGION.into(), id: None, aliases: Vec::new() }
+    }
+}
+
+impl NamesConfig {
+    /// The regional name of the load balancer `name`, without a dot at the end.
+    #[must_use]
+    pub fn regional(&self, name: &str) -> String {
+        let id = match &self.id {
+            Some(id) => id.to_string(),
+            None => format!("{:016x}", stable(name)),
+        };
+        format!("{name}-{id}.elb.{}.amazonaws.com", self.region)
+    }
+}
+
+/// The same number for a name in every process.
+fn stable(name: &str) -> u64 {
+    // FNV-1a: a published function, so that the id outlives changes of libraries.
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The names of a load balancer with the states of its zones.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The regional name.
+    pub regional: String,
+    /// See [`NamesConfig::aliases`].
+    pub aliases: Vec<Arc<str>>,
+    /// Zones in the order of the configuration.
+    pub zones: Vec<ZoneState>,
+}
+
+/// Where a name stands.
+enum Place {
+    /// At the name of all nodes in DNS.
+    Regional,
+    /// At the name of one node.
+    Zonal(IpAddr),
+    /// It has names below it and no addresses.
+    Empty,
+    /// Nowhere.
+    Unknown,
+}
+
+impl View {
+    /// The answer to `question`; nothing if its name is not of this load balancer.
+    #[must_use]
+    pub fn answer(&self, question: &Query) -> Option<Answer> {
+        let name = question.name().to_lowercase().to_ascii();
+        let name = name.trim_end_matches('.');
+        let (apex, place) = self.place(name)?;
+        let kind = question.query_type();
+        if question.query_class() != DNSClass::IN
+            || matches!(kind, RecordType::ANY | RecordType::AXFR | RecordType::IXFR)
+        {
+            return Some(Answer::code(ResponseCode::Refused));
+        }
+        let apex = Name::from_ascii(format!("{apex}.")).ok()?;
+        let addresses = match place {
+            Place::Regional => self.in_dns().collect(),
+            Place::Zonal(address) => vec![address],
+            Place::Empty | Place::Unknown => Vec::new(),
+        };
+        let mut answers: Vec<_> = addresses
+            .into_iter()
+            .filter_map(|address| match (kind, address) {
+                (RecordType::A, IpAddr::V4(address)) => Some(RData::A(address.into())),
+                (RecordType::AAAA, IpAddr::V6(address)) => Some(RData::AAAA(address.into())),
+                _ => None,
+            })
+            .map(|data| Record::from_rdata(question.name().clone(), TTL, data))
+            .collect();
+        let soa = self.soa(&apex);
+        if kind == RecordType::SOA && question.name().to_lowercase() == apex {
+            answers.extend(soa.clone());
+        }
+        let rcode = match place {
+            Place::Unknown => ResponseCode::NXDomain,
+            _ => ResponseCode::NoError,
+        };
+        let authorities = if answers.is_empty() { soa.into_iter().collect() } else { Vec::new() };
+        Some(Answer { rcode, authoritative: true, answers, authorities, ..Answer::default() })
+    }
+
+    fn in_dns(&self) -> impl Iterator<Item = IpAddr> {
+        self.zones.iter().filter(|zone| zone.in_dns).filter_map(|zone| zone.address)
+    }
+
+    /// The apex of the zone that holds `name`, and where in it the name stands. Lower case.
+    fn place<'a>(&'a self, name: &str) -> Option<(&'a str, Place)> {
+        if name == self.regional {
+            return Some((&self.regional, Place::Regional));
+        }
+        if let Some(label) = below(name, &self.regional) {
+            let zone = self.zones.iter().find(|zone| zone.zone.eq_ignore_ascii_case(label));
+            let place = match zone {
+                Some(ZoneState { address: Some(address), .. }) => Place::Zonal(*address),
+                _ => Place::Unknown,
+            };
+            return Some((&self.regional, place));
+        }
+        self.aliases.iter().find_map(|alias| match alias.strip_prefix("*.") {
+            Some(domain) if name == domain => Some((domain, Place::Empty)),
+            Some(domain) => below(name, domain).map(|_| (domain, Place::Regional)),
+            None => (name == &**alias).then_some((&**alias, Place::Regional)),
+        })
+    }
+
+    fn soa(&self, apex: &Name) -> Option<Record> {
+        let host = |label: &str| Name::from_ascii(label).ok()?.append_domain(apex).ok();
+        // Answers change with the zones, so the serial is a hash of what is in DNS.
+        let mut hasher = FixedState::default().build_hasher();
+        self.in_dns().for_each(|address| address.hash(&mut hasher));
+        let serial = (std::hash::Hasher::finish(&hasher) & 0xffff_ffff) as u32;
+        let data = SOA::new(host("ns")?, host("hostmaster")?, serial, 7200, 900, 1_209_600, TTL);
+        Some(Record::from_rdata(apex.clone(), TTL, RData::SOA(data)))
+    }
+}
+
+/// What stands left of `domain` in `name`, without the dot.
+fn below<'a>(name: &'a str, domain: &str) -> Option<&'a str> {
+    name.strip_suffix(domain)?.strip_suffix('.').filter(|label| !label.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use super::*;
+
+fn view(states: &[(&str, &str, bool)]) -> View {
+    let names = NamesConfig { aliases: vec!["*.apps.example.com".into()], ..Default::default() };
+    let zones = states.iter().map(|(zone, address, in_dns)| ZoneState {
+        zone: (*zone).into(),
+        address: address.parse().ok(),
+        healthy: *in_dns,
+        in_dns: *in_dns,
+    });
+    View { regional: names.regional("router"), aliases: names.aliases, zones: zones.collect() }
+}
+
+fn ask(view: &View, name: &str, kind: RecordType) -> Option<(ResponseCode, Vec<String>, usize)> {
+    let mut name = Name::from_ascii(name).unwrap();
+    name.set_fqdn(true);
+    let answer = view.answer(&Query::query(name, kind))?;
+    assert!(answer.answers.iter().all(|record| record.ttl == TTL));
+    let data = answer.answers.iter().map(|record| record.data.to_string()).collect();
+    Some((answer.rcode, data, answer.authorities.len()))
+}
+
+/// A.2: the id is the same in every process and of 16 digits; region and id can be set.
+#[test]
+fn the_regional_name_is_stable() {
+    let names = NamesConfig::default();
+    assert_eq!(names.regional(""), "-cbf29ce484222325.elb.us-east-1.amazonaws.com");
+    assert_eq!(names.regional("a"), "a-af63dc4c8601ec8c.elb.us-east-1.amazonaws.com");
+    let set =
+        NamesConfig { region: "eu-west-1".into(), id: Some("0011223344556677".into()), ..names };
+    assert_eq!(set.regional("a"), "a-0011223344556677.elb.eu-west-1.amazonaws.com");
+}
+
+/// [NLB-10] The regional name and its aliases lose a failed zone; the zonal name keeps it.
+#[test]
+fn nlb_10_a_failed_zone_leaves_the_regional_name_alone() {
+    let view = view(&[("a", "127.0.1.1", true), ("b", "127.0.1.2", false), ("c", "::3", true)]);
+    let regional = view.regional.clone();
+    let ok = |data: &[&str], soa| {
+        let data = data.iter().map(|one| (*one).to_owned()).collect();
+        Some((ResponseCode::NoError, data, soa))
+    };
+    for name in
+        [&regional, &regional.to_uppercase(), "x.apps.example.com.", "x.y.apps.example.com."]
+    {
+        assert_eq!(ask(&view, name, RecordType::A), ok(&["127.0.1.1"], 0), "{name}");
+        assert_eq!(ask(&view, name, RecordType::AAAA), ok(&["::3"], 0), "{name}");
+        assert_eq!(ask(&view, name, RecordType::TXT), ok(&[], 1), "{name}");
+    }
+    let zonal = |zone: &str| format!("{zone}.{regional}");
+    assert_eq!(ask(&view, &zonal("B"), RecordType::A), ok(&["127.0.1.2"], 0));
+    assert_eq!(ask(&view, &zonal("b"), RecordType::AAAA), ok(&[], 1));
+    assert_eq!(ask(&view, "apps.example.com.", RecordType::A), ok(&[], 1));
+    let missing = Some((ResponseCode::NXDomain, Vec::new(), 1));
+    assert_eq!(ask(&view, &zonal("d"), RecordType::A), missing);
+    assert_eq!(ask(&view, &zonal("x.b"), RecordType::A), missing);
+    for outside in ["example.com.", "xapps.example.com.", "amazonaws.com."] {
+        assert_eq!(ask(&view, outside, RecordType::A), None, "{outside}");
+    }
+    assert_eq!(ask(&view, &regional, RecordType::SOA).unwrap().1.len(), 1);
+    assert_eq!(ask(&view, &regional, RecordType::ANY).unwrap().0, ResponseCode::Refused);
+}

@@ -1,0 +1,117 @@
+//! Load balancer nodes: one per zone, and which of them DNS names (spec/l4-dns.md A.2, A.6b).
+//!
+//! Pure: `server` gives the health of the targets, `names` and the API ask for the outcome. Always
+//! holds: DNS never loses its last node; when all zones fail, all are named again.
+
+use std::{net::IpAddr, sync::Arc};
+
+use serde::Serialize;
+
+use super::config::{ListenerConfig, ZoneConfig};
+
+/// The least number of healthy targets that keeps a zone in DNS
+/// (`target_group_health.dns_failover.*`, A.6b). Either limit counts; `None` is `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsMinimum {
+    /// Targets.
+    pub count: Option<u32>,
+    /// Percentage of the registered ones.
+    pub percent: Option<u32>,
+}
+
+impl Default for DnsMinimum {
+    fn default() -> Self {
+        Self { count: Some(1), percent: None }
+    }
+}
+
+impl DnsMinimum {
+    fn is_met(self, healthy: usize, registered: usize) -> bool {
+        self.count.is_none_or(|count| healthy >= count as usize)
+            && self.percent.is_none_or(|percent| healthy * 100 >= registered * percent as usize)
+    }
+}
+
+/// A target group that a listener forwards to, as far as zones are concerned.
+#[derive(Clone, Debug)]
+pub struct GroupHealth {
+    /// `load_balancing.cross_zone.enabled`.
+    pub cross_zone: bool,
+    /// Its limits for DNS.
+    pub minimum: DnsMinimum,
+    /// Zone of each target that is registered and not draining, and whether it is healthy.
+    pub targets: Vec<(Option<Arc<str>>, bool)>,
+}
+
+impl GroupHealth {
+    /// True if the group keeps `zone` in DNS. With cross-zone off, the targets of the zone alone
+    /// count, and there must be one; with it on, those of the whole group count.
+    fn keeps(&self, zone: &str) -> bool {
+        let counted =
+            self.targets.iter().filter(|(own, _)| self.cross_zone || own.as_deref() == Some(zone));
+        let (mut registered, mut healthy) = (0, 0);
+        for (_, is_healthy) in counted {
+            registered += 1;
+            healthy += usize::from(*is_healthy);
+        }
+        (self.cross_zone || registered > 0) && self.minimum.is_met(healthy, registered)
+    }
+}
+
+/// A zone at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ZoneState {
+    /// Its name.
+    pub zone: Arc<str>,
+    /// Address of its node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// No target group fails it (`ZonalHealthStatus`, A.12).
+    pub healthy: bool,
+    /// The regional name answers with it: it is healthy, or no zone is.
+    pub in_dns: bool,
+}
+
+/// The states of `zones`. One group that fails a zone is enough (A.2).
+#[must_use]
+pub fn states(zones: &[ZoneConfig], groups: &[GroupHealth]) -> Vec<ZoneState> {
+    let mut states: Vec<_> = zones
+        .iter()
+        .map(|zone| {
+            let healthy = groups.iter().all(|group| group.keeps(&zone.name));
+            let ZoneConfig { name, address } = zone.clone();
+            ZoneState { zone: name, address, healthy, in_dns: healthy }
+        })
+        .collect();
+    if states.iter().all(|state| !state.healthy) {
+        for state in &mut states {
+            state.in_dns = true;
+        }
+    }
+    states
+}
+
+/// The sockets of `listeners`: one that names neither an address nor a zone gets one at each node,
+/// as `NAME@ZONE`. Without nodes, the listeners are as configured.
+#[must_use]
+pub fn sockets(listeners: Vec<ListenerConfig>, zones: &[ZoneConfig]) -> Vec<ListenerConfig> {
+    let nodes: Vec<_> = zones.iter().filter_map(|zone| Some((&zone.name, zone.address?))).collect();
+    let mut all = Vec::with_capacity(listeners.len() * nodes.len().max(1));
+    for listener in listeners {
+        if nodes.is_empty() || listener.zone.is_some() || !listener.address.ip().is_unspecified() {
+            all.push(listener);
+            continue;
+        }
+        all.extend(nodes.iter().map(|(zone, address)| ListenerConfig {
+            name: format!("{}@{zone}", listener.name).into(),
+            address: (*address, listener.address.port()).into(),
+            zone: Some(Arc::clone(zone)),
+            ..listener.clone()
+        }));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

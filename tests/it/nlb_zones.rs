@@ -1,0 +1,238 @@
+//! Zones of the NLB emulator with their nodes and names, as clients see them (spec/l4-dns.md A.2).
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query},
+    rr::{Name, RData, RecordType},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use wharf::nlb::{NlbHandle, config::parse};
+
+/// No step takes as long as this.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A router: answers each connection with its letter, and checks with 200 or 503.
+struct Router {
+    traffic: SocketAddr,
+    checks: SocketAddr,
+    ready: Arc<AtomicBool>,
+    _serving: JoinSet<()>,
+}
+
+impl Router {
+    async fn start(letter: u8) -> Self {
+        let ready = Arc::new(AtomicBool::new(true));
+        let mut serving = JoinSet::new();
+        let traffic = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let checks = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (traffic_at, checks_at) = (traffic.local_addr().unwrap(), checks.local_addr().unwrap());
+        serving.spawn(async move {
+            loop {
+                let (mut stream, _) = traffic.accept().await.unwrap();
+                let _ = stream.write_all(&[letter]).await;
+            }
+        });
+        let is_ready = Arc::clone(&ready);
+        serving.spawn(async move {
+            loop {
+                let (mut stream, _) = checks.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await;
+                let code = if is_ready.load(Relaxed) { "200 OK" } else { "503 No" };
+                let head =
+                    format!("HTTP/1.1 {code}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+            }
+        });
+        Self { traffic: traffic_at, checks: checks_at, ready, _serving: serving }
+    }
+
+    fn target(&self, zone: char) -> String {
+        format!(
+            "{{ id: 127.0.0.1, port: {}, healthCheckPort: {}, availabilityZone: {zone} }}",
+            self.traffic.port(),
+            self.checks.port()
+        )
+    }
+}
+
+fn question(name: &str) -> Vec<u8> {
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    message.to_vec().unwrap()
+}
+
+fn addresses(answer: &[u8]) -> Vec<IpAddr> {
+    let message = Message::from_vec(answer).unwrap();
+    let address = |record: &hickory_proto::rr::Record| match &record.data {
+        RData::A(address) => IpAddr::V4(address.0),
+        other => panic!("{other}"),
+    };
+    assert!(message.answers.iter().all(|record| record.ttl == 60));
+    message.answers.iter().map(address).collect()
+}
+
+async fn resolve(server: SocketAddr, name: &str) -> Vec<IpAddr> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&question(name), server).await.unwrap();
+    let mut answer = [0; 1500];
+    let length = timeout(LIMIT, socket.recv(&mut answer)).await.unwrap().unwrap();
+    addresses(&answer[..length])
+}
+
+async fn resolve_by_tcp(server: SocketAddr, name: &str) -> Vec<IpAddr> {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let question = question(name);
+    stream.write_u16(question.len().try_into().unwrap()).await.unwrap();
+    stream.write_all(&question).await.unwrap();
+    let mut answer = vec![0; stream.read_u16().await.unwrap().into()];
+    timeout(LIMIT, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    addresses(&answer)
+}
+
+/// A load balancer of three zones with a DNS server, and what asks it.
+struct Balancer {
+    handle: NlbHandle,
+    dns: SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+impl Balancer {
+    async fn start(targets: &[String]) -> Self {
+        let text = format!(
+            "name: router
+zones:
+- {{ name: a, address: 127.0.1.1 }}
+- {{ name: b, address: 127.0.1.2 }}
+- {{ name: c, address: 127.0.1.3 }}
+aliases: ['*.apps.example.com']
+allowFastChecks: true
+listeners: [{{ name: https, port: 443, targetGroup: routers }}]
+targetGroups:
+- name: routers
+  port: 443
+  healthCheck: {{ protocol: HTTP, path: /healthz/ready, intervalSeconds: 0.05, healthyThresholdCount: 2 }}
+  attributes: {{ target_health_state.unhealthy.connection_termination.enabled: \"false\" }}
+  targets: [{}]
+",
+            targets.join(", ")
+        );
+        let mut config = parse(&text).unwrap();
+        config.listeners[0].address.set_port(0);
+        let handle = NlbHandle::start(config, CancellationToken::new()).await.unwrap();
+        let sockets = wharf::app::dns::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let dns = sockets.udp.local_addr().unwrap();
+        let mut serving = JoinSet::new();
+        let cancel = CancellationToken::new();
+        serving.spawn(wharf::app::nlb::serve_names(sockets, handle.clone(), cancel));
+        Self { handle, dns, _serving: serving }
+    }
+
+    /// Waits until exactly these zones are in DNS and healthy as told.
+    async fn until(&self, in_dns: &str, healthy: &str) {
+        let mut changes = self.handle.changes();
+        let reached = async {
+            loop {
+                changes.borrow_and_update();
+                let zones = self.handle.zones();
+                let named = |wanted: &str, is: fn(&wharf::nlb::nodes::ZoneState) -> bool| {
+                    zones.iter().all(|zone| wanted.contains(&*zone.zone) == is(zone))
+                };
+                if named(in_dns, |zone| zone.in_dns) && named(healthy, |zone| zone.healthy) {
+                    return;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        timeout(LIMIT, reached).await.expect(in_dns);
+    }
+
+    /// Asks DNS and connects to every address of the answer; returns the letters of who answered.
+    async fn request(&self) -> String {
+        let mut letters = String::new();
+        for ip in resolve(self.dns, "www.apps.example.com.").await {
+            letters.push(self.connect(ip).await);
+        }
+        letters
+    }
+
+    async fn connect(&self, node: IpAddr) -> char {
+        let sockets = self.handle.local_addrs();
+        let (_, address) = sockets.iter().find(|(_, address)| address.ip() == node).unwrap();
+        let talk = async { TcpStream::connect(address).await?.read_u8().await };
+        timeout(LIMIT, talk).await.unwrap().expect("no client error").into()
+    }
+}
+
+/// [NLB-24], [NLB-10] Three zones, two routers, cross-zone off: the zone without a router is not in
+/// DNS; a router that goes takes its zone with it, and no client that asks DNS sees an error.
+#[tokio::test]
+async fn nlb_24_a_zone_without_a_ready_router_leaves_dns_and_no_client_notices() {
+    let routers = [Router::start(b'A').await, Router::start(b'B').await];
+    let balancer = Balancer::start(&[routers[0].target('a'), routers[1].target('b')]).await;
+    let names: Vec<_> = balancer.handle.local_addrs().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["https@a".into(), "https@b".into(), "https@c".into()]);
+    balancer.until("ab", "ab").await;
+    let mut requests = 0;
+    for _ in 0..20 {
+        assert_eq!(balancer.request().await, "AB");
+        requests += 2;
+    }
+
+    routers[0].ready.store(false, Relaxed);
+    let leaves = balancer.until("b", "b");
+    tokio::pin!(leaves);
+    loop {
+        tokio::select! {
+            () = &mut leaves => break,
+            letters = balancer.request() => requests += letters.len(),
+        }
+    }
+    for _ in 0..20 {
+        assert_eq!(balancer.request().await, "B");
+        requests += 1;
+    }
+    let regional = balancer.handle.names().regional;
+    assert_eq!(resolve_by_tcp(balancer.dns, &regional).await, [IpAddr::from([127, 0, 1, 2])]);
+    let zonal = resolve(balancer.dns, &format!("a.{regional}")).await;
+    assert_eq!(zonal, [IpAddr::from([127, 0, 1, 1])], "the zonal name stays");
+    assert_eq!(balancer.connect(zonal[0]).await, 'A', "the node of a fails open");
+    let fail_open = |name: &str| {
+        let all = balancer.handle.listeners();
+        all.iter().find(|totals| &*totals.listener == name).unwrap().unhealthy_routing_flow_count
+    };
+    assert!(fail_open("https@a") > 0);
+    assert_eq!(fail_open("https@b"), 0);
+
+    routers[0].ready.store(true, Relaxed);
+    balancer.until("ab", "ab").await;
+    assert_eq!(balancer.request().await, "AB");
+    let accepted: u64 =
+        balancer.handle.listeners().iter().map(|totals| totals.new_flow_count).sum();
+    assert!(accepted >= requests as u64 + 3, "{accepted} {requests}");
+}
+
+/// [NLB-09] When no router is ready, DNS names every zone again.
+#[tokio::test]
+async fn nlb_09_dns_names_all_zones_when_none_is_healthy() {
+    let routers = [Router::start(b'A').await, Router::start(b'B').await];
+    let balancer = Balancer::start(&[routers[0].target('a'), routers[1].target('b')]).await;
+    balancer.until("ab", "ab").await;
+    routers.iter().for_each(|router| router.ready.store(false, Relaxed));
+    balancer.until("abc", "").await;
+    let all = [1, 2, 3].map(|last| IpAddr::from([127, 0, 1, last]));
+    assert_eq!(resolve(balancer.dns, "www.apps.example.com.").await, all);
+}
