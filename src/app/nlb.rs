@@ -5,6 +5,7 @@
 
 mod api;
 mod dns;
+mod metrics;
 mod watch;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};

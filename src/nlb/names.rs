@@ -45,11 +45,16 @@ impl NamesConfig {
     /// The regional name of the load balancer `name`, without a dot at the end.
     #[must_use]
     pub fn regional(&self, name: &str) -> String {
-        let id = match &self.id {
+        format!("{name}-{}.elb.{}.amazonaws.com", self.id(name), self.region)
+    }
+
+    /// The 16 hex digits of the load balancer `name`.
+    #[must_use]
+    pub fn id(&self, name: &str) -> String {
+        match &self.id {
             Some(id) => id.to_string(),
             None => format!("{:016x}", stable(name)),
-        };
-        format!("{name}-{id}.elb.{}.amazonaws.com", self.region)
+        }
     }
 }
 

@@ -247,10 +247,23 @@ impl NlbHandle {
         targets
     }
 
-    /// Name of the load balancer.
+    /// What stands for the load balancer in metrics: `net/NAME/ID` (A.12).
     #[must_use]
-    pub fn name(&self) -> Arc<str> {
-        Arc::clone(&self.lock().name)
+    pub fn label(&self) -> String {
+        let running = self.lock();
+        let id = running.names.id(&running.name.to_ascii_lowercase());
+        format!("net/{}/{id}", running.name)
+    }
+
+    /// Counts of the listeners, each with the zone of its node.
+    #[must_use]
+    pub fn listeners_with_zones(&self) -> Vec<(Option<Arc<str>>, ListenerTotals)> {
+        let running = self.lock();
+        let totals = |(name, bound): (&Arc<str>, &Bound)| {
+            let zone = bound.listener.binding.load().zone.clone();
+            (zone, bound.listener.stats.totals(Arc::clone(name)))
+        };
+        running.listeners.iter().map(totals).collect()
     }
 
     /// States of the zones, in the order of the configuration (A.2).

@@ -100,6 +100,7 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
 fn metrics(handle: &NlbHandle) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics(handle.clone())));
+    registry.register_collector(Box::new(super::metrics::CloudWatch(handle.clone())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)

@@ -8,6 +8,7 @@ use crate::nlb::config::parse;
 
 const CONFIG: &str = "\
 name: test
+zones: [a]
 listeners: [{ name: front, address: 127.0.0.1:0, targetGroup: web }]
 targetGroups:
   - { name: web, port: 1, targets: [{ id: 127.0.0.1, availabilityZone: a, healthCheckPort: 2 }] }
@@ -53,6 +54,12 @@ async fn the_api_shows_targets_and_metrics() {
         "nlb_active_flow_count{listener=\"front\"} 0",
         "nlb_healthy_host_count{target_group=\"web\"} 0",
         "nlb_unhealthy_host_count{target_group=\"spare\"} 0",
+        "aws_networkelb_new_flow_count_total{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
+         availability_zone=\"\"} 0",
+        "aws_networkelb_healthy_host_count{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
+         availability_zone=\"a\",target_group=\"web\"} 0",
+        "aws_networkelb_zonal_health_status{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
+         availability_zone=\"a\"} 0",
     ] {
         assert!(body.lines().any(|got| got == line), "{line} is missing in\n{body}");
     }

@@ -1,0 +1,108 @@
+//! What CloudWatch would show of a load balancer (spec/l4-dns.md A.12), named as its exporters do.
+//!
+//! Registered by `api`. Counters grow for ever here; CloudWatch shows sums over a minute.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+use crate::{
+    health::State,
+    nlb::{NlbHandle, stats::ListenerTotals},
+};
+
+/// Encodes the metrics of a load balancer.
+#[derive(Debug)]
+pub(super) struct CloudWatch(pub(super) NlbHandle);
+
+type Read = fn(&ListenerTotals) -> u64;
+
+const COUNTERS: [(&str, &str, Read); 7] = [
+    ("new_flow_count", "Flows accepted", |totals| totals.new_flow_count),
+    ("processed_bytes", "Bytes relayed in both directions", |totals| totals.processed_bytes),
+    ("tcp_client_reset_count", "Flows reset by the client", |totals| totals.tcp_client_reset_count),
+    ("tcp_target_reset_count", "Flows reset by the target", |totals| totals.tcp_target_reset_count),
+    ("tcp_elb_reset_count", "Flows reset by the load balancer", |totals| {
+        totals.tcp_elb_reset_count
+    }),
+    ("rejected_flow_count", "Flows refused", |totals| totals.rejected_flow_count),
+    ("unhealthy_routing_flow_count", "Flows routed by fail-open", |totals| {
+        totals.unhealthy_routing_flow_count
+    }),
+];
+
+impl Collector for CloudWatch {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let balancer = self.0.label();
+        self.encode_flows(&mut encoder, &balancer)?;
+        self.encode_hosts(&mut encoder, &balancer)?;
+        let name = "aws_networkelb_zonal_health_status";
+        let help = "1 if no target group fails the zone";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for zone in self.0.zones() {
+            let labels = [("load_balancer", &*balancer), ("availability_zone", &*zone.zone)];
+            ConstGauge::new(i64::from(zone.healthy)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl CloudWatch {
+    /// Counts of flows by the zone of the node; the zone is empty for a listener of all zones.
+    fn encode_flows(&self, encoder: &mut DescriptorEncoder<'_>, balancer: &str) -> fmt::Result {
+        let mut zones: BTreeMap<Arc<str>, Vec<ListenerTotals>> = BTreeMap::new();
+        for (zone, totals) in self.0.listeners_with_zones() {
+            zones.entry(zone.unwrap_or_default()).or_default().push(totals);
+        }
+        for (name, help, read) in COUNTERS {
+            let name = format!("aws_networkelb_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+            for (zone, listeners) in &zones {
+                let labels = [("load_balancer", balancer), ("availability_zone", &**zone)];
+                let sum: u64 = listeners.iter().map(read).sum();
+                ConstCounter::new(sum).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let name = "aws_networkelb_active_flow_count";
+        let mut family = encoder.encode_descriptor(name, "Open flows", None, MetricType::Gauge)?;
+        for (zone, listeners) in &zones {
+            let labels = [("load_balancer", balancer), ("availability_zone", &**zone)];
+            let sum: i64 = listeners.iter().map(|totals| totals.active_flow_count).sum();
+            ConstGauge::new(sum).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// Healthy and unhealthy targets by group and zone.
+    fn encode_hosts(&self, encoder: &mut DescriptorEncoder<'_>, balancer: &str) -> fmt::Result {
+        let mut hosts: BTreeMap<(Arc<str>, Arc<str>), [i64; 2]> = BTreeMap::new();
+        for target in self.0.targets() {
+            let zone = target.availability_zone.unwrap_or_default();
+            let counts = hosts.entry((target.target_group, zone)).or_default();
+            match target.state {
+                State::Healthy => counts[0] += 1,
+                State::Unhealthy | State::UnhealthyDraining => counts[1] += 1,
+                State::Draining | State::Initial | State::Unused => {},
+            }
+        }
+        let families =
+            ["aws_networkelb_healthy_host_count", "aws_networkelb_un_healthy_host_count"];
+        for (index, name) in families.into_iter().enumerate() {
+            let help = ["Healthy targets", "Unhealthy targets"][index];
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for ((group, zone), counts) in &hosts {
+                let labels = [
+                    ("load_balancer", balancer),
+                    ("availability_zone", &**zone),
+                    ("target_group", &**group),
+                ];
+                ConstGauge::new(counts[index]).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
