@@ -1,5 +1,12 @@
 //! Zones of the NLB emulator with their nodes and names, as clients see them (spec/l4-dns.md A.2).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a step that fails fails the test"
+)]
+
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{

@@ -78,8 +78,8 @@ fn every_small_state_agrees_with_the_rules_by_counting() {
             for cross_zone in [false, true] {
                 let fails = |(good, all): (usize, usize)| {
                     let few = minimum.count.is_some_and(|least| good < least as usize);
-                    #[allow(clippy::cast_precision_loss)]
-                    let share = if all == 0 { 1.0 } else { good as f64 / all as f64 };
+                    let number = |count: usize| f64::from(u8::try_from(count).unwrap());
+                    let share = if all == 0 { 1.0 } else { number(good) / number(all) };
                     let low = minimum.percent.is_some_and(|least| share * 100.0 < f64::from(least));
                     few || low
                 };
