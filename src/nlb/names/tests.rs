@@ -1,3 +1,5 @@
+//! What the names of a load balancer answer.
+
 use super::*;
 
 fn view(states: &[(&str, &str, bool)]) -> View {

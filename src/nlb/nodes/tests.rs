@@ -1,3 +1,5 @@
+//! Which zones are in DNS, by example and by counting.
+
 use super::*;
 
 const HALF: DnsMinimum = DnsMinimum { count: Some(1), percent: Some(50) };
