@@ -51,7 +51,7 @@ pub fn live(
     server: Option<&str>,
     out: &mut dyn Write,
 ) -> Result<(), DescribeError> {
-    let server = server.unwrap_or(selected.kind.server());
+    let server = server.unwrap_or_else(|| selected.kind.server());
     let fetch = |list| {
         let path = match list {
             List::Services => "/api/v1/services".to_owned(),

@@ -233,7 +233,7 @@ pub enum GetError {
 /// Lists what the process at `server` has.
 pub fn live(get: &Get, server: Option<&str>, streams: &mut Streams<'_>) -> Result<(), GetError> {
     let kind = get.selected.kind;
-    let value = fetch(server.unwrap_or(kind.server()), kind.path())?;
+    let value = fetch(server.unwrap_or_else(|| kind.server()), kind.path())?;
     print(get, value, streams)
 }
 
