@@ -8,7 +8,7 @@
 pub mod budget;
 pub mod outlier;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Outcome of one check, as far as counting goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub enum State {
 }
 
 /// Reason code of a state, in the words of the AWS API (A.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Code {
     /// Draining.
     #[serde(rename = "Target.DeregistrationInProgress")]
@@ -130,6 +130,27 @@ pub enum Code {
     /// No answer in time.
     #[serde(rename = "Target.Timeout")]
     Timeout,
+}
+
+impl Code {
+    /// What it says, for people.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::DeregistrationInProgress => {
+                "Deregistered; gets no new flow, and keeps those it has"
+            },
+            Self::FailedHealthChecks => "Health checks failed: the connection was refused or broke",
+            Self::InitialHealthChecking => "No health check has ended yet",
+            Self::NotInUse => "No listener forwards to the group, or the zone is not enabled",
+            Self::NotRegistered => "Not registered with the group",
+            Self::RegistrationInProgress => "The first health check has not begun",
+            Self::ResponseCodeMismatch => {
+                "Health checks got another status code than the matcher wants"
+            },
+            Self::Timeout => "Health checks got no answer in time",
+        }
+    }
 }
 
 /// What the target group says about health.

@@ -5,10 +5,12 @@
 //!
 //! ```yaml
 //! name: openshift
-//! zones: [a, b]
+//! zones: [{ name: a, address: 127.0.1.1 }, { name: b, address: 127.0.1.2 }]  # or [a, b]
+//! region: us-east-1                                                         # for DNS names
+//! aliases: ["*.apps.example.com"]
 //! attributes: { load_balancing.cross_zone.enabled: "true" }
 //! listeners:
-//!   - { port: 443, protocol: TCP, targetGroup: https }
+//!   - { port: 443, protocol: TCP, targetGroup: https }  # or targetGroups: [{ name, weight }]
 //! targetGroups:
 //!   - name: https
 //!     protocol: TCP
@@ -34,7 +36,7 @@ pub use read::{ConfigError, LoadError, Problem, parse, parse_file, read_text};
 
 use crate::{
     health::Rules,
-    nlb::{flow::Minimum, names::NamesConfig, nodes::DnsMinimum},
+    nlb::{flow::Minimum, names::NamesConfig},
     probe::Matcher,
 };
 
@@ -144,7 +146,7 @@ pub struct GroupConfig {
     pub name: Arc<str>,
     /// What its targets speak.
     pub protocol: Protocol,
-    /// What its targets are.
+    /// What its targets are; from a file, addresses only.
     pub target_type: TargetType,
     /// How health is checked.
     pub check: CheckConfig,
@@ -163,7 +165,7 @@ pub struct GroupConfig {
     /// `target_group_health.unhealthy_state_routing.minimum_healthy_targets.*`.
     pub minimum: Minimum,
     /// `target_group_health.dns_failover.minimum_healthy_targets.*`.
-    pub dns_minimum: DnsMinimum,
+    pub dns_minimum: Minimum,
     /// Targets; addresses are unique.
     pub targets: Vec<TargetConfig>,
 }

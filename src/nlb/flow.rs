@@ -54,20 +54,27 @@ pub enum Standing {
     Out,
 }
 
-/// The least number of healthy targets; with fewer, all candidates are used
-/// (`target_group_health.unhealthy_state_routing.*`, A.6b). Either limit counts.
+/// The least number of healthy targets (A.6b). With fewer than that of `unhealthy_state_routing`, all
+/// candidates are used; with fewer than that of `dns_failover`, the zone leaves DNS. Either limit
+/// counts; `None` is `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Minimum {
     /// Targets.
-    pub count: u32,
+    pub count: Option<u32>,
     /// Percentage of the candidates.
     pub percent: Option<u32>,
 }
 
+impl Default for Minimum {
+    fn default() -> Self {
+        Self { count: Some(1), percent: None }
+    }
+}
+
 impl Minimum {
-    fn is_met(self, healthy: usize, candidates: usize) -> bool {
-        let enough = healthy >= self.count as usize;
-        enough && self.percent.is_none_or(|percent| healthy * 100 >= candidates * percent as usize)
+    pub(super) fn is_met(self, healthy: usize, candidates: usize) -> bool {
+        self.count.is_none_or(|count| healthy >= count as usize)
+            && self.percent.is_none_or(|percent| healthy * 100 >= candidates * percent as usize)
     }
 }
 

@@ -91,9 +91,10 @@ pub(super) async fn accept_loop(
 impl Binding {
     /// The target group of a new flow.
     fn group(&self, flow: &Flow) -> Option<&Group> {
+        let (first, _) = self.forward.first()?;
         let weights = self.forward.iter().map(|(_, weight)| *weight);
-        let index = weighted(self.forward[0].0.hash(flow), weights)?;
-        Some(&self.forward[index].0)
+        let index = weighted(first.hash(flow), weights)?;
+        self.forward.get(index).map(|(group, _)| &**group)
     }
 }
 

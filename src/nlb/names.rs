@@ -41,23 +41,6 @@ impl Default for NamesConfig {
     }
 }
 
-impl NamesConfig {
-    /// The regional name of the load balancer `name`, without a dot at the end.
-    #[must_use]
-    pub fn regional(&self, name: &str) -> String {
-        format!("{name}-{}.elb.{}.amazonaws.com", self.id(name), self.region)
-    }
-
-    /// The 16 hex digits of the load balancer `name`.
-    #[must_use]
-    pub fn id(&self, name: &str) -> String {
-        match &self.id {
-            Some(id) => id.to_string(),
-            None => format!("{:016x}", stable(name)),
-        }
-    }
-}
-
 /// The same number for a name in every process.
 fn stable(name: &str) -> u64 {
     // FNV-1a: a published function, so that the id outlives changes of libraries.
@@ -66,15 +49,15 @@ fn stable(name: &str) -> u64 {
     })
 }
 
-/// The names of a load balancer with the states of its zones.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// The regional name.
+/// The names of a load balancer, made once for each configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The regional name, lower case, without a dot at the end.
     pub regional: String,
+    /// What stands for the load balancer in metrics: `net/NAME/ID` (A.12).
+    pub label: String,
     /// See [`NamesConfig::aliases`].
-    pub aliases: Vec<Arc<str>>,
-    /// Zones in the order of the configuration.
-    pub zones: Vec<ZoneState>,
+    aliases: Vec<Arc<str>>,
 }
 
 /// Where a name stands.
@@ -89,13 +72,29 @@ enum Place {
     Unknown,
 }
 
-impl View {
-    /// The answer to `question`; nothing if its name is not of this load balancer.
+impl Names {
+    /// The names of the load balancer `name`.
     #[must_use]
-    pub fn answer(&self, question: &Query) -> Option<Answer> {
+    pub fn new(name: &str, config: &NamesConfig) -> Self {
+        let lower = name.to_ascii_lowercase();
+        let id = match &config.id {
+            Some(id) => id.to_string(),
+            None => format!("{:016x}", stable(&lower)),
+        };
+        Self {
+            regional: format!("{lower}-{id}.elb.{}.amazonaws.com", config.region),
+            label: format!("net/{name}/{id}"),
+            aliases: config.aliases.clone(),
+        }
+    }
+
+    /// The answer to `question` while the zones are in these states; nothing if its name is not of
+    /// this load balancer.
+    #[must_use]
+    pub fn answer(&self, question: &Query, zones: &[ZoneState]) -> Option<Answer> {
         let name = question.name().to_lowercase().to_ascii();
         let name = name.trim_end_matches('.');
-        let (apex, place) = self.place(name)?;
+        let (apex, place) = self.place(name, zones)?;
         let kind = question.query_type();
         if question.query_class() != DNSClass::IN
             || matches!(kind, RecordType::ANY | RecordType::AXFR | RecordType::IXFR)
@@ -104,7 +103,7 @@ impl View {
         }
         let apex = Name::from_ascii(format!("{apex}.")).ok()?;
         let addresses = match place {
-            Place::Regional => self.in_dns().collect(),
+            Place::Regional => in_dns(zones).collect(),
             Place::Zonal(address) => vec![address],
             Place::Empty | Place::Unknown => Vec::new(),
         };
@@ -117,7 +116,7 @@ impl View {
             })
             .map(|data| Record::from_rdata(question.name().clone(), TTL, data))
             .collect();
-        let soa = self.soa(&apex);
+        let soa = soa(&apex, zones);
         if kind == RecordType::SOA && question.name().to_lowercase() == apex {
             answers.extend(soa.clone());
         }
@@ -129,17 +128,13 @@ impl View {
         Some(Answer { rcode, authoritative: true, answers, authorities, ..Answer::default() })
     }
 
-    fn in_dns(&self) -> impl Iterator<Item = IpAddr> {
-        self.zones.iter().filter(|zone| zone.in_dns).filter_map(|zone| zone.address)
-    }
-
     /// The apex of the zone that holds `name`, and where in it the name stands. Lower case.
-    fn place<'a>(&'a self, name: &str) -> Option<(&'a str, Place)> {
+    fn place<'a>(&'a self, name: &str, zones: &[ZoneState]) -> Option<(&'a str, Place)> {
         if name == self.regional {
             return Some((&self.regional, Place::Regional));
         }
         if let Some(label) = below(name, &self.regional) {
-            let zone = self.zones.iter().find(|zone| zone.zone.eq_ignore_ascii_case(label));
+            let zone = zones.iter().find(|zone| zone.zone.eq_ignore_ascii_case(label));
             let place = match zone {
                 Some(ZoneState { address: Some(address), .. }) => Place::Zonal(*address),
                 _ => Place::Unknown,
@@ -152,16 +147,20 @@ impl View {
             None => (name == &**alias).then_some((&**alias, Place::Regional)),
         })
     }
+}
 
-    fn soa(&self, apex: &Name) -> Option<Record> {
-        let host = |label: &str| Name::from_ascii(label).ok()?.append_domain(apex).ok();
-        // Answers change with the zones, so the serial is a hash of what is in DNS.
-        let mut hasher = FixedState::default().build_hasher();
-        self.in_dns().for_each(|address| address.hash(&mut hasher));
-        let serial = (std::hash::Hasher::finish(&hasher) & 0xffff_ffff) as u32;
-        let data = SOA::new(host("ns")?, host("hostmaster")?, serial, 7200, 900, 1_209_600, TTL);
-        Some(Record::from_rdata(apex.clone(), TTL, RData::SOA(data)))
-    }
+fn in_dns(zones: &[ZoneState]) -> impl Iterator<Item = IpAddr> {
+    zones.iter().filter(|zone| zone.in_dns).filter_map(|zone| zone.address)
+}
+
+fn soa(apex: &Name, zones: &[ZoneState]) -> Option<Record> {
+    let host = |label: &str| Name::from_ascii(label).ok()?.append_domain(apex).ok();
+    // Answers change with the zones, so the serial is a hash of what is in DNS.
+    let mut hasher = FixedState::default().build_hasher();
+    in_dns(zones).for_each(|address| address.hash(&mut hasher));
+    let serial = (std::hash::Hasher::finish(&hasher) & 0xffff_ffff) as u32;
+    let data = SOA::new(host("ns")?, host("hostmaster")?, serial, 7200, 900, 1_209_600, TTL);
+    Some(Record::from_rdata(apex.clone(), TTL, RData::SOA(data)))
 }
 
 /// What stands left of `domain` in `name`, without the dot.

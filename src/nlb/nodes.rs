@@ -5,32 +5,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use serde::Serialize;
-
-use super::config::{ListenerConfig, ZoneConfig};
-
-/// The least number of healthy targets that keeps a zone in DNS
-/// (`target_group_health.dns_failover.*`, A.6b). Either limit counts; `None` is `off`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DnsMinimum {
-    /// Targets.
-    pub count: Option<u32>,
-    /// Percentage of the registered ones.
-    pub percent: Option<u32>,
-}
-
-impl Default for DnsMinimum {
-    fn default() -> Self {
-        Self { count: Some(1), percent: None }
-    }
-}
-
-impl DnsMinimum {
-    fn is_met(self, healthy: usize, registered: usize) -> bool {
-        self.count.is_none_or(|count| healthy >= count as usize)
-            && self.percent.is_none_or(|percent| healthy * 100 >= registered * percent as usize)
-    }
-}
+use super::{
+    config::{ListenerConfig, ZoneConfig},
+    flow::Minimum,
+};
 
 /// A target group that a listener forwards to, as far as zones are concerned.
 #[derive(Clone, Debug)]
@@ -38,7 +16,7 @@ pub struct GroupHealth {
     /// `load_balancing.cross_zone.enabled`.
     pub cross_zone: bool,
     /// Its limits for DNS.
-    pub minimum: DnsMinimum,
+    pub minimum: Minimum,
     /// Zone of each target that is registered and not draining, and whether it is healthy.
     pub targets: Vec<(Option<Arc<str>>, bool)>,
 }
@@ -59,13 +37,11 @@ impl GroupHealth {
 }
 
 /// A zone at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneState {
     /// Its name.
     pub zone: Arc<str>,
     /// Address of its node.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
     /// No target group fails it (`ZonalHealthStatus`, A.12).
     pub healthy: bool,

@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     config::{GroupConfig, ListenerConfig, NlbConfig, Weighted, ZoneConfig},
     listener::{Binding, Listener, accept_loop},
-    names::{NamesConfig, View},
+    names::Names,
     nodes::{self, ZoneState},
     stats::{ListenerStats, ListenerTotals, TargetState},
     target::{CHECKS_AT_ONCE, Group, Shared, Usage},
@@ -63,8 +63,7 @@ struct Inner {
 struct Running {
     listeners: HashMap<Arc<str>, Bound>,
     groups: HashMap<Arc<str>, Arc<Group>>,
-    name: Arc<str>,
-    names: NamesConfig,
+    names: Arc<Names>,
     zones: Vec<ZoneConfig>,
 }
 
@@ -115,7 +114,7 @@ impl NlbHandle {
         let NlbConfig { name, zones, names, listeners, groups } = config;
         let listeners = nodes::sockets(listeners, &zones);
         self.apply_groups(&mut running, groups, &listeners, &zones);
-        (running.name, running.names, running.zones) = (name, names, zones);
+        (running.names, running.zones) = (Arc::new(Names::new(&name, &names)), zones);
         let mut failed = Vec::new();
         running.listeners.retain(|name, bound| {
             let stays = listeners.iter().any(|listener| listener.name == *name);
@@ -247,48 +246,26 @@ impl NlbHandle {
         targets
     }
 
-    /// What stands for the load balancer in metrics: `net/NAME/ID` (A.12).
-    #[must_use]
-    pub fn label(&self) -> String {
-        let running = self.lock();
-        let id = running.names.id(&running.name.to_ascii_lowercase());
-        format!("net/{}/{id}", running.name)
-    }
-
-    /// Counts of the listeners, each with the zone of its node.
-    #[must_use]
-    pub fn listeners_with_zones(&self) -> Vec<(Option<Arc<str>>, ListenerTotals)> {
-        let running = self.lock();
-        let totals = |(name, bound): (&Arc<str>, &Bound)| {
-            let zone = bound.listener.binding.load().zone.clone();
-            (zone, bound.listener.stats.totals(Arc::clone(name)))
-        };
-        running.listeners.iter().map(totals).collect()
-    }
-
     /// States of the zones, in the order of the configuration (A.2).
     #[must_use]
     pub fn zones(&self) -> Vec<ZoneState> {
         self.lock().zone_states()
     }
 
-    /// The DNS names with what they answer now.
+    /// The DNS names.
     #[must_use]
-    pub fn names(&self) -> View {
-        let running = self.lock();
-        View {
-            regional: running.names.regional(&running.name.to_ascii_lowercase()),
-            aliases: running.names.aliases.clone(),
-            zones: running.zone_states(),
-        }
+    pub fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.lock().names)
     }
 
     /// Counts of the listeners, by name.
     #[must_use]
     pub fn listeners(&self) -> Vec<ListenerTotals> {
         let running = self.lock();
-        let totals =
-            |(name, bound): (&Arc<str>, &Bound)| bound.listener.stats.totals(Arc::clone(name));
+        let totals = |(name, bound): (&Arc<str>, &Bound)| {
+            let zone = bound.listener.binding.load().zone.clone();
+            bound.listener.stats.totals(Arc::clone(name), zone)
+        };
         let mut all: Vec<_> = running.listeners.iter().map(totals).collect();
         all.sort_by(|a, b| a.listener.cmp(&b.listener));
         all

@@ -49,6 +49,9 @@ pub(super) struct ListenerStats {
 pub struct ListenerTotals {
     /// Name of the listener.
     pub listener: Arc<str>,
+    /// The zone whose node it is; none if it stands for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub availability_zone: Option<Arc<str>>,
     /// Flows open now.
     pub active_flow_count: i64,
     /// Flows accepted.
@@ -74,9 +77,10 @@ pub struct ListenerTotals {
 }
 
 impl ListenerStats {
-    pub(super) fn totals(&self, listener: Arc<str>) -> ListenerTotals {
+    pub(super) fn totals(&self, listener: Arc<str>, zone: Option<Arc<str>>) -> ListenerTotals {
         ListenerTotals {
             listener,
+            availability_zone: zone,
             active_flow_count: self.active.load(),
             new_flow_count: self.new.load(),
             processed_bytes: self.traffic.a_to_b.load(Relaxed) + self.traffic.b_to_a.load(Relaxed),

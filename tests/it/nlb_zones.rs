@@ -212,7 +212,7 @@ async fn nlb_24_a_zone_without_a_ready_router_leaves_dns_and_no_client_notices()
         assert_eq!(balancer.request().await, "B");
         requests += 1;
     }
-    let regional = balancer.handle.names().regional;
+    let regional = balancer.handle.names().regional.clone();
     assert_eq!(resolve_by_tcp(balancer.dns, &regional).await, [IpAddr::from([127, 0, 1, 2])]);
     let zonal = resolve(balancer.dns, &format!("a.{regional}")).await;
     assert_eq!(zonal, [IpAddr::from([127, 0, 1, 1])], "the zonal name stays");

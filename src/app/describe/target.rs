@@ -1,9 +1,12 @@
 //! A target of the load balancer: what `aws elbv2 describe-target-health` says of it, as a page.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::value::StrDeserializer};
 
 use super::Page;
-use crate::app::table::{KUBECTL_DESCRIBE, align};
+use crate::{
+    app::table::{KUBECTL_DESCRIBE, align},
+    health::Code,
+};
 
 /// A target as `/api/v1/targets` gives it.
 #[derive(Debug, Deserialize)]
@@ -37,23 +40,10 @@ pub(super) fn describe(target: &TargetView) -> String {
     align(&page.0, KUBECTL_DESCRIBE)
 }
 
-/// What a reason code says (spec/l4-dns.md A.6).
+/// What a reason code says; nothing if it is of another version.
 fn meaning(reason: &str) -> Option<&'static str> {
-    Some(match reason {
-        "Elb.InitialHealthChecking" => "No health check has ended yet",
-        "Elb.RegistrationInProgress" => "The first health check has not begun",
-        "Target.DeregistrationInProgress" => {
-            "Deregistered; gets no new flow, and keeps those it has"
-        },
-        "Target.FailedHealthChecks" => "Health checks failed: the connection was refused or broke",
-        "Target.NotInUse" => "No listener forwards to the group, or the zone is not enabled",
-        "Target.NotRegistered" => "Not registered with the group",
-        "Target.ResponseCodeMismatch" => {
-            "Health checks got another status code than the matcher wants"
-        },
-        "Target.Timeout" => "Health checks got no answer in time",
-        _ => return None,
-    })
+    let code = StrDeserializer::<serde::de::value::Error>::new(reason);
+    Code::deserialize(code).ok().map(Code::meaning)
 }
 
 #[cfg(test)]
@@ -94,5 +84,6 @@ Active Flows:       2
         assert!(text.contains("Availability Zone:  <none>\n"), "{text}");
         assert!(text.contains("Reason:             <none>\n"), "{text}");
         assert!(!text.contains("Description"), "{text}");
+        assert_eq!(meaning("Target.OfTomorrow"), None);
     }
 }

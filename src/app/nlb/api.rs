@@ -18,10 +18,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{
-    health::State,
-    nlb::{NlbHandle, stats::ListenerTotals},
-};
+use super::metrics::{COUNTERS, CloudWatch, Read, hosts_of};
+use crate::nlb::NlbHandle;
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -100,7 +98,7 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
 fn metrics(handle: &NlbHandle) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics(handle.clone())));
-    registry.register_collector(Box::new(super::metrics::CloudWatch(handle.clone())));
+    registry.register_collector(Box::new(CloudWatch(handle.clone())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -110,36 +108,21 @@ fn metrics(handle: &NlbHandle) -> Result<String, std::fmt::Error> {
 #[derive(Debug)]
 struct Metrics(NlbHandle);
 
-type Read = fn(&ListenerTotals) -> u64;
-
-const COUNTERS: [(&str, &str, Read); 10] = [
-    ("nlb_new_flow_count", "Flows accepted", |totals| totals.new_flow_count),
-    ("nlb_processed_bytes", "Bytes relayed in both directions", |totals| totals.processed_bytes),
-    ("nlb_tcp_client_reset_count", "Flows reset by the client", |totals| {
-        totals.tcp_client_reset_count
-    }),
-    ("nlb_tcp_target_reset_count", "Flows reset by the target", |totals| {
-        totals.tcp_target_reset_count
-    }),
-    ("nlb_tcp_elb_reset_count", "Flows reset by the load balancer", |totals| {
-        totals.tcp_elb_reset_count
-    }),
-    ("nlb_rejected_flow_count", "Flows refused", |totals| totals.rejected_flow_count),
-    ("nlb_unhealthy_routing_flow_count", "Flows routed by fail-open", |totals| {
-        totals.unhealthy_routing_flow_count
-    }),
-    ("nlb_target_connect_failures", "Connections to targets that failed", |totals| {
+/// Counters that CloudWatch does not have.
+const OWN_COUNTERS: [(&str, &str, Read); 3] = [
+    ("target_connect_failures", "Connections to targets that failed", |totals| {
         totals.target_connect_failures
     }),
-    ("nlb_redispatches", "Flows that went to a second target", |totals| totals.redispatches),
-    ("nlb_accept_errors", "Failed accepts", |totals| totals.accept_errors),
+    ("redispatches", "Flows that went to a second target", |totals| totals.redispatches),
+    ("accept_errors", "Failed accepts", |totals| totals.accept_errors),
 ];
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let listeners = self.0.listeners();
-        for (name, help, read) in COUNTERS {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (name, help, read) in COUNTERS.iter().chain(&OWN_COUNTERS) {
+            let name = format!("nlb_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
             for totals in &listeners {
                 let labels = [("listener", &*totals.listener)];
                 ConstCounter::new(read(totals)).encode(family.encode_family(&labels)?)?;
@@ -159,11 +142,7 @@ impl Metrics {
     fn encode_hosts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let mut groups: Vec<(Arc<str>, i64, i64)> = Vec::new();
         for target in self.0.targets() {
-            let (healthy, unhealthy) = match target.state {
-                State::Healthy => (1, 0),
-                State::Unhealthy | State::UnhealthyDraining => (0, 1),
-                State::Draining | State::Initial | State::Unused => (0, 0),
-            };
+            let [healthy, unhealthy] = hosts_of(target.state);
             match groups.last_mut() {
                 Some(last) if last.0 == target.target_group => {
                     last.1 += healthy;

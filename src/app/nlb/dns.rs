@@ -21,7 +21,7 @@ struct Names(NlbHandle);
 
 impl View for Names {
     fn answer(&self, question: &Query) -> Option<Answer> {
-        let answer = self.0.names().answer(question);
+        let answer = self.0.names().answer(question, &self.0.zones());
         Some(answer.unwrap_or_else(|| Answer::code(ResponseCode::Refused)))
     }
 }

@@ -19,9 +19,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct CloudWatch(pub(super) NlbHandle);
 
-type Read = fn(&ListenerTotals) -> u64;
+/// What a counter shows of a listener.
+pub(super) type Read = fn(&ListenerTotals) -> u64;
 
-const COUNTERS: [(&str, &str, Read); 7] = [
+/// Counters by the name that CloudWatch has for them, with help.
+pub(super) const COUNTERS: [(&str, &str, Read); 7] = [
     ("new_flow_count", "Flows accepted", |totals| totals.new_flow_count),
     ("processed_bytes", "Bytes relayed in both directions", |totals| totals.processed_bytes),
     ("tcp_client_reset_count", "Flows reset by the client", |totals| totals.tcp_client_reset_count),
@@ -35,16 +37,26 @@ const COUNTERS: [(&str, &str, Read); 7] = [
     }),
 ];
 
+/// How many healthy and unhealthy hosts a target in this state is.
+pub(super) fn hosts_of(state: State) -> [i64; 2] {
+    match state {
+        State::Healthy => [1, 0],
+        State::Unhealthy | State::UnhealthyDraining => [0, 1],
+        State::Draining | State::Initial | State::Unused => [0, 0],
+    }
+}
+
 impl Collector for CloudWatch {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let balancer = self.0.label();
-        self.encode_flows(&mut encoder, &balancer)?;
-        self.encode_hosts(&mut encoder, &balancer)?;
+        let names = self.0.names();
+        let balancer = &names.label;
+        self.encode_flows(&mut encoder, balancer)?;
+        self.encode_hosts(&mut encoder, balancer)?;
         let name = "aws_networkelb_zonal_health_status";
         let help = "1 if no target group fails the zone";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for zone in self.0.zones() {
-            let labels = [("load_balancer", &*balancer), ("availability_zone", &*zone.zone)];
+            let labels = [("load_balancer", &**balancer), ("availability_zone", &*zone.zone)];
             ConstGauge::new(i64::from(zone.healthy)).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
@@ -55,8 +67,9 @@ impl CloudWatch {
     /// Counts of flows by the zone of the node; the zone is empty for a listener of all zones.
     fn encode_flows(&self, encoder: &mut DescriptorEncoder<'_>, balancer: &str) -> fmt::Result {
         let mut zones: BTreeMap<Arc<str>, Vec<ListenerTotals>> = BTreeMap::new();
-        for (zone, totals) in self.0.listeners_with_zones() {
-            zones.entry(zone.unwrap_or_default()).or_default().push(totals);
+        for totals in self.0.listeners() {
+            let zone = totals.availability_zone.clone().unwrap_or_default();
+            zones.entry(zone).or_default().push(totals);
         }
         for (name, help, read) in COUNTERS {
             let name = format!("aws_networkelb_{name}");
@@ -83,11 +96,9 @@ impl CloudWatch {
         for target in self.0.targets() {
             let zone = target.availability_zone.unwrap_or_default();
             let counts = hosts.entry((target.target_group, zone)).or_default();
-            match target.state {
-                State::Healthy => counts[0] += 1,
-                State::Unhealthy | State::UnhealthyDraining => counts[1] += 1,
-                State::Draining | State::Initial | State::Unused => {},
-            }
+            let [healthy, unhealthy] = hosts_of(target.state);
+            counts[0] += healthy;
+            counts[1] += unhealthy;
         }
         let families =
             ["aws_networkelb_healthy_host_count", "aws_networkelb_un_healthy_host_count"];

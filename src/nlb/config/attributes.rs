@@ -6,10 +6,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use serde_saphyr::Spanned;
 
 use super::read::{ConfigError, Problem};
-use crate::{
-    health::OnUnhealthy,
-    nlb::{flow::Minimum, nodes::DnsMinimum},
-};
+use crate::{health::OnUnhealthy, nlb::flow::Minimum};
 
 /// Keys and values as written.
 pub(super) type Attributes = BTreeMap<String, Spanned<String>>;
@@ -38,7 +35,7 @@ pub(super) struct GroupAttributes {
     pub(super) unhealthy_termination: bool,
     pub(super) unhealthy_draining: Duration,
     pub(super) minimum: Minimum,
-    pub(super) dns_minimum: DnsMinimum,
+    pub(super) dns_minimum: Minimum,
 }
 
 impl Default for GroupAttributes {
@@ -51,8 +48,8 @@ impl Default for GroupAttributes {
             deregistration_termination: false,
             unhealthy_termination: true,
             unhealthy_draining: Duration::ZERO,
-            minimum: Minimum { count: 1, percent: None },
-            dns_minimum: DnsMinimum::default(),
+            minimum: Minimum::default(),
+            dns_minimum: Minimum::default(),
         }
     }
 }
@@ -136,21 +133,27 @@ fn order_of_minimums(
 ) -> Result<(), ConfigError> {
     let (routing, dns) = (read.minimum, &mut read.dns_minimum);
     match attributes.get(DNS_COUNT) {
-        None => dns.count = Some(routing.count),
-        Some(value) if dns.count.is_some_and(|count| count < routing.count) => {
-            let expected = format!("off or at least {}, as in routing", routing.count);
-            return Err(bad(DNS_COUNT, value, &expected));
+        None => dns.count = routing.count,
+        Some(value) => at_least(DNS_COUNT, value, dns.count, routing.count)?,
+    }
+    match attributes.get(DNS_PERCENT) {
+        None => Ok(()),
+        Some(value) => at_least(DNS_PERCENT, value, dns.percent, routing.percent),
+    }
+}
+
+fn at_least(
+    key: &str,
+    value: &Spanned<String>,
+    dns: Option<u32>,
+    routing: Option<u32>,
+) -> Result<(), ConfigError> {
+    match (dns, routing) {
+        (Some(dns), Some(least)) if dns < least => {
+            Err(bad(key, value, &format!("off or at least {least}, as in routing")))
         },
-        Some(_) => {},
+        _ => Ok(()),
     }
-    if let (Some(least), Some(percent), Some(value)) =
-        (routing.percent, dns.percent, attributes.get(DNS_PERCENT))
-        && percent < least
-    {
-        let expected = format!("off or at least {least}, as in routing");
-        return Err(bad(DNS_PERCENT, value, &expected));
-    }
-    Ok(())
 }
 
 /// A number, or `off`.
@@ -172,7 +175,7 @@ fn group_health(
 ) -> Result<(), ConfigError> {
     match key {
         "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count" => {
-            read.minimum.count = number(key, value, 1..=1000)?;
+            read.minimum.count = Some(number(key, value, 1..=1000)?);
         },
         "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage" => {
             read.minimum.percent = number_or_off(key, value, 1..=100)?;

@@ -7,9 +7,12 @@ use serde_saphyr::Spanned;
 
 use super::{
     ZoneConfig,
-    read::{ConfigError, Problem},
+    read::{ConfigError, Problem, value},
 };
-use crate::nlb::names::NamesConfig;
+use crate::{
+    nlb::names::NamesConfig,
+    zone::names::{host_name, is_label},
+};
 
 /// A zone: its name alone, or with the address of its node.
 #[derive(Deserialize)]
@@ -36,6 +39,9 @@ pub(super) fn zones(raw: &[Spanned<RawZone>]) -> Result<Vec<ZoneConfig>, ConfigE
                 ZoneConfig { name: Arc::clone(&node.name), address: Some(node.address) }
             },
         };
+        if !is_label(&built.name.to_ascii_lowercase()) {
+            return Err(value(zone, "zones", "with names of letters, digits and inner hyphens"));
+        }
         let twice = |what: String| Err(ConfigError::at(zone, Problem::Duplicate { what }));
         if zones.iter().any(|other| other.name == built.name) {
             return twice(format!("zone `{}`", built.name));
@@ -53,6 +59,14 @@ pub(super) fn zones(raw: &[Spanned<RawZone>]) -> Result<Vec<ZoneConfig>, ConfigE
     Ok(zones)
 }
 
+/// The name of a load balancer, as AWS wants it (A.13): it becomes a part of a DNS label.
+pub(super) fn name(raw: &Spanned<Arc<str>>) -> Result<Arc<str>, ConfigError> {
+    if raw.value.len() <= 32 && is_label(&raw.value.to_ascii_lowercase()) {
+        return Ok(Arc::clone(&raw.value));
+    }
+    Err(value(raw, "name", "1 to 32 letters, digits and inner hyphens"))
+}
+
 /// What the DNS names are made of.
 pub(super) fn names(
     region: Option<&Spanned<Arc<str>>>,
@@ -61,10 +75,10 @@ pub(super) fn names(
 ) -> Result<NamesConfig, ConfigError> {
     let mut names = NamesConfig::default();
     if let Some(region) = region {
-        if !is_name(&region.value) || region.value.contains('.') {
+        if !is_label(&region.value) {
             return Err(value(region, "region", "a region such as us-east-1"));
         }
-        names.region = region.value.to_ascii_lowercase().into();
+        names.region = Arc::clone(&region.value);
     }
     if let Some(id) = id {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -74,24 +88,14 @@ pub(super) fn names(
         names.id = Some(Arc::clone(&id.value));
     }
     for alias in aliases {
-        if !is_name(alias.value.strip_prefix("*.").unwrap_or(&alias.value)) {
+        let (wildcard, name) = match alias.value.strip_prefix("*.") {
+            Some(domain) => ("*.", domain),
+            None => ("", &*alias.value),
+        };
+        let Some(name) = host_name(name) else {
             return Err(value(alias, "aliases", "host names or `*.` and a domain"));
-        }
-        names.aliases.push(alias.value.to_ascii_lowercase().into());
+        };
+        names.aliases.push(format!("{wildcard}{name}").into());
     }
     Ok(names)
-}
-
-/// True for labels of letters, digits and hyphens, without a dot at the end.
-fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
-}
-
-fn value<T>(place: &Spanned<T>, name: &str, expected: &str) -> ConfigError {
-    let problem = Problem::Value { name: name.to_owned(), expected: expected.to_owned() };
-    ConfigError::at(place, problem)
 }

@@ -178,7 +178,7 @@ pub fn parse(text: &str) -> Result<NlbConfig, ConfigError> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RawNlb {
-    name: Arc<str>,
+    name: Spanned<Arc<str>>,
     #[serde(default)]
     zones: Vec<Spanned<RawZone>>,
     region: Option<Spanned<Arc<str>>>,
@@ -197,7 +197,7 @@ struct RawNlb {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RawListener {
-    name: Option<Arc<str>>,
+    name: Option<Spanned<Arc<str>>>,
     port: Option<Spanned<u16>>,
     address: Option<SocketAddr>,
     protocol: Option<Spanned<Protocol>>,
@@ -225,8 +225,7 @@ struct RawGroup {
     name: Arc<str>,
     protocol: Option<Spanned<Protocol>>,
     port: Spanned<u16>,
-    #[serde(default)]
-    target_type: TargetType,
+    target_type: Option<Spanned<TargetType>>,
     #[serde(default)]
     health_check: RawCheck,
     #[serde(default)]
@@ -305,7 +304,7 @@ impl RawNlb {
             }
             listeners.push(built);
         }
-        Ok(NlbConfig { name: self.name, zones, names, listeners, groups })
+        Ok(NlbConfig { name: nodes::name(&self.name)?, zones, names, listeners, groups })
     }
 }
 
@@ -383,10 +382,14 @@ fn build_listener(
         None => DEFAULT_MAX_FLOWS,
     };
     Ok(ListenerConfig {
-        name: listener
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("{}:{}", protocol.as_str(), address.port()).into()),
+        name: match &listener.name {
+            // What follows an `@` is the zone of a node.
+            Some(name) if name.value.contains('@') => {
+                return Err(value(name, "name", "without an `@`"));
+            },
+            Some(name) => Arc::clone(&name.value),
+            None => format!("{}:{}", protocol.as_str(), address.port()).into(),
+        },
         protocol,
         address,
         zone: listener.zone.as_ref().map(|zone| zone.value.clone()),
@@ -420,7 +423,7 @@ fn build_group(
     Ok(GroupConfig {
         name: raw.name.clone(),
         protocol: protocol(&raw.protocol)?,
-        target_type: raw.target_type,
+        target_type: target_type(&raw.target_type)?,
         check: build_check(&raw.health_check, &attributes, bounds)?,
         proxy_protocol: attributes.proxy_protocol,
         sticky: attributes.sticky,
@@ -517,6 +520,14 @@ fn check_port(raw: &RawCheck) -> Result<Option<u16>, ConfigError> {
     }
 }
 
+/// `ip` unless named. Of an instance AWS would keep the client's address, which is not built yet.
+fn target_type(raw: &Option<Spanned<TargetType>>) -> Result<TargetType, ConfigError> {
+    match raw {
+        Some(kind) if kind.value == TargetType::Instance => Err(value(kind, "targetType", "ip")),
+        _ => Ok(TargetType::Ip),
+    }
+}
+
 /// TCP unless named.
 fn protocol(raw: &Option<Spanned<Protocol>>) -> Result<Protocol, ConfigError> {
     match raw {
@@ -555,7 +566,7 @@ fn above_zero(name: &str, port: &Spanned<u16>) -> Result<u16, ConfigError> {
     }
 }
 
-fn value<T>(place: &Spanned<T>, name: &str, expected: &str) -> ConfigError {
+pub(super) fn value<T>(place: &Spanned<T>, name: &str, expected: &str) -> ConfigError {
     let problem = Problem::Value { name: name.to_owned(), expected: expected.to_owned() };
     ConfigError::at(place, problem)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::health::OnUnhealthy;
-use crate::nlb::{names::NamesConfig, nodes::DnsMinimum};
+use crate::nlb::names::NamesConfig;
 
 const FULL: &str = r#"
 name: openshift
@@ -79,8 +79,8 @@ fn every_field_is_read() {
         deregistration_delay: Duration::from_secs(3600),
         deregistration_termination: true,
         unhealthy_draining: Duration::from_secs(30),
-        minimum: Minimum { count: 2, percent: Some(50) },
-        dns_minimum: DnsMinimum { count: Some(2), percent: None },
+        minimum: Minimum { count: Some(2), percent: Some(50) },
+        dns_minimum: Minimum { count: Some(2), percent: None },
         targets: vec![
             TargetConfig {
                 address: "10.0.0.11:8443".parse().unwrap(),
@@ -148,7 +148,7 @@ fn defaults_are_those_of_aws() {
     );
     assert_eq!(config.listeners[0].idle_timeout, Duration::from_secs(350));
     assert_eq!(group.deregistration_delay, Duration::from_secs(300));
-    assert_eq!(group.minimum, Minimum { count: 1, percent: None });
+    assert_eq!(group.minimum, Minimum::default());
     assert!(!group.proxy_protocol && !group.sticky && !group.cross_zone);
     assert!(!group.deregistration_termination);
     let http = parse(&SMALL.replace("port: 8080,", "port: 8080, healthCheck: { protocol: HTTP },"));
@@ -330,10 +330,10 @@ fn limits_for_dns_are_at_least_those_for_routing() {
             "    target_group_health.dns_failover.minimum_healthy_targets.{key}: {value}\n"
         ))
     };
-    assert_eq!(group("").unwrap(), DnsMinimum { count: Some(3), percent: None });
-    assert_eq!(dns("count", "\"off\"").unwrap(), DnsMinimum { count: None, percent: None });
-    assert_eq!(dns("count", "4").unwrap(), DnsMinimum { count: Some(4), percent: None });
-    assert_eq!(dns("percentage", "40").unwrap(), DnsMinimum { count: Some(3), percent: Some(40) });
+    assert_eq!(group("").unwrap(), Minimum { count: Some(3), percent: None });
+    assert_eq!(dns("count", "\"off\"").unwrap(), Minimum { count: None, percent: None });
+    assert_eq!(dns("count", "4").unwrap(), Minimum { count: Some(4), percent: None });
+    assert_eq!(dns("percentage", "40").unwrap(), Minimum { count: Some(3), percent: Some(40) });
     for (key, value) in
         [("count", "2"), ("percentage", "39"), ("percentage", "101"), ("count", "0")]
     {
@@ -341,5 +341,39 @@ fn limits_for_dns_are_at_least_those_for_routing() {
             matches!(dns(key, value).unwrap_err().problem, Problem::Value { .. }),
             "{key} {value}"
         );
+    }
+}
+
+/// A.1: which protocol of a listener goes with which of a group; every pair.
+#[test]
+fn listeners_forward_to_groups_of_fitting_protocols() {
+    use Protocol::{Tcp, TcpUdp, Tls, Udp};
+    let all = [Tcp, Tls, Udp, TcpUdp];
+    let fits = [(Tcp, vec![Tcp, TcpUdp]), (Tls, vec![Tcp, Tls]), (Udp, vec![Udp, TcpUdp])];
+    for (listener, groups) in fits.into_iter().chain([(TcpUdp, vec![TcpUdp])]) {
+        for group in all {
+            let expected = groups.contains(&group);
+            assert_eq!(listener.may_forward_to(group), expected, "{listener:?} {group:?}");
+        }
+    }
+}
+
+/// What has no effect yet, and names that would make no DNS name, are refused with their place.
+#[test]
+fn what_is_not_served_is_refused() {
+    let wrong = |from: &str, to: &str| {
+        assert!(SMALL.contains(from));
+        let error = parse(&SMALL.replace(from, to)).unwrap_err();
+        assert!(error.line > 0, "{to}");
+        error.problem.to_string()
+    };
+    let port = "port: 80,";
+    assert_eq!(wrong(port, "port: 80, protocol: UDP,"), "`protocol` must be TCP");
+    assert_eq!(wrong(port, "port: 80, name: web@a,"), "`name` must be without an `@`");
+    let group = "port: 8080,";
+    assert_eq!(wrong(group, "port: 8080, targetType: instance,"), "`targetType` must be ip");
+    let name = "`name` must be 1 to 32 letters, digits and inner hyphens";
+    for bad in ["name: a.b", "name: -a", "name: a_b", &format!("name: {}", "a".repeat(33))] {
+        assert_eq!(wrong("name: small", bad), name, "{bad}");
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ONE: Minimum = Minimum { count: 1, percent: None };
+const ONE: Minimum = Minimum { count: Some(1), percent: None };
 
 fn members(standings: &[Standing]) -> impl Iterator<Item = Member> + Clone {
     (1000..).zip(standings).map(|(id, &standing)| Member { id, standing })
@@ -62,7 +62,7 @@ fn an_empty_set_and_a_set_without_candidates_give_nothing() {
 /// does not.
 #[test]
 fn nlb_12_the_percentage_counts_over_the_candidates() {
-    let half = Minimum { count: 1, percent: Some(50) };
+    let half = Minimum { count: Some(1), percent: Some(50) };
     let mut zone_b = vec![Standing::Healthy; 4];
     zone_b.extend([Standing::Candidate; 6]);
     assert_eq!(choose(1, members(&zone_b), half).unwrap().routing, Routing::FailOpen);
@@ -84,7 +84,7 @@ proptest! {
         count in 1..4_u32,
     ) {
         let healthy = standings.iter().filter(|&&one| one == Standing::Healthy).count();
-        let choice = choose(hash, members(&standings), Minimum { count, percent: None });
+        let choice = choose(hash, members(&standings), Minimum { count: Some(count), percent: None });
         let usable = standings.iter().any(|&one| one != Standing::Out);
         prop_assert_eq!(choice.is_some(), usable);
         if let Some(Choice { index, routing }) = choice {

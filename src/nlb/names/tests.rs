@@ -2,21 +2,24 @@
 
 use super::*;
 
-fn view(states: &[(&str, &str, bool)]) -> View {
-    let names = NamesConfig { aliases: vec!["*.apps.example.com".into()], ..Default::default() };
+type Asked = (Names, Vec<ZoneState>);
+
+/// Names with an alias, and zones of (name, address, in DNS).
+fn names(states: &[(&str, &str, bool)]) -> Asked {
+    let config = NamesConfig { aliases: vec!["*.apps.example.com".into()], ..Default::default() };
     let zones = states.iter().map(|(zone, address, in_dns)| ZoneState {
         zone: (*zone).into(),
         address: address.parse().ok(),
         healthy: *in_dns,
         in_dns: *in_dns,
     });
-    View { regional: names.regional("router"), aliases: names.aliases, zones: zones.collect() }
+    (Names::new("router", &config), zones.collect())
 }
 
-fn ask(view: &View, name: &str, kind: RecordType) -> Option<(ResponseCode, Vec<String>, usize)> {
+fn ask(view: &Asked, name: &str, kind: RecordType) -> Option<(ResponseCode, Vec<String>, usize)> {
     let mut name = Name::from_ascii(name).unwrap();
     name.set_fqdn(true);
-    let answer = view.answer(&Query::query(name, kind))?;
+    let answer = view.0.answer(&Query::query(name, kind), &view.1)?;
     assert!(answer.answers.iter().all(|record| record.ttl == TTL));
     let data = answer.answers.iter().map(|record| record.data.to_string()).collect();
     Some((answer.rcode, data, answer.authorities.len()))
@@ -25,19 +28,21 @@ fn ask(view: &View, name: &str, kind: RecordType) -> Option<(ResponseCode, Vec<S
 /// A.2: the id is the same in every process and of 16 digits; region and id can be set.
 #[test]
 fn the_regional_name_is_stable() {
-    let names = NamesConfig::default();
-    assert_eq!(names.regional(""), "-cbf29ce484222325.elb.us-east-1.amazonaws.com");
-    assert_eq!(names.regional("a"), "a-af63dc4c8601ec8c.elb.us-east-1.amazonaws.com");
-    let set =
-        NamesConfig { region: "eu-west-1".into(), id: Some("0011223344556677".into()), ..names };
-    assert_eq!(set.regional("a"), "a-0011223344556677.elb.eu-west-1.amazonaws.com");
+    let default = NamesConfig::default();
+    let regional = |name, config| Names::new(name, config).regional;
+    assert_eq!(regional("", &default), "-cbf29ce484222325.elb.us-east-1.amazonaws.com");
+    assert_eq!(regional("A", &default), "a-af63dc4c8601ec8c.elb.us-east-1.amazonaws.com");
+    assert_eq!(Names::new("A", &default).label, "net/A/af63dc4c8601ec8c");
+    let id = Some("0011223344556677".into());
+    let set = NamesConfig { region: "eu-west-1".into(), id, ..NamesConfig::default() };
+    assert_eq!(regional("a", &set), "a-0011223344556677.elb.eu-west-1.amazonaws.com");
 }
 
 /// [NLB-10] The regional name and its aliases lose a failed zone; the zonal name keeps it.
 #[test]
 fn nlb_10_a_failed_zone_leaves_the_regional_name_alone() {
-    let view = view(&[("a", "127.0.1.1", true), ("b", "127.0.1.2", false), ("c", "::3", true)]);
-    let regional = view.regional.clone();
+    let view = names(&[("a", "127.0.1.1", true), ("b", "127.0.1.2", false), ("c", "::3", true)]);
+    let regional = view.0.regional.clone();
     let ok = |data: &[&str], soa| {
         let data = data.iter().map(|one| (*one).to_owned()).collect();
         Some((ResponseCode::NoError, data, soa))

@@ -2,14 +2,14 @@
 
 use super::*;
 
-const HALF: DnsMinimum = DnsMinimum { count: Some(1), percent: Some(50) };
+const HALF: Minimum = Minimum { count: Some(1), percent: Some(50) };
 
 fn zones(names: &[&str]) -> Vec<ZoneConfig> {
     names.iter().map(|name| (*name).into()).collect()
 }
 
 /// A group from (zone, healthy targets, all targets).
-fn group(cross_zone: bool, minimum: DnsMinimum, zones: &[(&str, usize, usize)]) -> GroupHealth {
+fn group(cross_zone: bool, minimum: Minimum, zones: &[(&str, usize, usize)]) -> GroupHealth {
     let targets = zones.iter().flat_map(|(zone, healthy, all)| {
         (0..*all).map(|index| (Some(Arc::from(*zone)), index < *healthy))
     });
@@ -32,7 +32,7 @@ fn nlb_12_percentages_are_of_the_zone_or_of_the_whole_group() {
 #[test]
 fn nlb_09_all_zones_are_named_when_all_fail() {
     for cross_zone in [false, true] {
-        let groups = [group(cross_zone, DnsMinimum::default(), &[("a", 0, 2), ("b", 0, 2)])];
+        let groups = [group(cross_zone, Minimum::default(), &[("a", 0, 2), ("b", 0, 2)])];
         let states = states(&zones(&["a", "b"]), &groups);
         assert!(states.iter().all(|state| state.in_dns && !state.healthy), "{states:?}");
     }
@@ -43,7 +43,7 @@ fn nlb_09_all_zones_are_named_when_all_fail() {
 #[test]
 fn nlb_10_and_11_cross_zone_decides() {
     for counts in [&[("a", 2, 2), ("b", 0, 2)][..], &[("a", 2, 2)]] {
-        let health = |cross_zone| [group(cross_zone, DnsMinimum::default(), counts)];
+        let health = |cross_zone| [group(cross_zone, Minimum::default(), counts)];
         assert_eq!(in_dns(&["a", "b"], &health(false)), [true, false]);
         assert_eq!(in_dns(&["a", "b"], &health(true)), [true, true]);
     }
@@ -52,8 +52,8 @@ fn nlb_10_and_11_cross_zone_decides() {
 /// A.2: one unhealthy group of the load balancer fails the zone.
 #[test]
 fn one_group_is_enough_to_fail_a_zone() {
-    let good = group(false, DnsMinimum::default(), &[("a", 1, 1), ("b", 1, 1)]);
-    let bad = group(false, DnsMinimum::default(), &[("a", 1, 1), ("b", 0, 1)]);
+    let good = group(false, Minimum::default(), &[("a", 1, 1), ("b", 1, 1)]);
+    let bad = group(false, Minimum::default(), &[("a", 1, 1), ("b", 0, 1)]);
     assert_eq!(in_dns(&["a", "b"], &[good.clone(), good.clone()]), [true, true]);
     assert_eq!(in_dns(&["a", "b"], &[good, bad]), [true, false]);
 }
@@ -62,7 +62,7 @@ fn one_group_is_enough_to_fail_a_zone() {
 #[test]
 fn every_small_state_agrees_with_the_rules_by_counting() {
     let limits = [None, Some(1), Some(2)].into_iter().flat_map(|count| {
-        [None, Some(34), Some(50), Some(100)].map(|percent| DnsMinimum { count, percent })
+        [None, Some(34), Some(50), Some(100)].map(|percent| Minimum { count, percent })
     });
     let mut cases = 0;
     for minimum in limits {

@@ -15,7 +15,7 @@ use crate::{
     nlb::{
         config::{CheckConfig, CheckProtocol, Protocol, SendProxyHeader, TargetConfig, TargetType},
         flow::Minimum,
-        nodes::DnsMinimum,
+        names::NamesConfig,
     },
     probe::Matcher,
 };
@@ -128,8 +128,8 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             deregistration_delay: LIMIT * 10,
             deregistration_termination: false,
             unhealthy_draining: Duration::ZERO,
-            minimum: Minimum { count: 1, percent: None },
-            dns_minimum: DnsMinimum::default(),
+            minimum: Minimum::default(),
+            dns_minimum: Minimum::default(),
             targets: targets.into_iter().map(Target::config).collect(),
         }],
     }
@@ -343,7 +343,7 @@ async fn nlb_14_a_draining_target_can_be_registered_again() {
     echoes(&mut flow).await;
 }
 
-/// NLB-22, and: targets come and go under load without one failed flow.
+/// Targets come and go under load without one failed flow.
 #[tokio::test]
 async fn changes_under_load_fail_no_flow() {
     let targets = [Target::start(1).await, Target::start(2).await];
@@ -452,6 +452,59 @@ async fn cross_zone_decides_which_targets_a_node_uses() {
     handle.apply(config).unwrap();
     let other = &targets[1];
     assert!(state_of(other, State::Unused)(&handle.targets()), "{:?}", handle.targets());
+}
+
+/// A configuration with a group for each target, named after its index; they get these weights.
+fn forwarding(targets: &[Target], weights: &[u32]) -> NlbConfig {
+    let mut config = config([]);
+    let group = config.groups.remove(0);
+    config.listeners[0].forward.clear();
+    for (index, target) in targets.iter().enumerate() {
+        let name: Arc<str> = index.to_string().into();
+        let targets = vec![target.config()];
+        config.groups.push(GroupConfig { name: Arc::clone(&name), targets, ..group.clone() });
+        if let Some(&weight) = weights.get(index) {
+            config.listeners[0].forward.push(Weighted { group: name, weight });
+        }
+    }
+    config
+}
+
+/// [NLB-23] Connections are shared by the weights of groups; with no weight at all they are refused.
+#[tokio::test]
+async fn nlb_23_connections_are_shared_by_weight() {
+    let targets = [Target::start(0).await, Target::start(1).await, Target::start(2).await];
+    let (handle, address) = start(forwarding(&targets, &[1, 3, 0])).await;
+    until(&handle, all(State::Healthy)).await;
+    let mut counts = [0; 3];
+    for _ in 0..400 {
+        counts[usize::from(open(address).await.1)] += 1;
+    }
+    assert!((60..=140).contains(&counts[0]), "{counts:?}");
+    assert_eq!((counts[0] + counts[1], counts[2]), (400, 0));
+    handle.apply(forwarding(&targets, &[0, 0, 0])).unwrap();
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    let end = ending(&mut refused).await;
+    assert!(is_reset(&end), "{end:?}");
+    assert_eq!(handle.listeners()[0].rejected_flow_count, 1);
+}
+
+/// [NLB-22] Another group for a listener: old connections stay, new ones go to the new group.
+#[tokio::test]
+async fn nlb_22_a_new_group_gets_new_connections_only() {
+    let targets = [Target::start(0).await, Target::start(1).await];
+    let (handle, address) = start(forwarding(&targets, &[1])).await;
+    until(&handle, state_of(&targets[0], State::Healthy)).await;
+    let (mut old, name) = open(address).await;
+    assert_eq!(name, 0);
+    let mut other = forwarding(&targets, &[0, 1]);
+    other.listeners[0].forward.remove(0);
+    handle.apply(other).unwrap();
+    until(&handle, state_of(&targets[1], State::Healthy)).await;
+    for _ in 0..20 {
+        assert_eq!(open(address).await.1, 1);
+    }
+    echoes(&mut old).await;
 }
 
 #[tokio::test]
