@@ -117,3 +117,23 @@ impl CloudWatch {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A.12: hosts count while they are registered and judged.
+    #[test]
+    fn hosts_are_counted_by_their_state() {
+        for (state, expected) in [
+            (State::Healthy, [1, 0]),
+            (State::Unhealthy, [0, 1]),
+            (State::UnhealthyDraining, [0, 1]),
+            (State::Draining, [0, 0]),
+            (State::Initial, [0, 0]),
+            (State::Unused, [0, 0]),
+        ] {
+            assert_eq!(hosts_of(state), expected, "{state:?}");
+        }
+    }
+}

@@ -470,6 +470,24 @@ fn forwarding(targets: &[Target], weights: &[u32]) -> NlbConfig {
     config
 }
 
+/// A.2: a group that no listener forwards to fails no zone; once one does, it does.
+#[tokio::test]
+async fn a_group_without_a_listener_fails_no_zone() {
+    let targets = [Target::start(0).await];
+    let mut config = forwarding(&targets, &[1]);
+    config.zones = vec!["a".into()];
+    config.groups[0].targets[0].zone = Some("a".into());
+    let spare =
+        GroupConfig { name: "spare".into(), targets: Vec::new(), ..config.groups[0].clone() };
+    config.groups.push(spare);
+    let (handle, _) = start(config.clone()).await;
+    until(&handle, all(State::Healthy)).await;
+    assert!(handle.zones()[0].healthy);
+    config.listeners[0].forward.push(Weighted { group: "spare".into(), weight: 1 });
+    handle.apply(config).unwrap();
+    assert!(!handle.zones()[0].healthy);
+}
+
 /// [NLB-23] Connections are shared by the weights of groups; with no weight at all they are refused.
 #[tokio::test]
 async fn nlb_23_connections_are_shared_by_weight() {
