@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | L0 foundation | [`drain`], [`net`], [`stats`], [`task`] | std, libraries |
 //! | L1 model | [`model`], [`settings`] | L0 |
-//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`frames`], [`gate`], [`queue`], [`rates`], [`sources`], [`zone`] | L1, L0 |
+//! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`frames`], [`gate`], [`queue`], [`rates`], [`services`], [`sources`], [`zone`] | L1, L0 |
 //! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
 //! | L4 flows | [`proxy`], [`nlb`], [`probe`], [`backend`] | L3 to L0 |
 //! | L5 control | [`source`], [`compile`] | L3 to L0 |
@@ -37,6 +37,7 @@ pub mod proxy;
 pub mod queue;
 pub mod rates;
 pub mod routing;
+pub mod services;
 pub mod settings;
 pub mod snapshot;
 pub mod source;

@@ -28,7 +28,7 @@ use crate::model::objects::{ObjectKey, Objects, Stored};
 pub type Resolved = HashMap<Arc<str>, Vec<IpAddr>>;
 
 /// Label that ties a slice to its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Annotation of a Service that has been put to sleep [IDLE-1].
 const IDLED_AT: &str = "idling.alpha.openshift.io/idled-at";
@@ -230,7 +230,7 @@ fn service_ports(service: &Service) -> impl Iterator<Item = (Port, Option<Port>)
 }
 
 /// The protocol named `text`; TCP when there is none.
-pub(super) fn protocol(text: Option<&str>) -> Option<Protocol> {
+pub(crate) fn protocol(text: Option<&str>) -> Option<Protocol> {
     match text {
         None | Some("" | "TCP") => Some(Protocol::Tcp),
         Some("UDP") => Some(Protocol::Udp),
