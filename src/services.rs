@@ -2,12 +2,13 @@
 //! (spec/l4-dns.md B).
 //!
 //! [`build`] makes the model of objects, [`choose`] says which endpoints a connection may have,
-//! [`affinity`] remembers clients. Used by the data paths of `vip`. Always
+//! [`affinity`] remembers clients, [`schedulers`] picks one. Used by the data paths of `vip`. Always
 //! holds: no I/O, no clock; an endpoint is in a port once, whatever slices say.
 
 pub mod affinity;
 pub mod build;
 pub mod choose;
+pub mod schedulers;
 
 use std::{
     net::{IpAddr, SocketAddr},

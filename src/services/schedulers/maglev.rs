@@ -1,0 +1,130 @@
+//! `mh`: Maglev hashing. Each server fills the table in an order of its own, so that a server that
+//! leaves moves few keys but its own.
+//!
+//! Always holds: the table depends on servers and weights alone. Hashes are those of Linux on 64-bit
+//! machines, so the same servers give the same table there.
+
+use std::net::IpAddr;
+
+use super::{Server, divisor, folded, heaviest};
+
+/// A prime, and the kernel's default.
+const SIZE: u32 = 4093;
+/// Bits of the largest share of the table that a server takes in one turn.
+const TURN_BITS: u32 = 6;
+const FIRST: u64 = 2_654_435_761;
+const SECOND: u64 = 2_654_446_892;
+
+/// Index of the server of each entry; empty when no server has a weight.
+#[derive(Debug, Default)]
+pub(super) struct Maglev(Vec<usize>);
+
+/// One server's way through the table.
+struct Walk {
+    server: usize,
+    at: u32,
+    skip: u32,
+    /// Entries that it takes in one turn.
+    turns: u32,
+}
+
+impl Maglev {
+    pub(super) fn fill(&mut self, servers: &[Server]) {
+        self.0.clear();
+        let divisor = divisor(servers);
+        if divisor == 0 {
+            return;
+        }
+        let used = u32::BITS - (heaviest(servers) / divisor).leading_zeros();
+        let shift = used.saturating_sub(TURN_BITS);
+        let takers = servers.iter().enumerate().filter(|(_, server)| server.weight > 0);
+        let mut walks: Vec<Walk> = takers
+            .map(|(index, server)| {
+                let (address, port) = (server.address.ip(), server.address.port());
+                Walk {
+                    server: index,
+                    at: hash(address, port, FIRST) % SIZE,
+                    skip: hash(address, port, SECOND) % (SIZE - 1) + 1,
+                    turns: ((server.weight / divisor) >> shift).max(1),
+                }
+            })
+            .collect();
+        let mut table: Vec<Option<usize>> = vec![None; SIZE as usize];
+        let mut left = SIZE;
+        'full: loop {
+            for walk in &mut walks {
+                for _ in 0..walk.turns {
+                    // The skip and the prime size have no common divisor, so a free entry is met.
+                    while table[walk.at as usize].is_some() {
+                        walk.at = (walk.at + walk.skip) % SIZE;
+                    }
+                    table[walk.at as usize] = Some(walk.server);
+                    left -= 1;
+                    if left == 0 {
+                        break 'full;
+                    }
+                }
+            }
+        }
+        self.0.extend(table.into_iter().flatten());
+    }
+
+    pub(super) fn get(&self, address: IpAddr) -> Option<usize> {
+        self.0.get((hash(address, 0, FIRST) % SIZE) as usize).copied()
+    }
+}
+
+fn hash(address: IpAddr, port: u16, key: u64) -> u32 {
+    let sum = folded(address).wrapping_add(port.into());
+    let hashed = siphash_1_3(sum.to_le_bytes(), key);
+    // The kernel keeps the lower half.
+    u32::try_from(hashed & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+/// SipHash-1-3 of four bytes, both halves of the key the same.
+fn siphash_1_3(message: [u8; 4], key: u64) -> u64 {
+    let mut v = [
+        key ^ 0x736f_6d65_7073_6575,
+        key ^ 0x646f_7261_6e64_6f6d,
+        key ^ 0x6c79_6765_6e65_7261,
+        key ^ 0x7465_6462_7974_6573,
+    ];
+    let last = (4 << 56) | u64::from(u32::from_le_bytes(message));
+    v[3] ^= last;
+    round(&mut v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for _ in 0..3 {
+        round(&mut v);
+    }
+    v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+const fn round(v: &mut [u64; 4]) {
+    v[0] = v[0].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(13) ^ v[0];
+    v[0] = v[0].rotate_left(32);
+    v[2] = v[2].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(16) ^ v[2];
+    v[0] = v[0].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(21) ^ v[0];
+    v[2] = v[2].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(17) ^ v[2];
+    v[2] = v[2].rotate_left(32);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hasher as _};
+
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_the_standard_library() {
+        for number in [0_u32, 1, 0x0a00_0001, u32::MAX] {
+            let mut reference = DefaultHasher::new();
+            reference.write(&number.to_le_bytes());
+            assert_eq!(siphash_1_3(number.to_le_bytes(), 0), reference.finish(), "{number}");
+        }
+    }
+}
