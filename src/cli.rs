@@ -5,15 +5,24 @@
 mod dispatch;
 mod flags;
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::Write as _,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
 use crate::{
     app::{get::Resource, output::Output},
     model::selector::LabelSelector,
+    services::schedulers::Kind,
     telemetry::logs,
+    vip::map::AddressMap,
 };
 
 /// The OpenShift-on-AWS ingress path in one binary: NLB emulator, Route router, cluster DNS.
@@ -38,6 +47,8 @@ enum Command {
     Nlb(NlbArgs),
     /// The cluster DNS server.
     Dns(DnsArgs),
+    /// Services on their virtual addresses, as kube-proxy serves them on a node.
+    Proxy(ProxyArgs),
     /// A sample pod.
     Backend(BackendArgs),
     /// The whole path in one process: NLB, two routers, DNS, sample pods.
@@ -103,6 +114,47 @@ struct DnsArgs {
     /// Asks the name servers of the system for names outside the cluster domain
     #[arg(long)]
     forward_system: bool,
+}
+
+#[derive(Debug, Args)]
+struct ProxyArgs {
+    /// Manifest file or folder; may be repeated
+    #[arg(long, value_name = "PATH", default_value = "routes")]
+    manifests: Vec<PathBuf>,
+    /// How connections reach endpoints
+    #[arg(long, value_name = "MODE", default_value = "userspace")]
+    mode: ProxyMode,
+    /// How connections are shared: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq or mh
+    #[arg(long, value_name = "NAME", default_value = "rr")]
+    scheduler: Kind,
+    /// Node that this is, for traffic policies and hints [default: a node without endpoints]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    node_name: String,
+    /// Zone of the node, for hints [default: none]
+    #[arg(long, value_name = "ZONE", default_value = "", hide_default_value = true)]
+    zone: String,
+    /// Where virtual addresses are on this machine, such as 10.96.0.0/16=127.96.0.0/16; may be repeated
+    #[arg(long, value_name = "CIDR=CIDR")]
+    vip_map: Vec<AddressMap>,
+    /// Address of this machine for node ports; may be repeated [default: no node ports]
+    #[arg(long, value_name = "ADDR")]
+    node_address: Vec<IpAddr>,
+    /// Sources that are pods: they reach outer addresses whatever their policy; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    cluster_cidr: Vec<IpNet>,
+    /// Most connections at a time
+    #[arg(long, value_name = "COUNT", default_value = "10000")]
+    max_connections: usize,
+    /// Seconds that connections get to end after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    grace: u64,
+}
+
+/// How `wharf proxy` carries connections.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ProxyMode {
+    /// Listeners and relays of this process; TCP only
+    Userspace,
 }
 
 #[derive(Debug, Args)]

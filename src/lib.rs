@@ -10,7 +10,7 @@
 //! | L1 model | [`model`], [`settings`] | L0 |
 //! | L2 engines (no I/O, no clock) | [`routing`], [`balance`], [`health`], [`headers`], [`frames`], [`gate`], [`queue`], [`rates`], [`services`], [`sources`], [`zone`] | L1, L0 |
 //! | L3 transports | [`tls`], [`upstream`], [`dns`], [`snapshot`] | L2 to L0 |
-//! | L4 flows | [`proxy`], [`nlb`], [`probe`], [`backend`] | L3 to L0 |
+//! | L4 flows | [`proxy`], [`nlb`], [`probe`], [`backend`], [`vip`] | L3 to L0 |
 //! | L5 control | [`source`], [`compile`] | L3 to L0 |
 //! | L6 surface | [`telemetry`], [`admin`] | L5 to L0, read only |
 //! | L7 assembly | [`cli`], [`app`] | all |
@@ -47,4 +47,5 @@ pub mod task;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+pub mod vip;
 pub mod zone;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, DnsArgs, ExplainArgs, Explained,
-    GetArgs, NlbArgs, UpArgs, Which, flags::Flags,
+    GetArgs, NlbArgs, ProxyArgs, ProxyMode, UpArgs, Which, flags::Flags,
 };
 use crate::{
     app::{
@@ -16,13 +16,16 @@ use crate::{
         get::{Get, Selected, Streams},
         nlb::NlbOptions,
         offline,
+        proxy::ProxyOptions,
         up::UpOptions,
     },
     model::objects::Objects,
+    services::Node,
     settings::{
         RouterSettings,
         env::{self, Config},
     },
+    vip::VipOptions,
 };
 
 /// Longest time for a health check.
@@ -47,7 +50,11 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
             app::config::print(&config, &args.output, &mut out)?;
         },
         // The servers are `serve`'s.
-        Command::Backend(_) | Command::Dns(_) | Command::Nlb(_) | Command::Up(_) => {},
+        Command::Backend(_)
+        | Command::Dns(_)
+        | Command::Nlb(_)
+        | Command::Proxy(_)
+        | Command::Up(_) => {},
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -58,6 +65,9 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backend(args) => return app::backend::run(backend(args)).await,
         Command::Dns(args) => return app::dns::run(dns(args)).await,
         Command::Nlb(args) => return app::nlb::run(nlb(args)).await,
+        Command::Proxy(args) => match args.mode {
+            ProxyMode::Userspace => return app::proxy::run(proxy(args)).await,
+        },
         Command::Router(args) => return app::router::run(router(&args.flags)?.settings).await,
         Command::Up(args) => return app::up::run(up(args)).await,
         // The others are `client`'s.
@@ -76,7 +86,11 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
 pub(super) fn is_server(command: &Command) -> bool {
     match command {
         Command::Router(args) => !args.print_config,
-        Command::Backend(_) | Command::Dns(_) | Command::Nlb(_) | Command::Up(_) => true,
+        Command::Backend(_)
+        | Command::Dns(_)
+        | Command::Nlb(_)
+        | Command::Proxy(_)
+        | Command::Up(_) => true,
         _ => false,
     }
 }
@@ -188,6 +202,21 @@ fn nlb(args: NlbArgs) -> NlbOptions {
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
         dns: args.dns,
         grace: args.grace.map_or(app::nlb::DEFAULT_GRACE, Duration::from_secs),
+    }
+}
+
+fn proxy(args: ProxyArgs) -> ProxyOptions {
+    ProxyOptions {
+        manifests: args.manifests,
+        vip: VipOptions {
+            node: Node { name: args.node_name.into(), zone: args.zone.into() },
+            scheduler: args.scheduler,
+            maps: args.vip_map,
+            node_addresses: args.node_address,
+            cluster: args.cluster_cidr,
+            connections: args.max_connections,
+        },
+        grace: Duration::from_secs(args.grace),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Listening sockets.
 //!
-//! Called by `app`, `nlb`, `dns`, `backend` and `admin`. A listener is made once and never rebuilt on
+//! Called by `app`, `nlb`, `dns`, `backend`, `vip` and `admin`. A listener is made once and never rebuilt on
 //! a configuration change; workers share one descriptor by `try_clone`, so closing a worker's copy
 //! resets nothing that waits in the queue (ARCHITECTURE.md, decisions).
 
@@ -26,7 +26,57 @@ pub fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// # Errors
 /// What the kernel says to socket or bind.
 pub fn closed_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    bound_tcp(address, false)
+}
+
+/// As [`tcp()`], on an address that need not be of this machine (yet).
+///
+/// # Errors
+/// What the kernel says to socket, bind or listen.
+pub fn virtual_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = bound_tcp(address, true)?;
+    open(&listener)?;
+    Ok(listener)
+}
+
+/// A port that is taken and gives no answer: neither accepts nor refuses.
+#[derive(Debug)]
+pub struct Silent {
+    #[cfg_attr(not(test), expect(dead_code, reason = "held open"))]
+    listener: Socket,
+    _plug: Socket,
+}
+
+/// Takes `address`, which need not be of this machine (yet), and lets connections wait until they
+/// give up. The queue of the listener has room for one connection, which is its own; Linux gives no
+/// answer to whoever comes to a full queue. A client that comes before the queue is full is connected
+/// and gets nothing.
+///
+/// # Errors
+/// What the kernel says to socket, bind, listen or connect.
+pub fn silent_tcp(address: SocketAddr) -> io::Result<Silent> {
+    let listener = Socket::from(bound_tcp(address, true)?);
+    listener.listen(0)?;
+    // Bound to the same address, so that nothing is sent where the address is not of this machine.
+    let plug = Socket::from(bound_tcp(SocketAddr::new(address.ip(), 0), true)?);
+    if let Err(error) = plug.connect(&listener.local_addr()?) {
+        let elsewhere = [libc::EADDRNOTAVAIL, libc::EINVAL, libc::ENETUNREACH, libc::EHOSTUNREACH];
+        match error.raw_os_error() {
+            Some(libc::EINPROGRESS) => {},
+            Some(code) if elsewhere.contains(&code) => {},
+            _ => return Err(error),
+        }
+    }
+    Ok(Silent { listener, _plug: plug })
+}
+
+fn bound_tcp(address: SocketAddr, anywhere: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    match (anywhere, address) {
+        (false, _) => {},
+        (true, SocketAddr::V4(_)) => socket.set_freebind_v4(true)?,
+        (true, SocketAddr::V6(_)) => socket.set_freebind_v6(true)?,
+    }
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -110,5 +160,30 @@ mod tests {
         open(&listener).unwrap();
         TcpStream::connect(address).unwrap();
         assert_eq!(tcp(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// [SVC-03]: neither connected nor refused, and as ever once it is given back.
+    #[test]
+    fn svc_3_a_silent_port_gives_no_answer() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let silent = silent_tcp(any).unwrap();
+        let address = silent.listener.local_addr().unwrap().as_socket().unwrap();
+        for _ in 0..3 {
+            let limit = std::time::Duration::from_millis(100);
+            let error = TcpStream::connect_timeout(&address, limit).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
+        drop(silent);
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        virtual_tcp(address).unwrap();
+    }
+
+    #[test]
+    fn a_virtual_address_need_not_be_of_this_machine() {
+        for address in ["198.51.100.7:0", "[2001:db8::7]:0"] {
+            let address = address.parse().unwrap();
+            assert!(virtual_tcp(address).is_ok() && silent_tcp(address).is_ok(), "{address}");
+        }
     }
 }

@@ -18,11 +18,28 @@ pub struct Categories<'a> {
     pub local: Vec<&'a Endpoint>,
 }
 
+/// Which sets have an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usable {
+    /// That of policy Cluster.
+    pub cluster: bool,
+    /// That of policy Local.
+    pub local: bool,
+}
+
+impl Categories<'_> {
+    /// Which of the two have an endpoint.
+    #[must_use]
+    pub const fn usable(&self) -> Usable {
+        Usable { cluster: !self.cluster.is_empty(), local: !self.local.is_empty() }
+    }
+}
+
 /// What a new connection gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
-    /// One of these; never empty.
-    Endpoints(&'a [&'a Endpoint]),
+pub enum Verdict {
+    /// An endpoint of this policy's set, which is not empty.
+    From(TrafficPolicy),
     /// Refused at once: the Service has no usable endpoint anywhere.
     Reject,
     /// No answer at all: it may not come from there, or the policy is Local and no endpoint is here.
@@ -121,24 +138,25 @@ impl Service {
 
     /// What a connection from `source` that came by `via` gets. Sources are looked at first.
     #[must_use]
-    pub fn verdict<'a>(
-        &self,
-        sets: &'a Categories<'a>,
-        via: Via,
-        source: IpAddr,
-        inside: bool,
-    ) -> Verdict<'a> {
+    pub fn verdict(&self, usable: Usable, via: Via, source: IpAddr, inside: bool) -> Verdict {
         if !self.admits(via, source) {
             return Verdict::Drop;
         }
-        let set = match self.policy(via, inside) {
-            TrafficPolicy::Cluster => &sets.cluster,
-            TrafficPolicy::Local => &sets.local,
+        self.choice(usable, via, inside)
+    }
+
+    /// What a connection gets whose source may use the address.
+    #[must_use]
+    pub const fn choice(&self, usable: Usable, via: Via, inside: bool) -> Verdict {
+        let policy = self.policy(via, inside);
+        let has_one = match policy {
+            TrafficPolicy::Cluster => usable.cluster,
+            TrafficPolicy::Local => usable.local,
         };
-        match (set.is_empty(), sets.cluster.is_empty()) {
-            (false, _) => Verdict::Endpoints(set),
-            (true, true) => Verdict::Reject,
-            (true, false) => Verdict::Drop,
+        match (has_one, usable.cluster) {
+            (true, _) => Verdict::From(policy),
+            (false, false) => Verdict::Reject,
+            (false, true) => Verdict::Drop,
         }
     }
 

@@ -48,6 +48,7 @@ mod redirect;
 mod reencrypt;
 mod retry;
 mod rewrite;
+mod services;
 mod stats_port;
 mod status;
 mod sticky;

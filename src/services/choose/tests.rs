@@ -99,8 +99,9 @@ fn svc_3_nothing_to_choose_is_refused_or_silent() {
     let verdict = |service: &Service, endpoints: &[&str], via, inside| {
         let endpoints: Vec<Endpoint> = endpoints.iter().map(|text| endpoint(text)).collect();
         let sets = categorize(&endpoints, &node());
-        match service.verdict(&sets, via, outside, inside) {
-            Verdict::Endpoints(set) => names(set),
+        match service.verdict(sets.usable(), via, outside, inside) {
+            Verdict::From(Cluster) => names(&sets.cluster),
+            Verdict::From(Local) => names(&sets.local),
             Verdict::Reject => "reject".to_owned(),
             Verdict::Drop => "drop".to_owned(),
         }
@@ -151,19 +152,19 @@ fn svc_13_a_source_outside_the_ranges_is_dropped_before_anything_else() {
     let mut service = service(Cluster, Cluster);
     service.source_ranges = Some(vec!["198.51.100.0/24".parse().unwrap()]);
     let endpoints = [endpoint("1:rs@here")];
-    let (some, none) = (categorize(&endpoints, &node()), Categories::default());
-    let ask = |sets, via, source: &str| {
-        service.verdict(sets, via, source.parse().unwrap(), false) == Verdict::Drop
+    let (some, none) = (categorize(&endpoints, &node()).usable(), Usable::default());
+    let ask = |usable, via, source: &str| {
+        service.verdict(usable, via, source.parse().unwrap(), false) == Verdict::Drop
     };
     for (source, dropped) in
         [("198.51.100.7", false), ("198.51.101.7", true), ("2001:db8::1", true)]
     {
-        assert_eq!(ask(&some, Via::LoadBalancerIp, source), dropped, "{source}");
-        assert!(!ask(&some, Via::ClusterIp, source));
-        assert!(!ask(&some, Via::NodePort, source));
+        assert_eq!(ask(some, Via::LoadBalancerIp, source), dropped, "{source}");
+        assert!(!ask(some, Via::ClusterIp, source));
+        assert!(!ask(some, Via::NodePort, source));
     }
-    assert!(ask(&none, Via::LoadBalancerIp, "198.51.101.7"), "before the refusal");
-    assert!(!ask(&none, Via::LoadBalancerIp, "198.51.100.7"));
+    assert!(ask(none, Via::LoadBalancerIp, "198.51.101.7"), "before the refusal");
+    assert!(!ask(none, Via::LoadBalancerIp, "198.51.100.7"));
 }
 
 /// Hints of a place: none, or some of three names.
