@@ -11,7 +11,7 @@ pub mod map;
 mod pool;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
@@ -225,9 +225,8 @@ impl Vips {
         match answer {
             Answer::Refuse => {},
             Answer::Silent => {
-                if !self.ports.contains_key(&address) {
-                    let socket = listen::silent_tcp(address)?;
-                    self.ports.insert(address, Port::Silent { _socket: socket });
+                if let Entry::Vacant(room) = self.ports.entry(address) {
+                    room.insert(Port::Silent { _socket: listen::silent_tcp(address)? });
                 }
             },
             Answer::Listen => {

@@ -35,7 +35,7 @@ struct Pod {
 
 impl Pod {
     fn serve(listener: TcpListener, letter: u8) -> Self {
-        let address = listener.local_addr().unwrap();
+        let address = listener.local_addr().expect("it is bound");
         let mut serves = JoinSet::new();
         serves.spawn(async move {
             let mut connections = JoinSet::new();
@@ -53,7 +53,7 @@ impl Pod {
 }
 
 async fn bound(address: &str) -> TcpListener {
-    TcpListener::bind(address).await.unwrap()
+    TcpListener::bind(address).await.expect("a free port")
 }
 
 /// A pod for each letter, in the order of their addresses, which is that of turns.
@@ -62,7 +62,7 @@ async fn pods(letters: &str) -> Vec<Pod> {
     for _ in letters.bytes() {
         listeners.push(bound("127.0.0.1:0").await);
     }
-    listeners.sort_by_key(|listener| listener.local_addr().unwrap());
+    listeners.sort_by_key(|listener| listener.local_addr().expect("it is bound"));
     listeners
         .into_iter()
         .zip(letters.bytes())
@@ -70,10 +70,16 @@ async fn pods(letters: &str) -> Vec<Pod> {
         .collect()
 }
 
+/// Adds the fields of `more`.
+fn extend(object: &mut Value, more: &Value) {
+    let more = more.as_object().expect("fields").clone();
+    object.as_object_mut().expect("an object").extend(more);
+}
+
 /// A slice with one endpoint, and more fields of it.
 fn slice(name: &str, address: SocketAddr, more: &Value) -> Value {
     let mut endpoint = json!({"addresses": [address.ip()], "nodeName": "here"});
-    endpoint.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    extend(&mut endpoint, more);
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
@@ -98,12 +104,13 @@ struct Vip {
 
 /// The Service `web` with a virtual address of its own, and more fields of its `spec`.
 fn vip(last: u8, more: &Value) -> Vip {
-    let place = std::net::TcpListener::bind(SocketAddr::from(([127, 96, 0, last], 0))).unwrap();
-    let address = place.local_addr().unwrap();
+    let any = SocketAddr::from(([127, 96, 0, last], 0));
+    let place = std::net::TcpListener::bind(any).expect("all of 127/8 is here");
+    let address = place.local_addr().expect("it is bound");
     let mut spec = json!({
         "clusterIP": format!("172.30.0.{last}"), "ports": [{"port": address.port()}],
     });
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    extend(&mut spec, more);
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "web", "namespace": "app"}, "spec": spec,
@@ -115,7 +122,7 @@ fn options(scheduler: Kind) -> VipOptions {
     VipOptions {
         node: Node { name: "here".into(), zone: "a".into() },
         scheduler,
-        maps: vec![MAP.parse().unwrap()],
+        maps: vec![MAP.parse().expect("a map")],
         node_addresses: Vec::new(),
         cluster: Vec::new(),
         connections: 1000,
@@ -123,8 +130,8 @@ fn options(scheduler: Kind) -> VipOptions {
 }
 
 fn stored<T: serde::de::DeserializeOwned>(object: &Value) -> Arc<Stored<T>> {
-    let name = object["metadata"]["name"].as_str().unwrap();
-    let typed = serde_json::from_value(object.clone()).unwrap();
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let typed = serde_json::from_value(object.clone()).expect("its kind");
     Arc::new(Stored::in_memory(ObjectKey::new("app", name), typed, "test"))
 }
 
@@ -144,20 +151,20 @@ async fn apply(vips: &mut Vips, service: &Value, slices: &[Value]) -> usize {
 /// Connects from `source`; the letter of the pod, with the connection.
 async fn connect_from(source: &str, address: SocketAddr) -> std::io::Result<(char, TcpStream)> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
-    socket.bind(SocketAddr::new(source.parse().unwrap(), 0))?;
+    socket.bind(SocketAddr::new(source.parse().expect("an address"), 0))?;
     let mut stream = within("the connection", socket.connect(address)).await?;
     let letter = within("the pod's letter", stream.read_u8()).await?;
     Ok((char::from(letter), stream))
 }
 
 async fn connect(address: SocketAddr) -> (char, TcpStream) {
-    connect_from("127.0.0.1", address).await.unwrap()
+    connect_from("127.0.0.1", address).await.expect("an endpoint")
 }
 
 async fn echoes(stream: &mut TcpStream) {
-    stream.write_all(b"ping").await.unwrap();
+    stream.write_all(b"ping").await.expect("it is open");
     let mut answer = [0; 4];
-    within("the echo", stream.read_exact(&mut answer)).await.unwrap();
+    within("the echo", stream.read_exact(&mut answer)).await.expect("it is open");
     assert_eq!(&answer, b"ping");
 }
 
