@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use k8s_openapi::api::{
-    core::v1::{Endpoints, Namespace, Secret, Service},
+    core::v1::{Endpoints, Namespace, Node, Secret, Service},
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
@@ -106,6 +106,8 @@ pub struct Objects {
     pub ingresses: Vec<Arc<Stored<Ingress>>>,
     /// networking.k8s.io/v1 IngressClass.
     pub ingress_classes: Vec<Arc<Stored<IngressClass>>>,
+    /// v1 Node: targets of a load balancer of type `instance`.
+    pub nodes: Vec<Arc<Stored<Node>>>,
 }
 
 impl Objects {
@@ -119,6 +121,7 @@ impl Objects {
         self.namespaces.extend_from_slice(&other.namespaces);
         self.ingresses.extend_from_slice(&other.ingresses);
         self.ingress_classes.extend_from_slice(&other.ingress_classes);
+        self.nodes.extend_from_slice(&other.nodes);
     }
 
     /// Number of objects of all kinds.
@@ -132,6 +135,7 @@ impl Objects {
             + self.namespaces.len()
             + self.ingresses.len()
             + self.ingress_classes.len()
+            + self.nodes.len()
     }
 
     /// True when there is no object at all.

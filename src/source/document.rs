@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use k8s_openapi::{
     api::{
-        core::v1::{Endpoints, Namespace, Secret, Service},
+        core::v1::{self, Endpoints, Namespace, Secret, Service},
         discovery::v1::EndpointSlice,
         networking::v1::{Ingress, IngressClass},
     },
@@ -329,6 +329,13 @@ fn build(
                 made.metadata.clone()
             })?;
             (AnyObject::IngressClass(Arc::clone(&stored)), validate::validate_name(&stored, kind))
+        },
+        Kind::Node => {
+            let stored = stored::<v1::Node>(node, origin, |made| {
+                made.metadata.namespace = None;
+                made.metadata.clone()
+            })?;
+            (AnyObject::Node(Arc::clone(&stored)), validate::validate_name(&stored, kind))
         },
     })
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    core::v1::{Endpoints, Namespace, Secret, Service},
+    core::v1::{Endpoints, Namespace, Node, Secret, Service},
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
@@ -28,10 +28,11 @@ pub enum Kind {
     Namespace,
     Ingress,
     IngressClass,
+    Node,
 }
 
 /// Kind, its word and its apiVersion.
-pub(super) const KINDS: [(Kind, &str, &str); 8] = [
+pub(super) const KINDS: [(Kind, &str, &str); 9] = [
     (Kind::Route, "Route", "route.openshift.io/v1"),
     (Kind::Service, "Service", "v1"),
     (Kind::Endpoints, "Endpoints", "v1"),
@@ -40,6 +41,7 @@ pub(super) const KINDS: [(Kind, &str, &str); 8] = [
     (Kind::Namespace, "Namespace", "v1"),
     (Kind::Ingress, "Ingress", "networking.k8s.io/v1"),
     (Kind::IngressClass, "IngressClass", "networking.k8s.io/v1"),
+    (Kind::Node, "Node", "v1"),
 ];
 
 impl Kind {
@@ -52,7 +54,7 @@ impl Kind {
     /// False for kinds of the whole cluster.
     #[must_use]
     pub const fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::IngressClass)
+        !matches!(self, Self::Namespace | Self::IngressClass | Self::Node)
     }
 }
 
@@ -86,6 +88,7 @@ pub enum AnyObject {
     Namespace(Arc<Stored<Namespace>>),
     Ingress(Arc<Stored<Ingress>>),
     IngressClass(Arc<Stored<IngressClass>>),
+    Node(Arc<Stored<Node>>),
 }
 
 /// Applies one expression to the `Arc<Stored<_>>` inside, whatever its kind.
@@ -100,6 +103,7 @@ macro_rules! each_kind {
             AnyObject::Namespace($stored) => $body,
             AnyObject::Ingress($stored) => $body,
             AnyObject::IngressClass($stored) => $body,
+            AnyObject::Node($stored) => $body,
         }
     };
 }
@@ -117,6 +121,7 @@ impl AnyObject {
             Self::Namespace(_) => Kind::Namespace,
             Self::Ingress(_) => Kind::Ingress,
             Self::IngressClass(_) => Kind::IngressClass,
+            Self::Node(_) => Kind::Node,
         };
         ObjectId { kind, key: each_kind!(self, stored => stored.key.clone()) }
     }
@@ -164,6 +169,7 @@ impl AnyObject {
             Self::Namespace(stored) => objects.namespaces.push(Arc::clone(stored)),
             Self::Ingress(stored) => objects.ingresses.push(Arc::clone(stored)),
             Self::IngressClass(stored) => objects.ingress_classes.push(Arc::clone(stored)),
+            Self::Node(stored) => objects.nodes.push(Arc::clone(stored)),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use k8s_openapi::api::{
-    core::v1::{Endpoints, Namespace, Secret, Service},
+    core::v1::{self, Endpoints, Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
     networking::v1::{Ingress, IngressClass},
 };
@@ -66,7 +66,7 @@ pub fn check(node: &Node, kind: Kind) -> Vec<Issue> {
 }
 
 fn schema(kind: Kind) -> &'static Json {
-    static SCHEMAS: LazyLock<[Json; 8]> = LazyLock::new(|| {
+    static SCHEMAS: LazyLock<[Json; 9]> = LazyLock::new(|| {
         [
             with_type_meta(generate::<Route>()),
             generate::<Service>(),
@@ -76,6 +76,7 @@ fn schema(kind: Kind) -> &'static Json {
             generate::<Namespace>(),
             generate::<Ingress>(),
             generate::<IngressClass>(),
+            generate::<v1::Node>(),
         ]
     });
     &SCHEMAS[kind as usize]
