@@ -34,6 +34,8 @@ use std::{
 
 pub use read::{ConfigError, LoadError, Problem, parse, parse_file, read_text};
 
+use ipnet::IpNet;
+
 use crate::{
     health::Rules,
     nlb::{flow::Minimum, names::NamesConfig},
@@ -137,6 +139,8 @@ pub struct ListenerConfig {
     pub connect_timeout: Duration,
     /// Flows at once; more are reset. Extension.
     pub max_flows: usize,
+    /// Clients that may connect; empty: all. Extension: AWS has security groups for it.
+    pub source_ranges: Vec<IpNet>,
 }
 
 /// A target group.
@@ -247,6 +251,12 @@ impl Protocol {
             Self::Udp => matches!(group, Self::Udp | Self::TcpUdp),
             Self::TcpUdp => group == Self::TcpUdp,
         }
+    }
+
+    /// True if listeners and groups of this protocol can run.
+    #[must_use]
+    pub fn is_served(self) -> bool {
+        matches!(self, Self::Tcp)
     }
 }
 

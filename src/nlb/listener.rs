@@ -14,6 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -46,6 +47,8 @@ pub(super) struct Binding {
     pub(super) idle_timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) max_flows: usize,
+    /// Clients that may connect; empty: all.
+    pub(super) source_ranges: Vec<IpNet>,
 }
 
 /// What the tasks of a listener share.
@@ -89,6 +92,13 @@ pub(super) async fn accept_loop(
 }
 
 impl Binding {
+    /// True if `client` is in one of the source ranges, or there are none.
+    fn admits(&self, client: SocketAddr) -> bool {
+        let client = client.ip().to_canonical();
+        self.source_ranges.is_empty()
+            || self.source_ranges.iter().any(|range| range.contains(&client))
+    }
+
     /// The target group of a new flow.
     fn group(&self, flow: &Flow) -> Option<&Group> {
         let (first, _) = self.forward.first()?;
@@ -102,6 +112,11 @@ impl Listener {
     /// Starts the flow of an accepted connection, or refuses it.
     fn start(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
         let binding = self.binding.load_full();
+        if !binding.admits(client) {
+            self.stats.source_blocked.one();
+            reset(&stream);
+            return;
+        }
         let active = usize::try_from(self.stats.active.load()).unwrap_or(0);
         if active >= binding.max_flows {
             self.stats.rejected.one();

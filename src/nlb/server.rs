@@ -178,6 +178,7 @@ impl NlbHandle {
             idle_timeout: config.idle_timeout,
             connect_timeout: config.connect_timeout,
             max_flows: config.max_flows,
+            source_ranges: config.source_ranges,
         });
         if let Some(bound) = running.listeners.get(&config.name) {
             bound.listener.binding.store(Arc::clone(&binding));

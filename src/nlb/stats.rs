@@ -37,6 +37,7 @@ pub(super) struct ListenerStats {
     pub(super) target_resets: Count,
     pub(super) elb_resets: Count,
     pub(super) rejected: Count,
+    pub(super) source_blocked: Count,
     pub(super) fail_open: Count,
     pub(super) connect_failures: Count,
     pub(super) redispatches: Count,
@@ -66,6 +67,8 @@ pub struct ListenerTotals {
     pub tcp_elb_reset_count: u64,
     /// Flows refused: too many at once, or no target.
     pub rejected_flow_count: u64,
+    /// Connections reset because the client is in no source range.
+    pub source_blocked_flow_count: u64,
     /// Flows routed by fail-open.
     pub unhealthy_routing_flow_count: u64,
     /// Connections to targets that failed.
@@ -88,6 +91,7 @@ impl ListenerStats {
             tcp_target_reset_count: self.target_resets.load(),
             tcp_elb_reset_count: self.elb_resets.load(),
             rejected_flow_count: self.rejected.load(),
+            source_blocked_flow_count: self.source_blocked.load(),
             unhealthy_routing_flow_count: self.fail_open.load(),
             target_connect_failures: self.connect_failures.load(),
             redispatches: self.redispatches.load(),

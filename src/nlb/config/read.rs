@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -19,7 +20,7 @@ use super::{
     attributes::{self, Attributes, GroupAttributes},
     nodes::{self, RawZone},
 };
-use crate::{health::Rules, probe::Matcher};
+use crate::{health::Rules, model::grammar::parse_network, probe::Matcher};
 
 /// Listeners of a load balancer at most (A.12).
 const MAX_LISTENERS: usize = 50;
@@ -210,6 +211,8 @@ struct RawListener {
     attributes: Attributes,
     connect_timeout_seconds: Option<Spanned<f64>>,
     max_flows: Option<Spanned<usize>>,
+    #[serde(default)]
+    source_ranges: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -225,7 +228,8 @@ struct RawGroup {
     name: Arc<str>,
     protocol: Option<Spanned<Protocol>>,
     port: Spanned<u16>,
-    target_type: Option<Spanned<TargetType>>,
+    #[serde(default)]
+    target_type: TargetType,
     #[serde(default)]
     health_check: RawCheck,
     #[serde(default)]
@@ -397,6 +401,7 @@ fn build_listener(
         idle_timeout: attributes.idle_timeout,
         connect_timeout,
         max_flows,
+        source_ranges: source_ranges(&listener.source_ranges)?,
     })
 }
 
@@ -423,7 +428,7 @@ fn build_group(
     Ok(GroupConfig {
         name: raw.name.clone(),
         protocol: protocol(&raw.protocol)?,
-        target_type: target_type(&raw.target_type)?,
+        target_type: raw.target_type,
         check: build_check(&raw.health_check, &attributes, bounds)?,
         proxy_protocol: attributes.proxy_protocol,
         sticky: attributes.sticky,
@@ -520,21 +525,19 @@ fn check_port(raw: &RawCheck) -> Result<Option<u16>, ConfigError> {
     }
 }
 
-/// `ip` unless named. Of an instance AWS would keep the client's address, which is not built yet.
-fn target_type(raw: &Option<Spanned<TargetType>>) -> Result<TargetType, ConfigError> {
-    match raw {
-        Some(kind) if kind.value == TargetType::Instance => Err(value(kind, "targetType", "ip")),
-        _ => Ok(TargetType::Ip),
-    }
+fn source_ranges(raw: &[Spanned<String>]) -> Result<Vec<IpNet>, ConfigError> {
+    let network = |text: &Spanned<String>| {
+        let expected = "addresses or networks such as 10.0.0.0/8";
+        parse_network(&text.value).ok_or_else(|| value(text, "sourceRanges", expected))
+    };
+    raw.iter().map(network).collect()
 }
 
 /// TCP unless named.
 fn protocol(raw: &Option<Spanned<Protocol>>) -> Result<Protocol, ConfigError> {
     match raw {
         None => Ok(Protocol::default()),
-        Some(protocol) if protocol.value != Protocol::Tcp => {
-            Err(value(protocol, "protocol", "TCP"))
-        },
+        Some(protocol) if !protocol.value.is_served() => Err(value(protocol, "protocol", "TCP")),
         Some(protocol) => Ok(protocol.value),
     }
 }

@@ -20,6 +20,7 @@ listeners:
     targetGroup: https
     connectTimeoutSeconds: 1.5
     maxFlows: 10
+    sourceRanges: [10.0.0.0/8, 192.0.2.7]
 targetGroups:
   - name: https
     protocol: TCP
@@ -108,6 +109,7 @@ fn every_field_is_read() {
                 idle_timeout: Duration::from_secs(60),
                 connect_timeout: DEFAULT_CONNECT_TIMEOUT,
                 max_flows: DEFAULT_MAX_FLOWS,
+                source_ranges: Vec::new(),
             },
             ListenerConfig {
                 name: "node-a".into(),
@@ -118,6 +120,7 @@ fn every_field_is_read() {
                 idle_timeout: DEFAULT_IDLE_TIMEOUT,
                 connect_timeout: Duration::from_millis(1500),
                 max_flows: 10,
+                source_ranges: vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()],
             },
         ],
         groups: vec![group],
@@ -370,8 +373,6 @@ fn what_is_not_served_is_refused() {
     let port = "port: 80,";
     assert_eq!(wrong(port, "port: 80, protocol: UDP,"), "`protocol` must be TCP");
     assert_eq!(wrong(port, "port: 80, name: web@a,"), "`name` must be without an `@`");
-    let group = "port: 8080,";
-    assert_eq!(wrong(group, "port: 8080, targetType: instance,"), "`targetType` must be ip");
     let name = "`name` must be 1 to 32 letters, digits and inner hyphens";
     for bad in ["name: a.b", "name: -a", "name: a_b", &format!("name: {}", "a".repeat(33))] {
         assert_eq!(wrong("name: small", bad), name, "{bad}");

@@ -105,6 +105,7 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             idle_timeout: LIMIT,
             connect_timeout: LIMIT,
             max_flows: 1000,
+            source_ranges: Vec::new(),
         }],
         groups: vec![GroupConfig {
             protocol: Protocol::Tcp,
