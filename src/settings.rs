@@ -24,6 +24,7 @@ use self::{
     headers::HeaderSettings, health::HealthSettings, limits::LimitSettings, log::LogSettings,
     tls::TlsSettings,
 };
+use crate::model::objects::ObjectKey;
 
 /// What ROUTER_MAX_CONNECTIONS sets for "no limit": more than any descriptor table holds, and small
 /// enough to count in.
@@ -49,6 +50,10 @@ pub struct RouterSettings {
     pub admin_port: AdminSettings,
     /// DNS listener; off when absent.
     pub dns: Option<SocketAddr>,
+    /// Listener that answers like a node's healthCheckNodePort; off when absent.
+    pub node_health: Option<SocketAddr>,
+    /// The Service it answers for.
+    pub node_health_service: ObjectKey,
     /// The default certificate; self-signed when absent [DCERT-1].
     pub default_cert: Option<DefaultCert>,
     /// Refuses routes whose certificates and keys are not valid [XV-1]; without it only those that
@@ -184,6 +189,8 @@ impl Default for RouterSettings {
             admin_allow: Vec::new(),
             admin_port: AdminSettings::default(),
             dns: None,
+            node_health: None,
+            node_health_service: ObjectKey::new("openshift-ingress", "router-default"),
             default_cert: None,
             page_unavailable: None,
             page_not_found: None,

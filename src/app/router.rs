@@ -14,6 +14,7 @@ mod dns;
 mod files;
 mod followed;
 mod memory;
+mod node_health;
 mod pace;
 mod pages;
 mod sampler;
@@ -56,6 +57,8 @@ pub struct Router {
     pub admin: SocketAddr,
     /// Where DNS is served, if it is.
     pub dns: Option<SocketAddr>,
+    /// Where the node's health is answered, if it is.
+    pub node_health: Option<SocketAddr>,
     /// The snapshot that serves now.
     pub live: Arc<Live>,
     /// Counters of the process.
@@ -130,11 +133,19 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
         Some(address) => Some(dns::spawn(&mut tasks, address, zone, &cancel)?),
         None => None,
     };
+    let node_health = match settings.node_health {
+        Some(address) => {
+            let service = &settings.node_health_service;
+            Some(node_health::spawn(&mut tasks, address, service, &readiness, &cancel)?)
+        },
+        None => None,
+    };
     Ok(Router {
         http: http_at,
         https: https_at,
         admin: admin_at,
         dns,
+        node_health,
         live,
         stats,
         drain,

@@ -6,7 +6,10 @@ use super::{
     super::{Kind, Outcome, RouterSettings, Row, show},
     row,
 };
-use crate::{model::grammar, settings::parse};
+use crate::{
+    model::{grammar, objects::ObjectKey},
+    settings::parse,
+};
 
 const NOT_A_PORT: Outcome = Outcome::Noted("is not a port number; the default is used");
 const NOT_AN_ADDRESS: Outcome = Outcome::Refused("expected ADDRESS:PORT, such as 127.0.0.1:1936");
@@ -46,6 +49,20 @@ pub const LISTENERS: &[Row] = &[
     row("WHARF_DNS", "address of the DNS listener", Kind::Text(dns))
         .flags(&["--dns"])
         .shows(|settings| show::option(settings.dns.as_ref())),
+    row(
+        "WHARF_NODE_HEALTH",
+        "address that answers a load balancer's checks like healthCheckNodePort of a node",
+        Kind::Text(node_health),
+    )
+    .flags(&["--node-health"])
+    .shows(|settings| show::option(settings.node_health.as_ref())),
+    row(
+        "WHARF_NODE_HEALTH_SERVICE",
+        "NAMESPACE/NAME of the Service that --node-health answers for",
+        Kind::Text(node_health_service),
+    )
+    .flags(&["--node-health-service"])
+    .shows(|settings| settings.node_health_service.to_string()),
     row(
         "ROUTER_BIND_PORTS_AFTER_SYNC",
         "`true`: the traffic ports refuse connections until the first objects are served",
@@ -138,6 +155,21 @@ fn admin(settings: &mut RouterSettings, value: &str) -> Outcome {
 
 fn dns(settings: &mut RouterSettings, value: &str) -> Outcome {
     address(value, |address| settings.dns = Some(address))
+}
+
+fn node_health(settings: &mut RouterSettings, value: &str) -> Outcome {
+    address(value, |address| settings.node_health = Some(address))
+}
+
+fn node_health_service(settings: &mut RouterSettings, value: &str) -> Outcome {
+    let is_name = |name: &str| grammar::is_dns_label(name);
+    match value.split_once('/') {
+        Some((namespace, name)) if is_name(namespace) && is_name(name) => {
+            settings.node_health_service = ObjectKey::new(namespace, name);
+            Outcome::Used
+        },
+        _ => Outcome::Refused("expected NAMESPACE/NAME, such as openshift-ingress/router-default"),
+    }
 }
 
 fn address(value: &str, set: impl FnOnce(SocketAddr)) -> Outcome {

@@ -1,0 +1,190 @@
+//! The answer of a node at `healthCheckNodePort`: is there a router on this node that takes traffic
+//! (spec/l4-dns.md A.14)?
+//!
+//! In a cluster kube-proxy gives it, from the ready endpoints of the node. Here the router is the only
+//! endpoint of its node, so it answers for itself. Always holds: 503 from the start of draining to
+//! the end of the process; a PROXY header is no request (kube-proxy does not know it either).
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{admin::readiness::Readiness, app::bind, model::objects::ObjectKey};
+
+/// Connections at once.
+const CONNECTIONS: usize = 64;
+/// Limit of a request head, and of a connection without a request.
+const HEAD: Duration = Duration::from_secs(10);
+/// Limit of a whole connection.
+const CONNECTION: Duration = Duration::from_secs(60);
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds `address` and starts to answer for `service`.
+pub(super) fn spawn(
+    tasks: &mut JoinSet<()>,
+    address: SocketAddr,
+    service: &ObjectKey,
+    ready: &Arc<Readiness>,
+    cancel: &CancellationToken,
+) -> anyhow::Result<SocketAddr> {
+    let listener = bind::tokio_tcp(address)?;
+    let bound = listener.local_addr()?;
+    let node = Arc::new(Node { service: service.clone(), ready: Arc::clone(ready) });
+    let cancel = cancel.clone();
+    tasks.spawn(async move {
+        cancel.run_until_cancelled(serve(listener, node)).await;
+    });
+    Ok(bound)
+}
+
+/// What is answered for.
+struct Node {
+    service: ObjectKey,
+    ready: Arc<Readiness>,
+}
+
+async fn serve(listener: TcpListener, node: Arc<Node>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let node = Arc::clone(&node);
+                connections.spawn(async move {
+                    connection(stream, &node).await;
+                    drop(permit);
+                });
+            },
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(stream: TcpStream, node: &Node) {
+    let service = service_fn(|_request: Request<Incoming>| {
+        std::future::ready(Ok::<_, Infallible>(node.answer()))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // A checker that leaves or stalls concerns nobody else.
+    let _ = tokio::time::timeout(CONNECTION, connection).await;
+}
+
+impl Node {
+    /// The answer to every request, whatever its path: as kube-proxy's, to the byte.
+    fn answer(&self) -> Response<Full<Bytes>> {
+        let ready = self.ready.is_ready();
+        let (status, endpoints) =
+            if ready { (StatusCode::OK, "1") } else { (StatusCode::SERVICE_UNAVAILABLE, "0") };
+        // Names of objects are letters, digits, dots and hyphens: nothing to escape.
+        let ObjectKey { namespace, name } = &self.service;
+        let body = format!(
+            "{{\n\t\"service\": {{\n\t\t\"namespace\": \"{namespace}\",\n\t\t\"name\": \"{name}\"\n\t}},\
+             \n\t\"localEndpoints\": {endpoints},\n\t\"serviceProxyHealthy\": true\n}}"
+        );
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert("x-load-balancing-endpoint-weight", HeaderValue::from_static(endpoints));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::net::proxy_protocol;
+
+    struct Served {
+        address: SocketAddr,
+        ready: Arc<Readiness>,
+        _tasks: JoinSet<()>,
+    }
+
+    fn served() -> Served {
+        let ready = Arc::new(Readiness::default());
+        let mut tasks = JoinSet::new();
+        let service = ObjectKey::new("openshift-ingress", "router-default");
+        let any = ([127, 0, 0, 1], 0).into();
+        let address = spawn(&mut tasks, any, &service, &ready, &CancellationToken::new()).unwrap();
+        Served { address, ready, _tasks: tasks }
+    }
+
+    async fn ask(address: SocketAddr, before: &[u8], path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(&[before, request.as_bytes()].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    /// [NLB-24] The answer of kube-proxy: 200 while there is a ready endpoint on the node, 503 before,
+    /// and from the start of draining on.
+    #[tokio::test]
+    async fn nlb_24_a_node_answers_for_its_router() {
+        let Served { address, ready, _tasks } = served();
+        let (head, _) = ask(address, b"", "/healthz").await;
+        assert!(head.starts_with("http/1.1 503 "), "{head}");
+        ready.set_listening();
+        ready.set_synced();
+        for path in ["/", "/healthz"] {
+            let (head, body) = ask(address, b"", path).await;
+            assert!(head.starts_with("http/1.1 200 "), "{head}");
+            for line in [
+                "content-type: application/json",
+                "x-content-type-options: nosniff",
+                "x-load-balancing-endpoint-weight: 1",
+            ] {
+                assert!(head.lines().any(|got| got == line), "{line} is missing in\n{head}");
+            }
+            let expected = "{\n\t\"service\": {\n\t\t\"namespace\": \"openshift-ingress\",\n\t\t\
+                            \"name\": \"router-default\"\n\t},\n\t\"localEndpoints\": 1,\n\t\
+                            \"serviceProxyHealthy\": true\n}";
+            assert_eq!(body, expected);
+        }
+        ready.set_draining();
+        let (head, body) = ask(address, b"", "/healthz").await;
+        assert!(head.starts_with("http/1.1 503 "), "{head}");
+        assert!(head.contains("\nx-load-balancing-endpoint-weight: 0"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["localEndpoints"], 0);
+        assert_eq!(body["serviceProxyHealthy"], true);
+    }
+
+    /// [NLB-24] A PROXY header in front of the request is a bad request, of either version.
+    #[tokio::test]
+    async fn nlb_24_a_proxy_header_is_no_request() {
+        let Served { address, ready, _tasks } = served();
+        ready.set_listening();
+        ready.set_synced();
+        let mut second = Vec::new();
+        let (from, to) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+        proxy_protocol::write_v2(&mut second, from, to);
+        for header in [&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], &second] {
+            let (head, _) = ask(address, header, "/healthz").await;
+            assert!(head.starts_with("http/1.1 400 "), "{head}");
+        }
+    }
+}
