@@ -18,8 +18,13 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::{
-    app::{get::Resource, output::Output},
+    app::{
+        get::Resource,
+        nlb::manifests::{ListenMap, parse_zone},
+        output::Output,
+    },
     model::selector::LabelSelector,
+    nlb::config::ZoneConfig,
     services::schedulers::Kind,
     telemetry::logs,
     vip::map::AddressMap,
@@ -44,7 +49,7 @@ enum Command {
     /// The edge router: serves Routes.
     Router(Box<RouterArgs>),
     /// The AWS NLB emulator.
-    Nlb(NlbArgs),
+    Nlb(Box<NlbArgs>),
     /// The cluster DNS server.
     Dns(DnsArgs),
     /// Services on their virtual addresses, as kube-proxy serves them on a node.
@@ -84,8 +89,27 @@ struct RouterArgs {
 #[derive(Debug, Args)]
 struct NlbArgs {
     /// Configuration file; edits are taken over while it runs
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "manifests")]
+    config: Option<PathBuf>,
+    /// Manifest file or folder whose Services of type LoadBalancer get a load balancer each; may be
+    /// repeated
+    #[arg(long, value_name = "PATH")]
+    manifests: Vec<PathBuf>,
+    /// Where ports of these Services listen: `80=8080`, `443=127.0.0.2:443`,
+    /// `NAMESPACE/NAME:80=8081`, `*=+8000` for all others; separated by commas
+    #[arg(long, value_name = "MAP", requires = "manifests")]
+    listen_map: Vec<ListenMap>,
+    /// Enabled zone of these load balancers, and the address of its node; may be repeated
+    /// [default: all zones, on every address]
+    #[arg(long, value_name = "NAME[=ADDR]", requires = "manifests", value_parser = parse_zone)]
+    zone: Vec<ZoneConfig>,
+    /// Checks Services with externalTrafficPolicy Cluster at kube-proxy's port 10256, as
+    /// ServiceLoadBalancerHealthProbeMode=Shared does
+    #[arg(long, requires = "manifests")]
+    shared_health_probe: bool,
+    /// Allows checks more often than AWS does, for tests
+    #[arg(long, requires = "manifests")]
+    allow_fast_checks: bool,
     /// API and metrics [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     api: Option<SocketAddr>,

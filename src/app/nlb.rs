@@ -1,35 +1,49 @@
-//! `wharf nlb`: starts the NLB emulator from a file, follows the file, drains at SIGTERM.
+//! `wharf nlb`: starts load balancers from a file and from manifests, follows both, drains at
+//! SIGTERM.
 //!
-//! Called by `main`. [`serve_api`] is also used by `wharf up`. Always holds: a bad edit of the file
-//! is logged with its place and changes nothing.
+//! Called by `main`. [`serve_api`] is also used by `wharf up`. Always holds: a bad edit of a file is
+//! logged with its place and changes nothing.
 
 mod api;
 mod dns;
+pub mod fleet;
+pub mod manifests;
 mod metrics;
 mod watch;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 pub use api::serve_api;
 pub use dns::serve_names;
+pub use fleet::Fleet;
 
 use super::{bind, dns as cluster_dns, signal::Signals};
-use crate::nlb::{
-    NlbHandle,
-    config::{parse_file, read_text},
-    server::Drained,
+use crate::{
+    nlb::{
+        NlbHandle,
+        config::{parse_file, read_text},
+        server::Drained,
+    },
+    source::{
+        directory::Directory,
+        watch::{self as source_watch, Update},
+    },
 };
 
 /// Options of `wharf nlb`.
 #[derive(Clone, Debug)]
 pub struct NlbOptions {
-    /// Configuration file.
-    pub config: PathBuf,
+    /// Configuration file of one load balancer.
+    pub config: Option<PathBuf>,
+    /// Manifest files and directories, whose Services of type LoadBalancer get a load balancer each.
+    pub manifests: Vec<PathBuf>,
+    /// How those load balancers are made.
+    pub services: manifests::Options,
     /// Address of the API and metrics; off when absent.
     pub api: Option<SocketAddr>,
-    /// Address of the DNS server for the names of the load balancer; off when absent.
+    /// Address of the DNS server for the names of the load balancers; off when absent.
     pub dns: Option<SocketAddr>,
     /// How long open flows may go on after SIGTERM.
     pub grace: Duration,
@@ -44,35 +58,63 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT, then drains.
 ///
 /// # Errors
-/// The configuration is wrong, or an address cannot be bound.
+/// The configuration file is wrong, or an address cannot be bound. What is wrong with manifests is
+/// logged.
 pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let text = read_text(&options.config)?;
-    let config = parse_file(&options.config, &text)?;
-    let handle = NlbHandle::start(config, CancellationToken::new()).await?;
+    let file = match &options.config {
+        Some(path) => {
+            let text = read_text(path)?;
+            let config = parse_file(path, &text)?;
+            let handle = NlbHandle::start(config, CancellationToken::new()).await?;
+            Some((path.clone(), text, handle))
+        },
+        None => None,
+    };
+    let fleet = file.as_ref().map_or_else(Fleet::default, |(_, _, handle)| handle.clone().into());
     let api = options.api.map(bind::tokio_tcp).transpose()?;
     let serve = async {
-        match api {
-            Some(listener) => serve_api(listener, handle.clone()).await,
-            None => std::future::pending().await,
+        if let Some(listener) = api {
+            serve_api(listener, fleet.clone()).await;
         }
     };
     let names = options.dns.map(cluster_dns::bind).transpose()?;
     let names = async {
         if let Some(sockets) = names {
-            serve_names(sockets, handle.clone(), CancellationToken::new()).await;
+            serve_names(sockets, fleet.clone(), CancellationToken::new()).await;
         }
     };
-    let served = async { tokio::join!(serve, names, watch::follow(options.config, text, &handle)) };
+    let file = async {
+        if let Some((path, text, handle)) = file {
+            watch::follow(path, text, &handle).await;
+        }
+    };
     tokio::select! {
         () = signals.stop() => tracing::info!("draining"),
-        _never = served => {},
+        _never = async {
+            tokio::join!(serve, names, file, follow_manifests(&options, &fleet));
+            std::future::pending::<()>().await;
+        } => {},
     }
     let stop = async {
-        if handle.drain(options.grace).await == Drained::Reset {
+        if fleet.drain(options.grace).await == Drained::Reset {
             tracing::warn!("flows that outlived the grace period were reset");
         }
         Ok(())
     };
     signals.unless_again(stop).await
+}
+
+/// Reads the manifests, if there are any, and follows them for ever.
+async fn follow_manifests(options: &NlbOptions, fleet: &Fleet) {
+    if options.manifests.is_empty() {
+        return;
+    }
+    let (updates, changed) = tokio::sync::watch::channel(Arc::new(Update::default()));
+    // Generated hosts do not matter: Routes are for routers.
+    let directory = Directory::new(options.manifests.clone(), String::new());
+    tokio::join!(
+        source_watch::watch(directory, updates, CancellationToken::new()),
+        fleet::follow(changed, fleet, &options.services, options.grace),
+    );
 }

@@ -64,10 +64,10 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Backend(args) => return app::backend::run(backend(args)).await,
         Command::Dns(args) => return app::dns::run(dns(args)).await,
-        Command::Nlb(args) => return app::nlb::run(nlb(args)).await,
         Command::Proxy(args) => match args.mode {
             ProxyMode::Userspace => return app::proxy::run(proxy(args)).await,
         },
+        Command::Nlb(args) => return app::nlb::run(nlb(*args)).await,
         Command::Router(args) => return app::router::run(router(&args.flags)?.settings).await,
         Command::Up(args) => return app::up::run(up(args)).await,
         // The others are `client`'s.
@@ -199,6 +199,13 @@ fn dns(args: DnsArgs) -> DnsOptions {
 fn nlb(args: NlbArgs) -> NlbOptions {
     NlbOptions {
         config: args.config,
+        manifests: args.manifests,
+        services: app::nlb::manifests::Options {
+            zones: args.zone,
+            listen: args.listen_map,
+            fast_checks: args.allow_fast_checks,
+            shared_probe: args.shared_health_probe,
+        },
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
         dns: args.dns,
         grace: args.grace.map_or(app::nlb::DEFAULT_GRACE, Duration::from_secs),

@@ -1,4 +1,4 @@
-//! The API of the NLB emulator: `/healthz`, `/metrics`, `/api/v1/targets`. Read only.
+//! The API of the NLB emulator, for all load balancers of the process: `/healthz`, `/metrics`, `/api/v1/targets`. Read only.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -18,8 +18,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::metrics::{COUNTERS, CloudWatch, Read, hosts_of};
-use crate::nlb::NlbHandle;
+use super::{
+    Fleet,
+    metrics::{COUNTERS, CloudWatch, Read, hosts_of},
+};
+use crate::nlb::{NlbHandle, stats::TargetState};
 
 /// Connections at once.
 const CONNECTIONS: usize = 64;
@@ -33,16 +36,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 type Answer = Response<Full<bytes::Bytes>>;
 
 /// Serves the API on `listener` until it is dropped.
-pub async fn serve_api(listener: TcpListener, handle: NlbHandle) {
+pub async fn serve_api(listener: TcpListener, fleet: impl Into<Fleet>) {
+    let fleet = fleet.into();
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let handle = handle.clone();
+                let fleet = fleet.clone();
                 connections.spawn(async move {
-                    serve(stream, handle).await;
+                    serve(stream, fleet).await;
                     drop(permit);
                 });
             },
@@ -52,9 +56,9 @@ pub async fn serve_api(listener: TcpListener, handle: NlbHandle) {
     }
 }
 
-async fn serve(stream: TcpStream, handle: NlbHandle) {
+async fn serve(stream: TcpStream, fleet: Fleet) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&handle, request.method(), request.uri().path());
+        let answer = answer(&fleet, request.method(), request.uri().path());
         std::future::ready(Ok::<_, Infallible>(answer))
     });
     let connection = http1::Builder::new()
@@ -65,14 +69,14 @@ async fn serve(stream: TcpStream, handle: NlbHandle) {
     let _ = tokio::time::timeout(CONNECTION, connection).await;
 }
 
-fn answer(handle: &NlbHandle, method: &Method, path: &str) -> Answer {
+fn answer(fleet: &Fleet, method: &Method, path: &str) -> Answer {
     const TEXT: &str = "text/plain; charset=utf-8";
     if method != Method::GET && method != Method::HEAD {
         return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n".into());
     }
     match path {
         "/healthz" => response(StatusCode::OK, TEXT, "ok\n".into()),
-        "/metrics" => match metrics(handle) {
+        "/metrics" => match metrics(fleet) {
             Ok(text) => {
                 const OPENMETRICS: &str =
                     "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -80,7 +84,7 @@ fn answer(handle: &NlbHandle, method: &Method, path: &str) -> Answer {
             },
             Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n".into()),
         },
-        "/api/v1/targets" => match serde_json::to_string(&handle.targets()) {
+        "/api/v1/targets" => match serde_json::to_string(&targets(fleet)) {
             Ok(text) => response(StatusCode::OK, "application/json", text),
             Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n".into()),
         },
@@ -95,21 +99,29 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
     response
 }
 
-fn metrics(handle: &NlbHandle) -> Result<String, std::fmt::Error> {
+/// The targets of all load balancers.
+fn targets(fleet: &Fleet) -> Vec<TargetState> {
+    fleet.handles().iter().flat_map(NlbHandle::targets).collect()
+}
+
+fn metrics(fleet: &Fleet) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Metrics(handle.clone())));
-    registry.register_collector(Box::new(CloudWatch(handle.clone())));
+    registry.register_collector(Box::new(Metrics(fleet.clone())));
+    registry.register_collector(Box::new(CloudWatch(fleet.clone())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
-/// Encodes the counts of a load balancer. The encoder adds `_total` to counters.
+/// Encodes the counts of the load balancers. The encoder adds `_total` to counters.
 #[derive(Debug)]
-struct Metrics(NlbHandle);
+struct Metrics(Fleet);
 
 /// Counters that CloudWatch does not have.
-const OWN_COUNTERS: [(&str, &str, Read); 3] = [
+const OWN_COUNTERS: [(&str, &str, Read); 4] = [
+    ("source_blocked_flow_count", "Connections of clients in no source range", |totals| {
+        totals.source_blocked_flow_count
+    }),
     ("target_connect_failures", "Connections to targets that failed", |totals| {
         totals.target_connect_failures
     }),
@@ -119,7 +131,7 @@ const OWN_COUNTERS: [(&str, &str, Read); 3] = [
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let listeners = self.0.listeners();
+        let listeners: Vec<_> = self.0.handles().iter().flat_map(NlbHandle::listeners).collect();
         for (name, help, read) in COUNTERS.iter().chain(&OWN_COUNTERS) {
             let name = format!("nlb_{name}");
             let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
@@ -141,7 +153,7 @@ impl Collector for Metrics {
 impl Metrics {
     fn encode_hosts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let mut groups: Vec<(Arc<str>, i64, i64)> = Vec::new();
-        for target in self.0.targets() {
+        for target in targets(&self.0) {
             let [healthy, unhealthy] = hosts_of(target.state);
             match groups.last_mut() {
                 Some(last) if last.0 == target.target_group => {

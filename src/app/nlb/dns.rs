@@ -1,10 +1,11 @@
-//! The DNS server of `wharf nlb`: the names of one load balancer, and nothing else.
+//! The DNS server of `wharf nlb`: the names of its load balancers, and nothing else.
 
 use std::sync::Arc;
 
 use hickory_proto::op::{Query, ResponseCode};
 use tokio_util::sync::CancellationToken;
 
+use super::Fleet;
 use crate::{
     app::dns::DnsSockets,
     dns::{
@@ -12,23 +13,24 @@ use crate::{
         server::{Server, Settings, View},
         stats::DnsStats,
     },
-    nlb::NlbHandle,
 };
 
-/// The names of a load balancer; other names are refused.
+/// The names of the load balancers; other names are refused.
 #[derive(Debug)]
-struct Names(NlbHandle);
+struct Names(Fleet);
 
 impl View for Names {
     fn answer(&self, question: &Query) -> Option<Answer> {
-        let answer = self.0.names().answer(question, &self.0.zones());
+        let handles = self.0.handles();
+        let answer =
+            handles.iter().find_map(|handle| handle.names().answer(question, &handle.zones()));
         Some(answer.unwrap_or_else(|| Answer::code(ResponseCode::Refused)))
     }
 }
 
-/// Answers the names of `handle` until `cancel`.
-pub async fn serve_names(sockets: DnsSockets, handle: NlbHandle, cancel: CancellationToken) {
+/// Answers the names of a load balancer, or of several, until `cancel`.
+pub async fn serve_names(sockets: DnsSockets, fleet: impl Into<Fleet>, cancel: CancellationToken) {
     let server = Server::new(Arc::default(), None, Arc::<DnsStats>::default(), Settings::default())
-        .with_view(Arc::new(Names(handle)));
+        .with_view(Arc::new(Names(fleet.into())));
     Arc::new(server).run(sockets.udp, sockets.tcp, cancel).await;
 }

@@ -1,4 +1,4 @@
-//! What CloudWatch would show of a load balancer (spec/l4-dns.md A.12), named as its exporters do.
+//! What CloudWatch would show of the load balancers (spec/l4-dns.md A.12), named as its exporters do.
 //!
 //! Registered by `api`. Counters grow for ever here; CloudWatch shows sums over a minute.
 
@@ -10,14 +10,15 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
+use super::Fleet;
 use crate::{
     health::State,
     nlb::{NlbHandle, stats::ListenerTotals},
 };
 
-/// Encodes the metrics of a load balancer.
+/// Encodes the metrics of the load balancers.
 #[derive(Debug)]
-pub(super) struct CloudWatch(pub(super) NlbHandle);
+pub(super) struct CloudWatch(pub(super) Fleet);
 
 /// What a counter shows of a listener.
 pub(super) type Read = fn(&ListenerTotals) -> u64;
@@ -48,74 +49,84 @@ pub(super) fn hosts_of(state: State) -> [i64; 2] {
 
 impl Collector for CloudWatch {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let names = self.0.names();
-        let balancer = &names.label;
-        self.encode_flows(&mut encoder, balancer)?;
-        self.encode_hosts(&mut encoder, balancer)?;
+        let balancers: Vec<_> = self
+            .0
+            .handles()
+            .into_iter()
+            .map(|handle| (handle.names().label.clone(), handle))
+            .collect();
+        encode_flows(&mut encoder, &balancers)?;
+        encode_hosts(&mut encoder, &balancers)?;
         let name = "aws_networkelb_zonal_health_status";
         let help = "1 if no target group fails the zone";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for zone in self.0.zones() {
-            let labels = [("load_balancer", &**balancer), ("availability_zone", &*zone.zone)];
-            ConstGauge::new(i64::from(zone.healthy)).encode(family.encode_family(&labels)?)?;
+        for (balancer, handle) in &balancers {
+            for zone in handle.zones() {
+                let labels = [("load_balancer", &**balancer), ("availability_zone", &*zone.zone)];
+                ConstGauge::new(i64::from(zone.healthy)).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
 }
 
-impl CloudWatch {
-    /// Counts of flows by the zone of the node; the zone is empty for a listener of all zones.
-    fn encode_flows(&self, encoder: &mut DescriptorEncoder<'_>, balancer: &str) -> fmt::Result {
-        let mut zones: BTreeMap<Arc<str>, Vec<ListenerTotals>> = BTreeMap::new();
-        for totals in self.0.listeners() {
-            let zone = totals.availability_zone.clone().unwrap_or_default();
-            zones.entry(zone).or_default().push(totals);
-        }
-        for (name, help, read) in COUNTERS {
-            let name = format!("aws_networkelb_{name}");
-            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-            for (zone, listeners) in &zones {
-                let labels = [("load_balancer", balancer), ("availability_zone", &**zone)];
-                let sum: u64 = listeners.iter().map(read).sum();
-                ConstCounter::new(sum).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        let name = "aws_networkelb_active_flow_count";
-        let mut family = encoder.encode_descriptor(name, "Open flows", None, MetricType::Gauge)?;
-        for (zone, listeners) in &zones {
-            let labels = [("load_balancer", balancer), ("availability_zone", &**zone)];
-            let sum: i64 = listeners.iter().map(|totals| totals.active_flow_count).sum();
-            ConstGauge::new(sum).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
+/// A load balancer with its label.
+type Labelled = (String, NlbHandle);
 
-    /// Healthy and unhealthy targets by group and zone.
-    fn encode_hosts(&self, encoder: &mut DescriptorEncoder<'_>, balancer: &str) -> fmt::Result {
-        let mut hosts: BTreeMap<(Arc<str>, Arc<str>), [i64; 2]> = BTreeMap::new();
-        for target in self.0.targets() {
+/// Counts of flows by the zone of the node; the zone is empty for a listener of all zones.
+fn encode_flows(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> fmt::Result {
+    let mut zones: BTreeMap<(&str, Arc<str>), Vec<ListenerTotals>> = BTreeMap::new();
+    for (balancer, handle) in balancers {
+        for totals in handle.listeners() {
+            let zone = totals.availability_zone.clone().unwrap_or_default();
+            zones.entry((&**balancer, zone)).or_default().push(totals);
+        }
+    }
+    for (name, help, read) in COUNTERS {
+        let name = format!("aws_networkelb_{name}");
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+        for ((balancer, zone), listeners) in &zones {
+            let labels = [("load_balancer", *balancer), ("availability_zone", &**zone)];
+            let sum: u64 = listeners.iter().map(read).sum();
+            ConstCounter::new(sum).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let name = "aws_networkelb_active_flow_count";
+    let mut family = encoder.encode_descriptor(name, "Open flows", None, MetricType::Gauge)?;
+    for ((balancer, zone), listeners) in &zones {
+        let labels = [("load_balancer", *balancer), ("availability_zone", &**zone)];
+        let sum: i64 = listeners.iter().map(|totals| totals.active_flow_count).sum();
+        ConstGauge::new(sum).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// Healthy and unhealthy targets by group and zone.
+fn encode_hosts(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> fmt::Result {
+    let mut hosts: BTreeMap<(&str, Arc<str>, Arc<str>), [i64; 2]> = BTreeMap::new();
+    for (balancer, handle) in balancers {
+        for target in handle.targets() {
             let zone = target.availability_zone.unwrap_or_default();
-            let counts = hosts.entry((target.target_group, zone)).or_default();
+            let counts = hosts.entry((&**balancer, target.target_group, zone)).or_default();
             let [healthy, unhealthy] = hosts_of(target.state);
             counts[0] += healthy;
             counts[1] += unhealthy;
         }
-        let families =
-            ["aws_networkelb_healthy_host_count", "aws_networkelb_un_healthy_host_count"];
-        for (index, name) in families.into_iter().enumerate() {
-            let help = ["Healthy targets", "Unhealthy targets"][index];
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for ((group, zone), counts) in &hosts {
-                let labels = [
-                    ("load_balancer", balancer),
-                    ("availability_zone", &**zone),
-                    ("target_group", &**group),
-                ];
-                ConstGauge::new(counts[index]).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
     }
+    let families = ["aws_networkelb_healthy_host_count", "aws_networkelb_un_healthy_host_count"];
+    for (index, name) in families.into_iter().enumerate() {
+        let help = ["Healthy targets", "Unhealthy targets"][index];
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for ((balancer, group, zone), counts) in &hosts {
+            let labels = [
+                ("load_balancer", *balancer),
+                ("availability_zone", &**zone),
+                ("target_group", &**group),
+            ];
+            ConstGauge::new(counts[index]).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

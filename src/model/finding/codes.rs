@@ -231,6 +231,22 @@ codes! {
         "The list has an entry for each name and kind, and the API server refuses a second one.\n\n\
          Effect: while wharf runs, the last valid version of the route keeps serving.\n\n\
          Remove one of the two, or add their weights.";
+    /// A Service of type LoadBalancer that its controller refuses.
+    BALANCER_REFUSED = 1071, "no load balancer can be made of a Service",
+        "The controller that programs load balancers (the cloud provider for the type nlb, the AWS \
+         Load Balancer Controller for the type external) would report an error for this Service: a \
+         value of an annotation that it, or the API of AWS, refuses.\n\n\
+         Effect: while wharf runs, the load balancer of the Service stays as it is. After a restart \
+         there is none.\n\n\
+         Mend the field named. Lists of attributes are KEY=VALUE,KEY=VALUE; numbers have no unit; \
+         intervals are 5 to 300 seconds, thresholds 2 to 10.";
+    /// A listen address that two Services want.
+    BALANCER_PORT_TAKEN = 1072, "two load balancers want one port",
+        "In AWS each load balancer has addresses of its own. Here, several Services of type \
+         LoadBalancer share those of one machine, and this port of this Service is taken by the \
+         Service before it, in the order of namespace and name.\n\n\
+         Effect: the load balancer runs without the port.\n\n\
+         Give it an address or a port of its own: `--listen-map NAMESPACE/NAME:443=127.0.0.2:443`.";
     /// A certificate of other authorities.
     BAD_CHAIN = 1080, "a certificate does not come from its CA",
         "`spec.tls.caCertificate` is given, and none of its certificates has signed the first one \
@@ -330,7 +346,7 @@ codes! {
     UNKNOWN_KIND = 2002, "a kind looks misspelled",
         "The document's kind or apiVersion is close to one that wharf reads, but not the same, so \
          the document is ignored.\n\n\
-         wharf reads: Route (route.openshift.io/v1), Service, Endpoints, Secret, Namespace, List \
+         wharf reads: Route (route.openshift.io/v1), Service, Endpoints, Secret, Namespace, Node, List \
          (v1), EndpointSlice (discovery.k8s.io/v1), Ingress and IngressClass (networking.k8s.io/v1). \
          Other kinds are ignored in silence.";
     /// An annotation of OpenShift's prefixes that does not exist.
@@ -456,6 +472,22 @@ codes! {
          in. With `rate-http` 1 lets one in. Zero and negative numbers let nobody in.\n\n\
          Effect: every client of the route is refused.\n\n\
          Raise the number by one, or remove the annotation for no limit.";
+    /// An annotation of load balancers that does nothing here.
+    BALANCER_NO_EFFECT = 2150, "an annotation of a load balancer has no effect",
+        "The annotation exists, but the controller that the Service chooses does not read it, or \
+         this load balancer does not do what it asks for.\n\n\
+         Effect: the load balancer is made without it.";
+    /// An annotation of load balancers that nobody knows.
+    BALANCER_UNKNOWN_ANNOTATION = 2151, "an annotation of a load balancer is unknown",
+        "The prefix service.beta.kubernetes.io/aws-load-balancer- belongs to the controllers of \
+         load balancers, and none of them knows this name.\n\n\
+         Effect: none; the load balancer is made without it.";
+    /// A port without a listener or without targets.
+    BALANCER_PORT_SKIPPED = 2152, "a port of a load balancer does not work",
+        "The load balancer has no listener for this port of the Service, or no target: the protocol \
+         is not served, a TLS listener has no certificate here, or nodes are targets and the port \
+         has no nodePort.\n\n\
+         Effect: the load balancer runs with its other ports.";
 }
 
 #[cfg(test)]

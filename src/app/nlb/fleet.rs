@@ -1,0 +1,194 @@
+//! The load balancers of the process: that of the configuration file, and those of the manifests'
+//! Services, which follow the manifests.
+//!
+//! [`follow`] is run by `wharf nlb --manifests`; the API and the DNS server read the rest. Always
+//! holds: a Service that is refused leaves its load balancer as it is, and what cannot be bound is
+//! tried again.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::manifests::{self, Options, Wanted};
+use crate::{
+    model::{finding::Finding, objects::ObjectKey},
+    nlb::{NlbHandle, config::NlbConfig, server::Drained},
+    source::watch::Update,
+};
+
+/// Between two tries of what could not be bound: a port may be that of a load balancer that ends.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Load balancers. Clones refer to the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet(Arc<Mutex<Vec<Member>>>);
+
+#[derive(Debug)]
+struct Member {
+    /// Whose it is; none for that of the configuration file.
+    service: Option<ObjectKey>,
+    handle: NlbHandle,
+}
+
+impl From<NlbHandle> for Fleet {
+    fn from(handle: NlbHandle) -> Self {
+        Self(Arc::new(Mutex::new(vec![Member { service: None, handle }])))
+    }
+}
+
+impl Fleet {
+    /// All load balancers.
+    #[must_use]
+    pub fn handles(&self) -> Vec<NlbHandle> {
+        self.lock().iter().map(|member| member.handle.clone()).collect()
+    }
+
+    /// Drains all at once; says whether every flow ended by itself.
+    pub async fn drain(&self, grace: Duration) -> Drained {
+        let mut draining = JoinSet::new();
+        for handle in self.handles() {
+            draining.spawn(async move { handle.drain(grace).await });
+        }
+        let mut all = Drained::Clean;
+        while let Some(one) = draining.join_next().await {
+            if !matches!(one, Ok(Drained::Clean)) {
+                all = Drained::Reset;
+            }
+        }
+        all
+    }
+
+    fn of(&self, service: &ObjectKey) -> Option<NlbHandle> {
+        let members = self.lock();
+        let own = members.iter().find(|member| member.service.as_ref() == Some(service));
+        own.map(|member| member.handle.clone())
+    }
+
+    fn add(&self, service: ObjectKey, handle: NlbHandle) {
+        self.lock().push(Member { service: Some(service), handle });
+    }
+
+    /// Takes out the load balancers of Services that are not in `wanted`.
+    fn take_gone(&self, wanted: &[Wanted]) -> Vec<NlbHandle> {
+        let stays = |member: &mut Member| {
+            let Some(service) = &member.service else { return true };
+            wanted.iter().any(|wanted| wanted.service == *service)
+        };
+        let mut members = self.lock();
+        let (stay, gone): (Vec<_>, Vec<_>) =
+            members.drain(..).map(|mut member| (stays(&mut member), member)).partition(|it| it.0);
+        members.extend(stay.into_iter().map(|it| it.1));
+        gone.into_iter().map(|it| it.1.handle).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the load balancers of `fleet` those that the manifests ask for, at every change, until no
+/// more come. Flows of a load balancer whose Service is gone get `grace` to end.
+pub async fn follow(
+    mut updates: watch::Receiver<Arc<Update>>,
+    fleet: &Fleet,
+    options: &Options,
+    grace: Duration,
+) {
+    let mut follower = Follower { fleet, grace, applied: Vec::new(), leaving: JoinSet::new() };
+    let mut said = HashSet::new();
+    let mut wanted = Vec::new();
+    let mut failed = HashSet::new();
+    loop {
+        let changed = updates.changed();
+        let changed =
+            if failed.is_empty() { Ok(changed.await) } else { timeout(RETRY, changed).await };
+        match changed {
+            Ok(Ok(())) => {
+                let update = Arc::clone(&updates.borrow_and_update());
+                let balancers = manifests::balancers(&update.objects, options);
+                say(&mut said, update.findings.iter().chain(&balancers.findings));
+                wanted = balancers.wanted;
+                follower.forget(&wanted);
+            },
+            Ok(Err(_closed)) => return,
+            Err(_retry) => {},
+        }
+        let errors = follower.apply(&wanted).await;
+        for error in errors.difference(&failed) {
+            tracing::error!("{error}");
+        }
+        failed = errors;
+    }
+}
+
+/// Logs the findings that are new.
+fn say<'a>(said: &mut HashSet<Finding>, findings: impl Iterator<Item = &'a Finding>) {
+    let now: HashSet<Finding> = findings.cloned().collect();
+    let mut new: Vec<_> = now.difference(said).collect();
+    new.sort_by(|a, b| (&a.place, a.code, &a.field).cmp(&(&b.place, b.code, &b.field)));
+    for finding in new {
+        tracing::warn!("{finding}");
+    }
+    *said = now;
+}
+
+struct Follower<'a> {
+    fleet: &'a Fleet,
+    grace: Duration,
+    /// What runs in full.
+    applied: Vec<(ObjectKey, NlbConfig)>,
+    /// Load balancers that end.
+    leaving: JoinSet<Drained>,
+}
+
+impl Follower<'_> {
+    /// Ends the load balancers of Services that are gone.
+    fn forget(&mut self, wanted: &[Wanted]) {
+        while self.leaving.try_join_next().is_some() {}
+        for handle in self.fleet.take_gone(wanted) {
+            let grace = self.grace;
+            self.leaving.spawn(async move { handle.drain(grace).await });
+        }
+        self.applied.retain(|(service, _)| wanted.iter().any(|its| its.service == *service));
+    }
+
+    /// Starts and changes what is not as wanted; what went wrong is tried again.
+    async fn apply(&mut self, wanted: &[Wanted]) -> HashSet<String> {
+        let mut errors = HashSet::new();
+        for Wanted { service, config } in wanted {
+            let Some(config) = config else { continue };
+            let own = self.applied.iter().position(|(other, _)| other == service);
+            if own.is_some_and(|index| self.applied[index].1 == *config) {
+                continue;
+            }
+            if let Some(index) = own {
+                self.applied.swap_remove(index);
+            }
+            let result = match self.fleet.of(service) {
+                Some(handle) => handle.apply(config.clone()),
+                None => {
+                    let started = NlbHandle::start(config.clone(), CancellationToken::new()).await;
+                    started.map(|handle| self.fleet.add(service.clone(), handle))
+                },
+            };
+            match result {
+                Ok(()) => {
+                    tracing::info!(%service, name = %config.name, "load balancer applied");
+                    self.applied.push((service.clone(), config.clone()));
+                },
+                Err(error) => {
+                    errors.insert(format!("the load balancer of the Service {service}: {error}"));
+                },
+            }
+        }
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests;
