@@ -102,13 +102,15 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     }
     let settings = of_environment()?;
     let compile = |objects: &Objects| {
-        offline::compile(objects, Vec::new(), &settings).map_or_else(
+        let mut findings = offline::compile(objects, Vec::new(), &settings).map_or_else(
             |error| {
                 tracing::error!("cannot compile: {error:#}");
                 Vec::new()
             },
             |snapshot| snapshot.findings,
-        )
+        );
+        findings.extend(app::nlb::manifests::findings(objects));
+        findings
     };
     let errors = app::check::run(&offline::scan(&args.paths, &settings), compile, out)?;
     Ok(if errors { ExitCode::FAILURE } else { ExitCode::SUCCESS })

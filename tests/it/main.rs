@@ -35,6 +35,7 @@ mod logs;
 mod matching;
 mod matrix;
 mod metrics;
+mod nlb_manifests;
 mod nlb_zones;
 mod parking;
 mod passthrough;

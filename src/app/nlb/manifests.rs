@@ -88,6 +88,14 @@ pub fn balancers(objects: &Objects, options: &Options) -> Balancers {
     all
 }
 
+/// What is wrong with the load balancers of `objects`, wherever their listeners will be.
+#[must_use]
+pub fn findings(objects: &Objects) -> Vec<Finding> {
+    let mut findings = balancers(objects, &Options::default()).findings;
+    findings.retain(|finding| finding.code != codes::BALANCER_PORT_TAKEN);
+    findings
+}
+
 impl Balancers {
     fn named(&self, name: &str) -> Option<&ObjectKey> {
         let same = |wanted: &&Wanted| {

@@ -572,3 +572,21 @@ async fn draining_lets_flows_end_and_resets_the_rest() {
     let end = ending(&mut flow).await;
     assert!(is_reset(&end), "{end:?}");
 }
+
+/// A client outside of the source ranges is reset and counted; a change counts for the next one.
+#[tokio::test]
+async fn clients_outside_of_the_source_ranges_are_reset() {
+    let targets = [Target::start(7).await];
+    let mut config = config(&targets);
+    config.listeners[0].source_ranges = vec!["192.0.2.0/24".parse().unwrap()];
+    let (handle, address) = start(config.clone()).await;
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    let end = ending(&mut refused).await;
+    assert!(is_reset(&end), "{end:?}");
+    let totals = handle.listeners()[0].clone();
+    assert_eq!((totals.source_blocked_flow_count, totals.new_flow_count), (1, 0));
+    config.listeners[0].source_ranges.push("127.0.0.0/8".parse().unwrap());
+    handle.apply(config).unwrap();
+    assert_eq!(open(address).await.1, 7);
+    assert_eq!(handle.listeners()[0].source_blocked_flow_count, 1);
+}

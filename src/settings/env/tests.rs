@@ -228,6 +228,21 @@ fn the_more_particular_variable_wins() {
 }
 
 #[test]
+fn the_health_of_a_node_has_an_address_and_a_service() {
+    let settings = quiet(&[("WHARF_NODE_HEALTH", ":32500")]);
+    assert_eq!(settings.node_health, "0.0.0.0:32500".parse().ok());
+    assert_eq!(settings.node_health_service.to_string(), "openshift-ingress/router-default");
+    let settings = quiet(&[("WHARF_NODE_HEALTH_SERVICE", "a/b")]);
+    assert_eq!(
+        (settings.node_health, settings.node_health_service.to_string()),
+        (None, "a/b".into())
+    );
+    for bad in ["a", "a/b/c", "/b", "A/b"] {
+        assert!(read(&[("WHARF_NODE_HEALTH_SERVICE", bad)]).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn the_drain_limit_defaults_to_the_reload_wait() {
     let wait = ("MAX_RELOAD_WAIT_TIME", "9");
     assert_eq!(quiet(&[wait]).timeouts.drain_grace, Duration::from_secs(9));
