@@ -1,12 +1,7 @@
 //! Load balancers out of manifests (spec/l4-dns.md A.14): the samples, the compose stack, and the
 //! OpenShift scenario with real routers.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a step that fails fails the test"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails fails the test")]
 
 use std::{
     io::{BufRead as _, BufReader},

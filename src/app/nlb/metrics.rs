@@ -103,7 +103,8 @@ fn encode_flows(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> 
 
 /// Healthy and unhealthy targets by group and zone.
 fn encode_hosts(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> fmt::Result {
-    let mut hosts: BTreeMap<(&str, Arc<str>, Arc<str>), [i64; 2]> = BTreeMap::new();
+    // By load balancer, group and zone.
+    let mut hosts = BTreeMap::<(&str, Arc<str>, Arc<str>), [i64; 2]>::new();
     for (balancer, handle) in balancers {
         for target in handle.targets() {
             let zone = target.availability_zone.unwrap_or_default();

@@ -94,7 +94,8 @@ impl Options {
 pub fn parse_zone(text: &str) -> Result<ZoneConfig, String> {
     let (name, address) = match text.split_once('=') {
         Some((name, address)) => {
-            let address = address.parse().map_err(|_| format!("`{address}` is not an address"))?;
+            let address =
+                address.parse().map_err(|_not_one| format!("`{address}` is not an address"))?;
             (name, Some(address))
         },
         None => (text, None),

@@ -114,9 +114,8 @@ fn affinity(source: &Source<'_>, report: &mut Report<'_>) {
 /// True if the targets are nodes: the target type is `instance`, and the manifests have nodes.
 fn to_nodes(source: &Source<'_>, report: &mut Report<'_>) -> bool {
     let instance = match (source.controller, report.annotation("nlb-target-type")) {
-        (Controller::InTree, _) => true,
         (Controller::Lbc, _) if report.annotation("type") == Some("nlb-ip") => false,
-        (Controller::Lbc, None | Some("instance")) => true,
+        (Controller::InTree, _) | (Controller::Lbc, None | Some("instance")) => true,
         (Controller::Lbc, Some("ip")) => false,
         (Controller::Lbc, Some(other)) => {
             let text = format!("there is no target type \"{other}\"");

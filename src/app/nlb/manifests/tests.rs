@@ -78,7 +78,7 @@ metadata:
 "
     .to_owned();
     for (suffix, value) in annotations {
-        text += &format!("    {}{suffix}: {value:?}\n", annotations::PREFIX);
+        text.extend(["    ", annotations::PREFIX, suffix, ": \"", value, "\"\n"]);
     }
     text + "spec:\n  type: LoadBalancer\n" + spec
 }
