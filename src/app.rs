@@ -15,6 +15,7 @@ pub mod jsonpath;
 pub mod nlb;
 pub mod offline;
 pub mod output;
+pub mod pages;
 pub mod proxy;
 pub mod router;
 pub mod signal;

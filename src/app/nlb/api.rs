@@ -1,102 +1,55 @@
 //! The API of the NLB emulator, for all load balancers of the process: `/healthz`, `/metrics`, `/api/v1/targets`. Read only.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-};
+use tokio::net::TcpListener;
 
 use super::{
     Fleet,
     metrics::{COUNTERS, CloudWatch, Read, hosts_of},
 };
-use crate::nlb::{NlbHandle, stats::TargetState};
-
-/// Connections at once.
-const CONNECTIONS: usize = 64;
-/// Limit of a request head, and of an idle connection.
-const HEAD: Duration = Duration::from_secs(10);
-/// Limit of a whole connection.
-const CONNECTION: Duration = Duration::from_secs(60);
-/// Pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-type Answer = Response<Full<bytes::Bytes>>;
+use crate::{
+    app::pages::{self, Page, TEXT, page},
+    nlb::{NlbHandle, stats::TargetState},
+};
 
 /// Serves the API on `listener` until it is dropped.
 pub async fn serve_api(listener: TcpListener, fleet: impl Into<Fleet>) {
     let fleet = fleet.into();
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let fleet = fleet.clone();
-                connections.spawn(async move {
-                    serve(stream, fleet).await;
-                    drop(permit);
-                });
-            },
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-        while connections.try_join_next().is_some() {}
-    }
+    let answer = move |request: Request<Incoming>| {
+        std::future::ready(answer(&fleet, request.method(), request.uri().path()))
+    };
+    pages::serve(listener, answer).await;
 }
 
-async fn serve(stream: TcpStream, fleet: Fleet) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&fleet, request.method(), request.uri().path());
-        std::future::ready(Ok::<_, Infallible>(answer))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    // A reader that leaves or stalls concerns nobody else.
-    let _ = tokio::time::timeout(CONNECTION, connection).await;
-}
-
-fn answer(fleet: &Fleet, method: &Method, path: &str) -> Answer {
-    const TEXT: &str = "text/plain; charset=utf-8";
+fn answer(fleet: &Fleet, method: &Method, path: &str) -> Page {
     if method != Method::GET && method != Method::HEAD {
-        return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n".into());
+        return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
     }
     match path {
-        "/healthz" => response(StatusCode::OK, TEXT, "ok\n".into()),
+        "/healthz" => page(StatusCode::OK, TEXT, "ok\n"),
         "/metrics" => match metrics(fleet) {
             Ok(text) => {
                 const OPENMETRICS: &str =
                     "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                response(StatusCode::OK, OPENMETRICS, text)
+                page(StatusCode::OK, OPENMETRICS, text)
             },
-            Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n".into()),
+            Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
         },
         "/api/v1/targets" => match serde_json::to_string(&targets(fleet)) {
-            Ok(text) => response(StatusCode::OK, "application/json", text),
-            Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n".into()),
+            Ok(text) => page(StatusCode::OK, "application/json", text),
+            Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
         },
-        _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n".into()),
+        _ => page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
     }
-}
-
-fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
 }
 
 /// The targets of all load balancers.

@@ -5,30 +5,20 @@
 //! endpoint of its node, so it answers for itself. Always holds: 503 from the start of draining to
 //! the end of the process; a PROXY header is no request (kube-proxy does not know it either).
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-};
+use http::{HeaderValue, StatusCode, header};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{admin::readiness::Readiness, app::bind, model::objects::ObjectKey};
-
-/// Connections at once.
-const CONNECTIONS: usize = 64;
-/// Limit of a request head, and of a connection without a request.
-const HEAD: Duration = Duration::from_secs(10);
-/// Limit of a whole connection.
-const CONNECTION: Duration = Duration::from_secs(60);
-/// Pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use crate::{
+    admin::readiness::Readiness,
+    app::{
+        bind,
+        pages::{self, Page, page},
+    },
+    model::objects::ObjectKey,
+};
 
 /// Binds `address` and starts to answer for `service`.
 pub(super) fn spawn(
@@ -43,7 +33,8 @@ pub(super) fn spawn(
     let node = Arc::new(Node { service: service.clone(), ready: Arc::clone(ready) });
     let cancel = cancel.clone();
     tasks.spawn(async move {
-        cancel.run_until_cancelled(serve(listener, node)).await;
+        let answer = move |_request| std::future::ready(node.answer());
+        cancel.run_until_cancelled(pages::serve(listener, answer)).await;
     });
     Ok(bound)
 }
@@ -54,40 +45,9 @@ struct Node {
     ready: Arc<Readiness>,
 }
 
-async fn serve(listener: TcpListener, node: Arc<Node>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let node = Arc::clone(&node);
-                connections.spawn(async move {
-                    connection(stream, &node).await;
-                    drop(permit);
-                });
-            },
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn connection(stream: TcpStream, node: &Node) {
-    let service = service_fn(|_request: Request<Incoming>| {
-        std::future::ready(Ok::<_, Infallible>(node.answer()))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    // A checker that leaves or stalls concerns nobody else.
-    let _ = tokio::time::timeout(CONNECTION, connection).await;
-}
-
 impl Node {
     /// The answer to every request, whatever its path: as kube-proxy's, to the byte.
-    fn answer(&self) -> Response<Full<Bytes>> {
+    fn answer(&self) -> Page {
         let ready = self.ready.is_ready();
         let (status, endpoints) =
             if ready { (StatusCode::OK, "1") } else { (StatusCode::SERVICE_UNAVAILABLE, "0") };
@@ -97,19 +57,20 @@ impl Node {
             "{{\n\t\"service\": {{\n\t\t\"namespace\": \"{namespace}\",\n\t\t\"name\": \"{name}\"\n\t}},\
              \n\t\"localEndpoints\": {endpoints},\n\t\"serviceProxyHealthy\": true\n}}"
         );
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut page = page(status, "application/json", body);
+        let headers = page.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert("x-load-balancing-endpoint-weight", HeaderValue::from_static(endpoints));
-        response
+        page
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
 
     use super::*;
     use crate::net::proxy_protocol;
