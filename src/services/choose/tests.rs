@@ -51,7 +51,7 @@ fn service(internal: TrafficPolicy, external: TrafficPolicy) -> Service {
     }
 }
 
-/// [B.3] [SVC-05] [SVC-06] [SVC-07]: endpoints, cluster set, local set.
+/// Of B.3: endpoints, cluster set, local set.
 const TABLE: &[(&str, &[&str], &str, &str)] = &[
     ("nothing", &[], "", ""),
     ("no hints", &["1:rs@here", "2:rs@there"], "1 2", "1"),
@@ -76,6 +76,7 @@ const TABLE: &[(&str, &[&str], &str, &str)] = &[
     ("without a node", &["1:rs@", "2:st@"], "1", ""),
 ];
 
+/// [SVC-05, SVC-06, SVC-07]
 #[test]
 fn endpoints_are_chosen_as_the_table_says() {
     for (what, endpoints, cluster, local) in TABLE {
