@@ -71,7 +71,6 @@ pub(super) async fn serve(tcp: TcpStream, remote: SocketAddr, shared: Shared) {
 }
 
 async fn open(tcp: TcpStream, remote: SocketAddr, shared: Shared) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
     let local = tcp.local_addr()?;
     let reset = ResetSwitch::default();
     let mut stream = PodStream::new(tcp, reset.clone());

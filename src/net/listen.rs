@@ -11,7 +11,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// Length asked for the kernel's accept queue; the kernel clips it to `somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// A non-blocking TCP listener on `address`. An IPv6 address never accepts IPv4 [LSN-2].
+/// A non-blocking TCP listener on `address`. An IPv6 address never accepts IPv4 [LSN-2]. Its
+/// connections have Nagle's algorithm off: Linux hands the option on, which saves a call for each.
 ///
 /// # Errors
 /// What the kernel says to socket, bind or listen.
@@ -81,6 +82,7 @@ fn bound_tcp(address: SocketAddr, anywhere: bool) -> io::Result<std::net::TcpLis
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -177,6 +179,14 @@ mod tests {
         let refused = TcpStream::connect(address).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         virtual_tcp(address).unwrap();
+    }
+
+    #[test]
+    fn connections_of_a_listener_send_small_writes_at_once() {
+        let listener = tcp(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }
 
     #[test]

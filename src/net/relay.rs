@@ -6,7 +6,8 @@
 //! idle flow costs little more than its sockets. A direction between two TCP connections copies until
 //! [`SPLICE_AFTER`] bytes have passed, and from then on moves them inside the kernel (decisions 15).
 //!
-//! The caller keeps what it passes as `&mut`, and can set socket options after the end.
+//! The caller keeps what it passes as `&mut`, and can set socket options after the end. It drops them
+//! soon: the second end of a TCP connection goes out by that, which saves a call of the kernel.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -148,8 +149,8 @@ where
     let mut last = Instant::now();
     let end = poll_fn(|cx| {
         let before = to_b.steps + to_a.steps;
-        let first = to_b.poll(cx, &mut a, &mut b);
-        let second = to_a.poll(cx, &mut b, &mut a);
+        let first = to_b.poll(cx, &mut a, &mut b, to_a.has_ended());
+        let second = to_a.poll(cx, &mut b, &mut a, to_b.has_ended());
         match (first, second) {
             (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => return Poll::Ready(end),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Closed),
@@ -248,8 +249,21 @@ impl<'a> Direction<'a> {
         }
     }
 
-    /// Moves what can be moved. Ready when the end has been passed on, or on failure.
-    fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W) -> Step
+    /// True once the reader's end has been passed on.
+    fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Moves what can be moved. Ready when the end has been passed on, or on failure. When the other
+    /// direction has ended, nothing of `writer` is left to be read, so that dropping it ends it in
+    /// good order.
+    fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+        is_last: bool,
+    ) -> Step
     where
         R: AsyncRead + MaybeTcp + Unpin,
         W: AsyncWrite + MaybeTcp + Unpin,
@@ -259,7 +273,10 @@ impl<'a> Direction<'a> {
             match self.phase {
                 Phase::Ended => return Poll::Ready(Ok(())),
                 Phase::Ending => {
-                    ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(self.to.failed())?;
+                    if !(is_last && writer.tcp().is_some()) {
+                        let ended = ready!(Pin::new(&mut *writer).poll_shutdown(cx));
+                        ended.map_err(self.to.failed())?;
+                    }
                     self.phase = Phase::Ended;
                     self.steps += 1;
                 },

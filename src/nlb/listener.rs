@@ -54,6 +54,8 @@ pub(super) struct Binding {
 /// What the tasks of a listener share.
 #[derive(Debug)]
 pub(super) struct Listener {
+    /// Where it is bound.
+    pub(super) local: SocketAddr,
     pub(super) binding: ArcSwap<Binding>,
     pub(super) stats: Arc<ListenerStats>,
     /// Owns the flows.
@@ -131,12 +133,15 @@ impl Listener {
         });
     }
 
+    /// The address that a client has connected to; only behind "all addresses" it has to be asked for.
+    fn local_of(&self, client: &TcpStream) -> io::Result<SocketAddr> {
+        if self.local.ip().is_unspecified() { client.local_addr() } else { Ok(self.local) }
+    }
+
     async fn run(&self, mut client: TcpStream, address: SocketAddr, binding: &Binding) {
-        let Ok(local) = client.local_addr() else { return };
+        let Ok(local) = self.local_of(&client) else { return };
         let sequence = self.sequence.fetch_add(1, Relaxed);
         let flow = Flow { source: address, destination: local, sequence };
-        // Small writes of an interactive client are passed on as they come.
-        let _ = client.set_nodelay(true);
         let connected = self.end.run_until_cancelled(self.connect(&flow, binding)).await.flatten();
         let Some((mut target, picked)) = connected else {
             self.stats.rejected.one();

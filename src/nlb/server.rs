@@ -196,6 +196,7 @@ impl NlbHandle {
             bind().map_err(|source| BindError { name: Arc::clone(&name), address, source })?;
         let previous = running.listeners.get(&name);
         let listener = Arc::new(Listener {
+            local,
             binding: ArcSwap::new(binding),
             stats: previous
                 .map_or_else(Arc::<ListenerStats>::default, |old| Arc::clone(&old.listener.stats)),

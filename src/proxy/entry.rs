@@ -184,7 +184,7 @@ async fn connection(
     mut open: Open,
 ) -> Option<Serving> {
     let opened = (!worker.needs.is_empty()).then(Arrival::now);
-    let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else { return None };
+    let Ok(local) = stream.local_addr() else { return None };
     let Addresses { client, destination, source } =
         match addresses(&worker, &stream, peer, local).await {
             Ok(addresses) => addresses,

@@ -74,8 +74,6 @@ pub(super) async fn accept_loop(
 /// Carries one connection to its end. What cannot be carried is reset.
 async fn carry(front: &Front, mut client: TcpStream, end: &CancellationToken) {
     let (Ok(source), Ok(local)) = (client.peer_addr(), client.local_addr()) else { return };
-    // Small writes of an interactive client are passed on as they come.
-    let _ = client.set_nodelay(true);
     let Some((address, mut carried)) = front.pick(source, local.ip()) else {
         tracing::debug!(%source, %local, "no endpoint for this client");
         return reset(&client);
