@@ -116,6 +116,9 @@ struct NlbArgs {
     /// DNS names of the load balancer and its zones, on UDP and TCP [default: off]
     #[arg(long, value_name = "ADDR")]
     dns: Option<SocketAddr>,
+    /// Threads that carry flows [default: number of cores]
+    #[arg(long, value_name = "COUNT")]
+    workers: Option<std::num::NonZeroUsize>,
     /// Seconds that flows get to end after SIGTERM [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,

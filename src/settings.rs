@@ -197,7 +197,7 @@ impl Default for RouterSettings {
             extended_validation: true,
             external_certificates: true,
             strict_sni: false,
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            workers: crate::task::workers::cores(),
             proxy_protocol: false,
             cluster_domain: "cluster.local".to_owned(),
             router_name: "default".to_owned(),

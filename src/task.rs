@@ -5,6 +5,8 @@
 //! path states its bound here, and a future that outgrows it does not compile. A bound may be raised,
 //! with the reason in the commit.
 
+pub mod workers;
+
 use tokio::task::JoinHandle;
 
 /// Most bytes of the task of a client connection, plain or TLS, HTTP/1 or HTTP/2.

@@ -30,6 +30,7 @@ use crate::{
         directory::Directory,
         watch::{self as source_watch, Update},
     },
+    task::workers::Workers,
 };
 
 /// Options of `wharf nlb`.
@@ -45,6 +46,8 @@ pub struct NlbOptions {
     pub api: Option<SocketAddr>,
     /// Address of the DNS server for the names of the load balancers; off when absent.
     pub dns: Option<SocketAddr>,
+    /// Threads that carry flows.
+    pub workers: usize,
     /// How long open flows may go on after SIGTERM.
     pub grace: Duration,
 }
@@ -62,11 +65,13 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// logged.
 pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
+    let workers = Workers::start(options.workers)?;
     let file = match &options.config {
         Some(path) => {
             let text = read_text(path)?;
             let config = parse_file(path, &text)?;
-            let handle = NlbHandle::start(config, CancellationToken::new()).await?;
+            let cancel = CancellationToken::new();
+            let handle = NlbHandle::start_on(workers.clone(), config, cancel).await?;
             Some((path.clone(), text, handle))
         },
         None => None,
@@ -92,7 +97,7 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
     tokio::select! {
         () = signals.stop() => tracing::info!("draining"),
         _never = async {
-            tokio::join!(serve, names, file, follow_manifests(&options, &fleet));
+            tokio::join!(serve, names, file, follow_manifests(&options, &fleet, &workers));
             std::future::pending::<()>().await;
         } => {},
     }
@@ -106,7 +111,7 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads the manifests, if there are any, and follows them for ever.
-async fn follow_manifests(options: &NlbOptions, fleet: &Fleet) {
+async fn follow_manifests(options: &NlbOptions, fleet: &Fleet, workers: &Workers) {
     if options.manifests.is_empty() {
         return;
     }
@@ -115,6 +120,6 @@ async fn follow_manifests(options: &NlbOptions, fleet: &Fleet) {
     let directory = Directory::new(options.manifests.clone(), String::new());
     tokio::join!(
         source_watch::watch(directory, updates, CancellationToken::new()),
-        fleet::follow(changed, fleet, &options.services, options.grace),
+        fleet::follow(changed, fleet, workers, &options.services, options.grace),
     );
 }

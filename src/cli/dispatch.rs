@@ -25,6 +25,7 @@ use crate::{
         RouterSettings,
         env::{self, Config},
     },
+    task,
     vip::VipOptions,
 };
 
@@ -210,6 +211,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
         },
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
         dns: args.dns,
+        workers: args.workers.map_or_else(task::workers::cores, usize::from),
         grace: args.grace.map_or(app::nlb::DEFAULT_GRACE, Duration::from_secs),
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::{Semaphore, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,7 +27,7 @@ use super::{
     stats::{ListenerStats, ListenerTotals, TargetState},
     target::{CHECKS_AT_ONCE, Group, Shared, Usage},
 };
-use crate::net::listen;
+use crate::{net::listen, task::workers::Workers};
 
 /// What could not be applied; everything else was.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,8 @@ struct Inner {
     shared: Arc<Shared>,
     /// Accept loops and flows.
     flows: TaskTracker,
+    /// Where they run.
+    workers: Workers,
     running: Mutex<Running>,
 }
 
@@ -83,6 +86,18 @@ impl NlbHandle {
     /// # Errors
     /// A listener cannot be bound; nothing runs then.
     pub async fn start(config: NlbConfig, cancel: CancellationToken) -> Result<Self, ApplyError> {
+        Self::start_on(Workers::default(), config, cancel).await
+    }
+
+    /// [`Self::start`] whose flows run on `workers`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_on(
+        workers: Workers,
+        config: NlbConfig,
+        cancel: CancellationToken,
+    ) -> Result<Self, ApplyError> {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let handle = Self(Arc::new(Inner {
             cancel,
@@ -94,6 +109,7 @@ impl NlbHandle {
                 permits: Semaphore::new(CHECKS_AT_ONCE),
             }),
             flows: TaskTracker::new(),
+            workers,
             running: Mutex::default(),
         }));
         if let Err(error) = handle.apply(config) {
@@ -187,13 +203,11 @@ impl NlbHandle {
             }
         }
         let (name, address) = (config.name, config.address);
-        let bind = || -> io::Result<(TcpListener, SocketAddr)> {
-            let socket = TcpListener::from_std(listen::tcp(address)?)?;
-            let local = socket.local_addr()?;
-            Ok((socket, local))
-        };
-        let (socket, local) =
-            bind().map_err(|source| BindError { name: Arc::clone(&name), address, source })?;
+        let (sockets, local) = self.bind(address).map_err(|source| BindError {
+            name: Arc::clone(&name),
+            address,
+            source,
+        })?;
         let previous = running.listeners.get(&name);
         let listener = Arc::new(Listener {
             local,
@@ -205,13 +219,30 @@ impl NlbHandle {
             sequence: AtomicU64::new(0),
         });
         let stop = self.0.cancel.child_token();
-        self.0.flows.spawn(accept_loop(Arc::clone(&listener), socket, stop.clone()));
+        for (worker, socket) in sockets {
+            let accepts = accept_loop(Arc::clone(&listener), socket, stop.clone());
+            self.0.flows.spawn_on(accepts, &worker);
+        }
         tracing::info!(listener = %name, address = %local, "listening");
         let bound = Bound { wanted: address, local, listener, stop };
         if let Some(previous) = running.listeners.insert(name, bound) {
             previous.stop.cancel();
         }
         Ok(())
+    }
+
+    /// A listening socket for each worker, all of one descriptor, and where they are bound.
+    fn bind(&self, address: SocketAddr) -> io::Result<(Vec<(Handle, TcpListener)>, SocketAddr)> {
+        let socket = listen::tcp(address)?;
+        let of_worker = |worker: Handle| {
+            let copy = socket.try_clone()?;
+            let entered = worker.enter();
+            let socket = TcpListener::from_std(copy)?;
+            drop(entered);
+            Ok((worker, socket))
+        };
+        let sockets = self.0.workers.handles().into_iter().map(of_worker);
+        Ok((sockets.collect::<io::Result<_>>()?, socket.local_addr()?))
     }
 
     /// Ends accepting, waits up to `grace` for the flows, and resets what is left. Says whether none

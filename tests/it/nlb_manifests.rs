@@ -26,6 +26,7 @@ use wharf::{
     health::{Code, State},
     nlb::config::{CheckProtocol, NlbConfig, Protocol, parse},
     source::{directory::Directory, watch::Update},
+    task::workers::Workers,
 };
 
 use crate::harness::{
@@ -234,7 +235,7 @@ async fn nlb_24_a_router_that_drains_leaves_the_load_balancer_of_its_service() {
     let followed = fleet.clone();
     tasks.spawn(async move {
         let options = Options { fast_checks: true, ..Options::default() };
-        fleet::follow(changed, &followed, &options, Duration::ZERO).await;
+        fleet::follow(changed, &followed, &Workers::default(), &options, Duration::ZERO).await;
     });
     updates.send_replace(Arc::new(update(&[file])));
 

@@ -19,6 +19,7 @@ use crate::{
     model::{finding::Finding, objects::ObjectKey},
     nlb::{NlbHandle, config::NlbConfig, server::Drained},
     source::watch::Update,
+    task::workers::Workers,
 };
 
 /// Between two tries of what could not be bound: a port may be that of a load balancer that ends.
@@ -96,10 +97,12 @@ impl Fleet {
 pub async fn follow(
     mut updates: watch::Receiver<Arc<Update>>,
     fleet: &Fleet,
+    workers: &Workers,
     options: &Options,
     grace: Duration,
 ) {
-    let mut follower = Follower { fleet, grace, applied: Vec::new(), leaving: JoinSet::new() };
+    let (applied, leaving) = (Vec::new(), JoinSet::new());
+    let mut follower = Follower { fleet, workers, grace, applied, leaving };
     let mut said = HashSet::new();
     let mut wanted = Vec::new();
     let mut failed = HashSet::new();
@@ -139,6 +142,7 @@ fn say<'a>(said: &mut HashSet<Finding>, findings: impl Iterator<Item = &'a Findi
 
 struct Follower<'a> {
     fleet: &'a Fleet,
+    workers: &'a Workers,
     grace: Duration,
     /// What runs in full.
     applied: Vec<(ObjectKey, NlbConfig)>,
@@ -172,7 +176,8 @@ impl Follower<'_> {
             let result = match self.fleet.of(service) {
                 Some(handle) => handle.apply(config.clone()),
                 None => {
-                    let started = NlbHandle::start(config.clone(), CancellationToken::new()).await;
+                    let (config, cancel) = (config.clone(), CancellationToken::new());
+                    let started = NlbHandle::start_on(self.workers.clone(), config, cancel).await;
                     started.map(|handle| self.fleet.add(service.clone(), handle))
                 },
             };

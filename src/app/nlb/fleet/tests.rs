@@ -82,7 +82,7 @@ fn followed() -> Followed {
     let followed = fleet.clone();
     tasks.spawn(async move {
         let options = Options { fast_checks: true, ..Options::default() };
-        follow(changed, &followed, &options, Duration::ZERO).await;
+        follow(changed, &followed, &Workers::default(), &options, Duration::ZERO).await;
     });
     Followed { fleet, updates, tasks }
 }
