@@ -11,5 +11,6 @@ pub mod peek;
 pub mod proxy_protocol;
 pub mod readable;
 pub mod relay;
+pub mod saved_syn;
 pub mod splice;
 pub mod timed;

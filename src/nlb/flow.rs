@@ -15,8 +15,8 @@ pub struct Flow {
     pub source: SocketAddr,
     /// The address that it connected to.
     pub destination: SocketAddr,
-    /// Stands for the sequence number of the SYN, which a plain socket does not show: a count of
-    /// connections serves, since it differs for two flows of one address and port as well.
+    /// Sequence number of the SYN; where it is not known, a count of connections serves, since that
+    /// differs for two flows of one address and port as well.
     pub sequence: u64,
 }
 

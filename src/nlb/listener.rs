@@ -31,6 +31,7 @@ use super::{
 use crate::net::{
     connect, listen, proxy_protocol,
     relay::{End, Relayed, Side, relay_until},
+    saved_syn,
 };
 
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -62,7 +63,7 @@ pub(super) struct Listener {
     pub(super) flows: TaskTracker,
     /// Resets the flows.
     pub(super) end: CancellationToken,
-    /// Stands for the sequence number in the flow hash.
+    /// Stands for the sequence number in the flow hash where the kernel has none.
     pub(super) sequence: AtomicU64,
 }
 
@@ -140,7 +141,8 @@ impl Listener {
 
     async fn run(&self, mut client: TcpStream, address: SocketAddr, binding: &Binding) {
         let Ok(local) = self.local_of(&client) else { return };
-        let sequence = self.sequence.fetch_add(1, Relaxed);
+        let sequence = saved_syn::sequence(&client)
+            .map_or_else(|| self.sequence.fetch_add(1, Relaxed), u64::from);
         let flow = Flow { source: address, destination: local, sequence };
         let connected = self.end.run_until_cancelled(self.connect(&flow, binding)).await.flatten();
         let Some((mut target, picked)) = connected else {

@@ -27,7 +27,10 @@ use super::{
     stats::{ListenerStats, ListenerTotals, TargetState},
     target::{CHECKS_AT_ONCE, Group, Shared, Usage},
 };
-use crate::{net::listen, task::workers::Workers};
+use crate::{
+    net::{listen, saved_syn},
+    task::workers::Workers,
+};
 
 /// What could not be applied; everything else was.
 #[derive(Debug, thiserror::Error)]
@@ -234,6 +237,7 @@ impl NlbHandle {
     /// A listening socket for each worker, all of one descriptor, and where they are bound.
     fn bind(&self, address: SocketAddr) -> io::Result<(Vec<(Handle, TcpListener)>, SocketAddr)> {
         let socket = listen::tcp(address)?;
+        saved_syn::keep(&socket)?;
         let of_worker = |worker: Handle| {
             let copy = socket.try_clone()?;
             let entered = worker.enter();

@@ -1,5 +1,7 @@
 //! The emulator over real sockets: spread, PROXY headers, edits under load, health, fail-open.
 
+mod tuple;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use tokio::{

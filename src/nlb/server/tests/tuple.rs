@@ -1,0 +1,29 @@
+//! What of a client's addresses decides its target.
+
+use tokio::net::TcpSocket;
+
+use super::*;
+
+/// [NLB-02]
+#[tokio::test]
+async fn nlb_02_connections_of_one_source_port_reach_several_targets() {
+    let mut targets = Vec::new();
+    for name in 0..4 {
+        targets.push(Target::start(name).await);
+    }
+    let (handle, address) = start(config(&targets)).await;
+    until(&handle, all(State::Healthy)).await;
+    let mut source = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut counts = [0; 4];
+    for _ in 0..100 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(source).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        source = stream.local_addr().unwrap();
+        counts[usize::from(stream.read_u8().await.unwrap())] += 1;
+        // A reset leaves nothing of the port behind, so that it can be had again.
+        stream.set_zero_linger().unwrap();
+    }
+    assert!(counts.iter().filter(|count| **count > 0).count() > 1, "{counts:?}");
+}
