@@ -13,4 +13,5 @@ pub mod readable;
 pub mod relay;
 pub mod saved_syn;
 pub mod splice;
+pub mod tcp_info;
 pub mod timed;

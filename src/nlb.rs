@@ -9,6 +9,7 @@
 //! target that turns unhealthy loses them, unless its group says otherwise (A.6).
 
 pub mod config;
+mod expired;
 pub mod flow;
 mod listener;
 pub mod names;

@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::splice::Pipe;
+use super::{splice::Pipe, tcp_info};
 
 /// Buffer of one direction while it moves bytes.
 const BUFFER: usize = 16 * 1024;
@@ -111,11 +111,21 @@ pub struct Idle {
     pub a_closed: Duration,
     /// Once `b` has ended.
     pub b_closed: Duration,
+    /// Segments of TCP without a byte, such as keepalives, count too. They are looked for four times
+    /// in a limit, so one of them ends the silence up to a quarter late.
+    pub keepalives: bool,
+}
+
+impl Idle {
+    /// Until the next look.
+    fn step(&self, limit: Duration) -> Duration {
+        if self.keepalives { limit / 4 } else { limit }
+    }
 }
 
 impl From<Duration> for Idle {
     fn from(limit: Duration) -> Self {
-        Self { open: limit, a_closed: limit, b_closed: limit }
+        Self { open: limit, a_closed: limit, b_closed: limit, keepalives: false }
     }
 }
 
@@ -144,9 +154,9 @@ where
     let mut to_b = Direction::new(Side::A, Side::B, traffic.map(|traffic| &traffic.a_to_b));
     let mut to_a = Direction::new(Side::B, Side::A, traffic.map(|traffic| &traffic.b_to_a));
     let idle = idle.into();
-    let mut clock = pin!(tokio::time::sleep(idle.open));
+    let mut clock = pin!(tokio::time::sleep(idle.step(idle.open)));
     let mut cancel = pin!(cancel);
-    let mut last = Instant::now();
+    let mut silence = Silence { last: Instant::now(), segments: None };
     let end = poll_fn(|cx| {
         let before = to_b.steps + to_a.steps;
         let first = to_b.poll(cx, &mut a, &mut b, to_a.has_ended());
@@ -157,7 +167,7 @@ where
             _ => {},
         }
         if to_b.steps + to_a.steps != before {
-            last = Instant::now();
+            silence.last = Instant::now();
         }
         if cancel.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Cancelled);
@@ -168,31 +178,63 @@ where
             _ => idle.open,
         };
         let end = if limit < idle.open { End::Closed } else { End::Idle };
-        poll_idle(cx, clock.as_mut(), last, limit).map(|()| end)
+        let segments = || idle.keepalives.then(|| segments_of(&a, &b)).flatten();
+        let step = idle.step(limit);
+        silence.poll(cx, clock.as_mut(), limit, step, segments).map(|()| end)
     })
     .await;
     let spliced = to_b.spliced + to_a.spliced;
     Relayed { a_to_b: to_b.bytes, b_to_a: to_a.bytes, spliced, end }
 }
 
-/// Ready once `idle` has passed since `last`. The timer is moved only when it fires, or when the limit
-/// has become shorter: a busy relay does not touch it for every chunk.
-fn poll_idle(
-    cx: &mut Context<'_>,
-    mut clock: Pin<&mut Sleep>,
+/// How long nothing has come.
+struct Silence {
+    /// When a byte moved last, or a segment without one was noticed.
     last: Instant,
-    idle: Duration,
-) -> Poll<()> {
-    if clock.deadline() > last + idle {
-        clock.as_mut().reset(last + idle);
-    }
-    loop {
-        ready!(clock.as_mut().poll(cx));
-        if last.elapsed() >= idle {
-            return Poll::Ready(());
+    /// Segments that had come by the last look, and `last` as it was then.
+    segments: Option<(u64, Instant)>,
+}
+
+impl Silence {
+    /// Ready once it has lasted for `limit`. The timer is moved only when it fires, or when the limit
+    /// has become shorter: a busy relay does not touch it for every chunk.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut clock: Pin<&mut Sleep>,
+        limit: Duration,
+        step: Duration,
+        segments: impl Fn() -> Option<u64>,
+    ) -> Poll<()> {
+        if clock.deadline() > self.last + limit {
+            clock.as_mut().reset(self.last + limit);
         }
-        clock.as_mut().reset(last + idle);
+        loop {
+            ready!(clock.as_mut().poll(cx));
+            self.look(segments());
+            if self.last.elapsed() >= limit {
+                return Poll::Ready(());
+            }
+            clock.as_mut().reset((self.last + limit).min(Instant::now() + step));
+        }
     }
+
+    /// Ends the silence if segments have come since the last look, and no bytes, which have ended it
+    /// already.
+    fn look(&mut self, segments: Option<u64>) {
+        let Some(now) = segments else { return };
+        if self.segments.is_some_and(|(before, last)| last == self.last && before != now) {
+            self.last = Instant::now();
+        }
+        self.segments = Some((now, self.last));
+    }
+}
+
+/// Segments that have come on both connections.
+fn segments_of<A: MaybeTcp, B: MaybeTcp>(a: &A, b: &B) -> Option<u64> {
+    let segments =
+        |stream: Option<&TcpStream>| stream.and_then(tcp_info::segments_in).map(u64::from);
+    Some(segments(a.tcp())? + segments(b.tcp())?)
 }
 
 /// One direction of a relay.

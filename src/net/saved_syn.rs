@@ -9,7 +9,7 @@
 use std::{io, os::fd::AsRawFd};
 
 /// Room for an IP header with options or extensions, and a TCP header.
-const ROOM: usize = 256;
+const ROOM: u16 = 256;
 /// Length of an IPv6 header without extensions.
 const V6_HEADER: usize = 40;
 /// Number of TCP among the protocols of IP.
@@ -21,15 +21,14 @@ const TCP: u8 = 6;
 /// What the kernel says.
 pub fn keep(listener: &impl AsRawFd) -> io::Result<()> {
     let on: libc::c_int = 1;
-    let size = size_of_val(&on) as libc::socklen_t;
-    // SAFETY: the descriptor is open, as its owner is borrowed, and `on` is as long as `size` says.
+    // SAFETY: the descriptor is open, as its owner is borrowed, and `on` has four bytes.
     let done = unsafe {
         libc::setsockopt(
             listener.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_SAVE_SYN,
             (&raw const on).cast(),
-            size,
+            4,
         )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -37,8 +36,8 @@ pub fn keep(listener: &impl AsRawFd) -> io::Result<()> {
 
 /// The sequence number of the SYN of `connection`, once: the kernel forgets it by that.
 pub fn sequence(connection: &impl AsRawFd) -> Option<u32> {
-    let mut headers = [0_u8; ROOM];
-    let mut size = ROOM as libc::socklen_t;
+    let mut headers = [0_u8; ROOM as usize];
+    let mut size = libc::socklen_t::from(ROOM);
     // SAFETY: the descriptor is open, as its owner is borrowed, and the call writes no more than `size`
     // bytes, which `headers` has room for.
     let done = unsafe {
@@ -128,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_within_their_bounds(bytes in prop::collection::vec(any::<u8>(), 0..ROOM)) {
+        fn any_bytes_are_read_within_their_bounds(bytes in prop::collection::vec(any::<u8>(), 0..usize::from(ROOM))) {
             let _either = sequence_in(&bytes);
         }
     }

@@ -44,6 +44,8 @@ use crate::{
 
 /// Flows at once of one listener, unless configured.
 pub const DEFAULT_MAX_FLOWS: usize = 50_000;
+/// Default of `maxExpiredFlows`.
+pub const DEFAULT_MAX_EXPIRED_FLOWS: usize = 10_000;
 /// Limit of connecting to a target, unless configured.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `tcp.idle_timeout.seconds` (A.4).
@@ -139,6 +141,9 @@ pub struct ListenerConfig {
     pub connect_timeout: Duration,
     /// Flows at once; more are reset. Extension.
     pub max_flows: usize,
+    /// Most flows that wait, silent for longer than `idle_timeout`, for the reset of their first late
+    /// segment; the oldest is reset for a new one. They hold two descriptors each.
+    pub max_expired_flows: usize,
     /// Clients that may connect; empty: all. Extension: AWS has security groups for it.
     pub source_ranges: Vec<IpNet>,
 }

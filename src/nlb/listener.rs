@@ -24,13 +24,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    expired::Expired,
     flow::{Flow, Routing, weighted},
     stats::ListenerStats,
     target::{Group, Picked, Target},
 };
 use crate::net::{
     connect, listen, proxy_protocol,
-    relay::{End, Relayed, Side, relay_until},
+    relay::{End, Idle, Relayed, Side, relay_until},
     saved_syn,
 };
 
@@ -48,6 +49,7 @@ pub(super) struct Binding {
     pub(super) idle_timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) max_flows: usize,
+    pub(super) max_expired_flows: usize,
     /// Clients that may connect; empty: all.
     pub(super) source_ranges: Vec<IpNet>,
 }
@@ -59,8 +61,12 @@ pub(super) struct Listener {
     pub(super) local: SocketAddr,
     pub(super) binding: ArcSwap<Binding>,
     pub(super) stats: Arc<ListenerStats>,
+    /// Flows that nobody knows any more.
+    pub(super) expired: Expired,
     /// Owns the flows.
     pub(super) flows: TaskTracker,
+    /// Ends accepting, and the wait of expired flows.
+    pub(super) stop: CancellationToken,
     /// Resets the flows.
     pub(super) end: CancellationToken,
     /// Stands for the sequence number in the flow hash where the kernel has none.
@@ -69,11 +75,8 @@ pub(super) struct Listener {
 
 /// Accepts until `stop`, then takes what already waits in the kernel's queue: closing the socket
 /// would reset it.
-pub(super) async fn accept_loop(
-    listener: Arc<Listener>,
-    socket: TcpListener,
-    stop: CancellationToken,
-) {
+pub(super) async fn accept_loop(listener: Arc<Listener>, socket: TcpListener) {
+    let stop = &listener.stop;
     while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
         match accepted {
             Ok((stream, client)) => listener.start(stream, client),
@@ -129,8 +132,12 @@ impl Listener {
         self.stats.new.one();
         let open = Open::new(Arc::clone(self));
         self.flows.spawn(async move {
-            open.listener.run(stream, client, &binding).await;
+            let expired = open.listener.run(stream, client, &binding).await;
+            let listener = Arc::clone(&open.listener);
             drop(open);
+            if let Some((client, target)) = expired {
+                listener.forget(client, target, binding.max_expired_flows).await;
+            }
         });
     }
 
@@ -139,8 +146,14 @@ impl Listener {
         if self.local.ip().is_unspecified() { client.local_addr() } else { Ok(self.local) }
     }
 
-    async fn run(&self, mut client: TcpStream, address: SocketAddr, binding: &Binding) {
-        let Ok(local) = self.local_of(&client) else { return };
+    /// Carries a flow. One that was silent for too long is given back.
+    async fn run(
+        &self,
+        mut client: TcpStream,
+        address: SocketAddr,
+        binding: &Binding,
+    ) -> Option<(TcpStream, TcpStream)> {
+        let local = self.local_of(&client).ok()?;
         let sequence = saved_syn::sequence(&client)
             .map_or_else(|| self.sequence.fetch_add(1, Relaxed), u64::from);
         let flow = Flow { source: address, destination: local, sequence };
@@ -149,7 +162,7 @@ impl Listener {
             self.stats.rejected.one();
             self.stats.elb_resets.one();
             reset(&client);
-            return;
+            return None;
         };
         let _carried = Carried::new(&picked.target);
         if picked.routing == Routing::FailOpen {
@@ -158,12 +171,35 @@ impl Listener {
         let relayed = relay_until(
             &mut client,
             &mut target,
-            binding.idle_timeout,
+            Idle { keepalives: true, ..Idle::from(binding.idle_timeout) },
             Some(&self.stats.traffic),
             cut(picked.cut, &self.end),
         )
         .await;
+        if matches!(relayed.end, End::Idle) {
+            return Some((client, target));
+        }
         self.finish(&client, &target, &relayed);
+        None
+    }
+
+    /// Waits with a flow that has expired until a side sends: that side is reset, and the other one
+    /// hears of nothing until it sends, too (A.4).
+    async fn forget(&self, client: TcpStream, target: TcpStream, limit: usize) {
+        // However it ends.
+        reset(&client);
+        reset(&target);
+        let place = self.expired.enter(limit);
+        let late = async |stream: TcpStream| {
+            // An error, or an end, is something that was sent.
+            let _sent = stream.readable().await;
+            self.stats.elb_resets.one();
+        };
+        tokio::select! {
+            _ = async { tokio::join!(late(client), late(target)) } => {},
+            () = place.evicted.cancelled() => self.stats.expired_evictions.one(),
+            () = self.stop.cancelled() => {},
+        }
     }
 
     /// Connects to a target. If that fails, nothing has been sent, so one more healthy target is

@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::{GroupConfig, ListenerConfig, NlbConfig, Weighted, ZoneConfig},
+    expired::Expired,
     listener::{Binding, Listener, accept_loop},
     names::Names,
     nodes::{self, ZoneState},
@@ -197,6 +198,7 @@ impl NlbHandle {
             idle_timeout: config.idle_timeout,
             connect_timeout: config.connect_timeout,
             max_flows: config.max_flows,
+            max_expired_flows: config.max_expired_flows,
             source_ranges: config.source_ranges,
         });
         if let Some(bound) = running.listeners.get(&config.name) {
@@ -211,19 +213,21 @@ impl NlbHandle {
             address,
             source,
         })?;
+        let stop = self.0.cancel.child_token();
         let previous = running.listeners.get(&name);
         let listener = Arc::new(Listener {
             local,
             binding: ArcSwap::new(binding),
             stats: previous
                 .map_or_else(Arc::<ListenerStats>::default, |old| Arc::clone(&old.listener.stats)),
+            expired: Expired::default(),
             flows: self.0.flows.clone(),
+            stop: stop.clone(),
             end: self.0.shared.end.clone(),
             sequence: AtomicU64::new(0),
         });
-        let stop = self.0.cancel.child_token();
         for (worker, socket) in sockets {
-            let accepts = accept_loop(Arc::clone(&listener), socket, stop.clone());
+            let accepts = accept_loop(Arc::clone(&listener), socket);
             self.0.flows.spawn_on(accepts, &worker);
         }
         tracing::info!(listener = %name, address = %local, "listening");
@@ -301,7 +305,7 @@ impl NlbHandle {
         let running = self.lock();
         let totals = |(name, bound): (&Arc<str>, &Bound)| {
             let zone = bound.listener.binding.load().zone.clone();
-            bound.listener.stats.totals(Arc::clone(name), zone)
+            bound.listener.stats.totals(Arc::clone(name), zone, bound.listener.expired.len())
         };
         let mut all: Vec<_> = running.listeners.iter().map(totals).collect();
         all.sort_by(|a, b| a.listener.cmp(&b.listener));

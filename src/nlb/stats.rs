@@ -42,6 +42,7 @@ pub(super) struct ListenerStats {
     pub(super) connect_failures: Count,
     pub(super) redispatches: Count,
     pub(super) accept_errors: Count,
+    pub(super) expired_evictions: Count,
 }
 
 /// Counts of one listener at one moment, named after the CloudWatch metrics (A.12).
@@ -77,10 +78,19 @@ pub struct ListenerTotals {
     pub redispatches: u64,
     /// Failed accepts, such as for want of descriptors.
     pub accept_errors: u64,
+    /// Flows that were silent for too long, and wait for the reset of their first late segment.
+    pub expired_flow_count: usize,
+    /// Such flows that were reset to make room.
+    pub expired_flow_evictions: u64,
 }
 
 impl ListenerStats {
-    pub(super) fn totals(&self, listener: Arc<str>, zone: Option<Arc<str>>) -> ListenerTotals {
+    pub(super) fn totals(
+        &self,
+        listener: Arc<str>,
+        zone: Option<Arc<str>>,
+        expired_flow_count: usize,
+    ) -> ListenerTotals {
         ListenerTotals {
             listener,
             availability_zone: zone,
@@ -96,6 +106,8 @@ impl ListenerStats {
             target_connect_failures: self.connect_failures.load(),
             redispatches: self.redispatches.load(),
             accept_errors: self.accept_errors.load(),
+            expired_flow_count,
+            expired_flow_evictions: self.expired_evictions.load(),
         }
     }
 }

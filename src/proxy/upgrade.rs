@@ -151,6 +151,7 @@ pub(super) fn limits(exchange: &Exchange, route: &CompiledRoute) -> Idle {
         open: route.policy.tunnel_timeout,
         a_closed: timeouts.client_fin,
         b_closed: timeouts.server_fin,
+        keepalives: false,
     }
 }
 

@@ -23,12 +23,13 @@ use crate::net::{
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time for connecting to an endpoint.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a connection lives without a byte, as in the kernel's table of connections: established,
+/// How long a connection lives without a segment, as in the kernel's table of connections: established,
 /// and once one side has ended.
 const IDLE: Idle = Idle {
     open: Duration::from_secs(86_400),
     a_closed: Duration::from_secs(3600),
     b_closed: Duration::from_secs(3600),
+    keepalives: true,
 };
 
 /// What all listeners share.

@@ -71,7 +71,7 @@ fn metrics(fleet: &Fleet) -> Result<String, std::fmt::Error> {
 struct Metrics(Fleet);
 
 /// Counters that CloudWatch does not have.
-const OWN_COUNTERS: [(&str, &str, Read); 4] = [
+const OWN_COUNTERS: [(&str, &str, Read); 5] = [
     ("source_blocked_flow_count", "Connections of clients in no source range", |totals| {
         totals.source_blocked_flow_count
     }),
@@ -80,6 +80,9 @@ const OWN_COUNTERS: [(&str, &str, Read); 4] = [
     }),
     ("redispatches", "Flows that went to a second target", |totals| totals.redispatches),
     ("accept_errors", "Failed accepts", |totals| totals.accept_errors),
+    ("expired_flow_evictions", "Expired flows that were reset to make room", |totals| {
+        totals.expired_flow_evictions
+    }),
 ];
 
 impl Collector for Metrics {
@@ -98,6 +101,13 @@ impl Collector for Metrics {
         for totals in &listeners {
             let labels = [("listener", &*totals.listener)];
             ConstGauge::new(totals.active_flow_count).encode(family.encode_family(&labels)?)?;
+        }
+        let (name, help) = ("nlb_expired_flow_count", "Flows that wait for their late reset");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for totals in &listeners {
+            let labels = [("listener", &*totals.listener)];
+            let count = i64::try_from(totals.expired_flow_count).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
         self.encode_hosts(&mut encoder)
     }

@@ -193,7 +193,8 @@ async fn the_caller_can_end_it_and_keeps_the_connections() {
 #[tokio::test(start_paused = true)]
 async fn a_half_closed_relay_ends_when_the_other_side_says_no_more() {
     let second = Duration::from_secs(1);
-    let idle = Idle { open: second * 3600, a_closed: second, b_closed: second * 2 };
+    let idle =
+        Idle { open: second * 3600, a_closed: second, b_closed: second * 2, keepalives: false };
     for (a_ends, seconds) in [(true, 101), (false, 102)] {
         let (client, a) = duplex(64);
         let (b, pod) = duplex(64);

@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{
-    CheckConfig, CheckProtocol, DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_FLOWS, GroupConfig,
-    ListenerConfig, NlbConfig, Protocol, SendProxyHeader, TargetConfig, TargetType, Weighted,
-    ZoneConfig,
+    CheckConfig, CheckProtocol, DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_EXPIRED_FLOWS,
+    DEFAULT_MAX_FLOWS, GroupConfig, ListenerConfig, NlbConfig, Protocol, SendProxyHeader,
+    TargetConfig, TargetType, Weighted, ZoneConfig,
     attributes::{self, Attributes, GroupAttributes},
     nodes::{self, RawZone},
 };
@@ -211,6 +211,7 @@ struct RawListener {
     attributes: Attributes,
     connect_timeout_seconds: Option<Spanned<f64>>,
     max_flows: Option<Spanned<usize>>,
+    max_expired_flows: Option<usize>,
     #[serde(default)]
     source_ranges: Vec<Spanned<String>>,
 }
@@ -401,6 +402,7 @@ fn build_listener(
         idle_timeout: attributes.idle_timeout,
         connect_timeout,
         max_flows,
+        max_expired_flows: listener.max_expired_flows.unwrap_or(DEFAULT_MAX_EXPIRED_FLOWS),
         source_ranges: source_ranges(&listener.source_ranges)?,
     })
 }

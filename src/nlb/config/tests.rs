@@ -20,6 +20,7 @@ listeners:
     targetGroup: https
     connectTimeoutSeconds: 1.5
     maxFlows: 10
+    maxExpiredFlows: 0
     sourceRanges: [10.0.0.0/8, 192.0.2.7]
 targetGroups:
   - name: https
@@ -109,6 +110,7 @@ fn every_field_is_read() {
                 idle_timeout: Duration::from_secs(60),
                 connect_timeout: DEFAULT_CONNECT_TIMEOUT,
                 max_flows: DEFAULT_MAX_FLOWS,
+                max_expired_flows: DEFAULT_MAX_EXPIRED_FLOWS,
                 source_ranges: Vec::new(),
             },
             ListenerConfig {
@@ -120,6 +122,7 @@ fn every_field_is_read() {
                 idle_timeout: DEFAULT_IDLE_TIMEOUT,
                 connect_timeout: Duration::from_millis(1500),
                 max_flows: 10,
+                max_expired_flows: 0,
                 source_ranges: vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()],
             },
         ],
