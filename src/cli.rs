@@ -24,10 +24,10 @@ use crate::{
         output::Output,
     },
     model::selector::LabelSelector,
+    net::address_map::AddressMap,
     nlb::config::ZoneConfig,
     services::schedulers::Kind,
     telemetry::logs,
-    vip::map::AddressMap,
 };
 
 /// The OpenShift-on-AWS ingress path in one binary: NLB emulator, Route router, cluster DNS.

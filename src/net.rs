@@ -1,5 +1,6 @@
 //! L0: sockets and time: listening, dialling, relaying, PROXY headers, timed I/O. No domain words.
 
+pub mod address_map;
 pub mod alarm;
 pub mod cgroup;
 pub mod clock;

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod log;
 pub mod parse;
 pub mod tls;
+pub mod upstream;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -22,7 +23,7 @@ use std::{
 use self::{
     admin::AdminSettings, admission::AdmissionSettings, compression::CompressionSettings,
     headers::HeaderSettings, health::HealthSettings, limits::LimitSettings, log::LogSettings,
-    tls::TlsSettings,
+    tls::TlsSettings, upstream::UpstreamSettings,
 };
 use crate::model::objects::ObjectKey;
 
@@ -107,6 +108,8 @@ pub struct RouterSettings {
     /// Idle HTTP/1 connections get one more response before a stop closes them [RELOAD-3].
     /// ROUTER_IDLE_CLOSE_ON_RESPONSE.
     pub idle_close_on_response: bool,
+    /// What is dialled for a Service.
+    pub upstream: UpstreamSettings,
     /// Keeps loopback endpoints, which [EPF-2] drops.
     pub allow_loopback_endpoints: bool,
     /// Admits `wildcardPolicy: Subdomain` [ADM-3].
@@ -213,6 +216,7 @@ impl Default for RouterSettings {
             bind_after_sync: false,
             reload_interval: Duration::ZERO,
             idle_close_on_response: false,
+            upstream: UpstreamSettings::default(),
             allow_loopback_endpoints: false,
             allow_wildcard_routes: false,
             disable_namespace_ownership_check: false,

@@ -216,4 +216,7 @@ pub struct Server {
     /// Limits the requests at once to this server in this backend, if the route has a limit; all
     /// servers of a backend have one, or none has [PODC-1].
     pub gate: Option<Arc<Gate>>,
+    /// Its address is that of the Service, and another chooses the pod: it is neither checked nor
+    /// ejected, for its failures are those of one pod among many.
+    pub cluster_ip: bool,
 }

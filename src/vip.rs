@@ -7,7 +7,6 @@
 
 mod front;
 mod listener;
-pub mod map;
 mod pool;
 
 use std::{
@@ -25,11 +24,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     front::{Answer, Clients, Front, Meaning},
     listener::{Shared, accept_loop},
-    map::{AddressMap, place},
 };
 use crate::{
     model::objects::ObjectKey,
-    net::listen::{self, Silent},
+    net::{
+        address_map::{AddressMap, place},
+        listen::{self, Silent},
+    },
     services::{
         Node, Service, ServicePort, Via,
         affinity::Affinity,

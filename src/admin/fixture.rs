@@ -50,6 +50,7 @@ fn server(address: &str, pod: &str, weight: u16) -> Server {
         stats: Arc::new(UpstreamStats::new(2)),
         checked: true,
         gate: None,
+        cluster_ip: false,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
         objects::ObjectKey,
         route::{InsecurePolicy, Route, RouteTarget, Termination},
     },
+    settings::upstream::UpstreamMode,
     snapshot::{CompiledRoute, RouteState, Server, Snapshot},
     tls::store::Offer,
     zone::{Port, ServiceEntry},
@@ -76,6 +77,9 @@ pub struct Served {
     pub certificate: Option<CertView>,
     /// Settings in force.
     pub policy: PolicyView,
+    /// What is dialled for its Services: `cluster-ip` where that is so for any of them.
+    #[serde(default = "of_endpoints")]
+    pub upstream: String,
     /// Endpoints that requests go to.
     pub endpoints: Vec<EndpointLine>,
 }
@@ -112,6 +116,13 @@ pub struct EndpointLine {
     pub weight: u16,
     /// Outcome of health checks.
     pub up: bool,
+    /// The address is the Service's, and kube-proxy or its like chooses the pod.
+    #[serde(default)]
+    pub cluster_ip: bool,
+}
+
+fn of_endpoints() -> String {
+    UpstreamMode::Endpoints.to_string()
 }
 
 /// All Routes: a RouteList, sorted by namespace and name. Each has a member [`BEYOND`].
@@ -243,6 +254,7 @@ fn served(snapshot: &Snapshot, route: &CompiledRoute) -> Served {
         https: https.to_owned(),
         certificate: if ends_here { certificate(snapshot, &route.host) } else { None },
         policy: policy(route),
+        upstream: upstream(route).to_string(),
         endpoints: endpoints(route),
     }
 }
@@ -298,6 +310,14 @@ fn duration_text(duration: Duration) -> String {
     format!("{duration:?}")
 }
 
+/// What is dialled for the Services of a route.
+fn upstream(route: &CompiledRoute) -> UpstreamMode {
+    match route.backend.servers.iter().any(|server| server.cluster_ip) {
+        true => UpstreamMode::ClusterIp,
+        false => UpstreamMode::Endpoints,
+    }
+}
+
 /// Where requests go.
 #[must_use]
 pub fn endpoints(route: &CompiledRoute) -> Vec<EndpointLine> {
@@ -307,6 +327,7 @@ pub fn endpoints(route: &CompiledRoute) -> Vec<EndpointLine> {
         pod: server.pod.to_string(),
         weight: server.weight,
         up: server.peer.is_up() && !server.peer.is_ejected(),
+        cluster_ip: server.cluster_ip,
     };
     route.backend.servers.iter().map(line).collect()
 }

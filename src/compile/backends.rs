@@ -12,6 +12,8 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+mod cluster_ip;
+
 use super::{finding, policy::annotation, sticky, trust::Tls};
 use crate::{
     balance::{self, Algorithm, Balancer, Defaults, endpoint_weights},
@@ -22,7 +24,11 @@ use crate::{
         objects::{ObjectKey, Stored},
         route::{Route, Termination},
     },
-    settings::RouterSettings,
+    net::address_map::place,
+    settings::{
+        RouterSettings,
+        upstream::{UpstreamMode, UpstreamSettings},
+    },
     snapshot::{Backend, Check, Server},
     stats::UpstreamStats,
     tls::client::Policy,
@@ -72,6 +78,13 @@ struct Cap {
     bound: usize,
 }
 
+impl Cap {
+    /// For so many endpoints together.
+    const fn times(self, endpoints: usize) -> Self {
+        Self { limit: self.limit.saturating_mul(endpoints), bound: self.bound }
+    }
+}
+
 impl KeptServer {
     fn new(workers: usize) -> Self {
         Self { stats: Arc::new(UpstreamStats::new(workers)), gate: None }
@@ -95,6 +108,7 @@ impl KeptServer {
 pub(super) struct Backends {
     workers: usize,
     allow_loopback: bool,
+    upstream: UpstreamSettings,
     balance: Defaults,
     max_queue: usize,
     check_interval: Duration,
@@ -125,7 +139,28 @@ struct Found {
     protocol: peer::Protocol,
     tls: Option<Arc<Policy>>,
     pod: Arc<str>,
-    idled: bool,
+    kind: Kind,
+}
+
+/// What an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A pod's.
+    Endpoint,
+    /// That of a Service which wakes up when it is dialled [IDLE-1].
+    Idled,
+    /// That of a Service, behind which one of so many endpoints is chosen by somebody else.
+    ClusterIp(usize),
+}
+
+impl Kind {
+    /// How many places at once a route's limit for each pod makes here.
+    const fn places(self) -> usize {
+        match self {
+            Self::ClusterIp(endpoints) => endpoints,
+            Self::Endpoint | Self::Idled => 1,
+        }
+    }
 }
 
 impl Backends {
@@ -133,6 +168,7 @@ impl Backends {
         Self {
             workers: settings.workers,
             allow_loopback: settings.allow_loopback_endpoints,
+            upstream: settings.upstream.clone(),
             balance: Defaults {
                 algorithm: Algorithm::parse(&settings.balance),
                 tcp: Algorithm::parse(&settings.tcp_balance),
@@ -250,12 +286,17 @@ impl Backends {
                 // There are no cookies that could name them [W-5].
                 continue;
             }
-            for Found { address, port, protocol, tls, pod, idled } in found {
-                let value = sticky::value(&service, &port, address, &pod);
+            for Found { address, port, protocol, tls, pod, kind } in found {
+                let cluster_ip = matches!(kind, Kind::ClusterIp(_));
+                let value = match kind {
+                    Kind::ClusterIp(_) => sticky::value_of_service(&service, &port),
+                    _ => sticky::value(&service, &port, address, &pod),
+                };
                 let key = PeerKey { address, protocol, tls: None, pod: Arc::clone(&pod) };
-                let peer = self.peer(&key, tls.as_deref(), slowly);
-                // Never an idled service: a check would wake it [HC-1].
-                let checked = limits.check.filter(|_| !idled);
+                let peer = self.peer(&key, tls.as_deref(), slowly && !cluster_ip);
+                // Never an idled service: a check would wake it [HC-1]. And what is behind a cluster
+                // IP may be another pod each time.
+                let checked = limits.check.filter(|_| kind == Kind::Endpoint);
                 if let Some(interval) = checked {
                     self.check(&peer, interval);
                 }
@@ -263,12 +304,23 @@ impl Backends {
                 let id = (Arc::clone(&service), key);
                 let mut server =
                     before.remove(&id).unwrap_or_else(|| KeptServer::new(self.workers));
-                let (stats, gate) = (Arc::clone(&server.stats), server.gate(limits.cap));
+                let cap = limits.cap.map(|cap| cap.times(kind.places()));
+                let (stats, gate) = (Arc::clone(&server.stats), server.gate(cap));
                 kept.servers.insert(id, server);
                 let label = address.to_string().into();
                 let (service, checked) = (Arc::clone(&service), checked.is_some());
                 values.push(value);
-                servers.push(Server { peer, weight, service, pod, label, stats, checked, gate });
+                servers.push(Server {
+                    peer,
+                    weight,
+                    service,
+                    pod,
+                    label,
+                    stats,
+                    checked,
+                    gate,
+                    cluster_ip,
+                });
             }
         }
         (servers, values)
@@ -353,15 +405,34 @@ impl Backends {
         let Some(entry) = zone.service(&zone.fqdn(&key)) else { return Vec::new() };
         let port = route.object.spec.port.as_ref().map(|port| &port.target_port);
         if entry.idled && !entry.endpoints.iter().any(|endpoint| endpoint.ready) {
-            return idled(entry, port);
+            return self.idled(entry, port);
         }
-        let ready = self.usable(route, entry, port, |endpoint| endpoint.ready, findings);
-        if !ready.is_empty() {
-            return ready;
+        let mut found = self.usable(route, entry, port, |endpoint| endpoint.ready, findings);
+        if found.is_empty() {
+            // Nothing is ready: what still serves while it terminates is the last resort (quirk 32).
+            let last = |endpoint: &EndpointEntry| endpoint.serving && endpoint.terminating;
+            found = self.usable(route, entry, port, last, findings);
         }
-        // Nothing is ready: what still serves while it terminates is the last resort (quirk 32).
-        let last = |endpoint: &EndpointEntry| endpoint.serving && endpoint.terminating;
-        self.usable(route, entry, port, last, findings)
+        match self.upstream.mode {
+            UpstreamMode::Endpoints => found,
+            UpstreamMode::ClusterIp => self.cluster_ips(route, entry, found, findings),
+        }
+    }
+
+    /// An idled service is woken through its virtual address [IDLE-1].
+    fn idled(&self, entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
+        let Some(&vip) = entry.vips.first() else { return Vec::new() };
+        let address = place(&self.upstream.vip_map, vip);
+        let ports = entry.ports.iter().filter(|candidate| matches(candidate, port));
+        let found = ports.map(|port| Found {
+            address: SocketAddr::new(address, port.number),
+            port: Arc::clone(&port.name),
+            protocol: protocol_of(port),
+            tls: None,
+            pod: "".into(),
+            kind: Kind::Idled,
+        });
+        found.collect()
     }
 
     fn usable(
@@ -390,7 +461,7 @@ impl Backends {
                 protocol: protocol_of(port),
                 tls: None,
                 pod: endpoint.pod.clone().unwrap_or_default(),
-                idled: false,
+                kind: Kind::Endpoint,
             }));
         }
         // One number may stand under several names [EP-2].
@@ -418,20 +489,6 @@ impl Shuffle {
             items.swap(last, other);
         }
     }
-}
-
-/// An idled service is woken through its virtual address [IDLE-1].
-fn idled(entry: &ServiceEntry, port: Option<&IntOrString>) -> Vec<Found> {
-    let ports = entry.ports.iter().filter(|candidate| matches(candidate, port));
-    let address = |number| Some(SocketAddr::new(*entry.vips.first()?, number));
-    ports
-        .filter_map(|port| Some((address(port.number)?, port)))
-        .map(|(address, port)| {
-            let (protocol, tls, pod) = (protocol_of(port), None, "".into());
-            let port = Arc::clone(&port.name);
-            Found { address, port, protocol, tls, pod, idled: true }
-        })
-        .collect()
 }
 
 /// Endpoints of a reencrypt route are spoken to over TLS, by a policy for each service [REENC-2];

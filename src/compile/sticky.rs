@@ -67,6 +67,12 @@ pub(super) fn value(service: &str, port: &str, address: SocketAddr, pod: &str) -
     })
 }
 
+/// What stands for a Service that is dialled at its cluster IP: the cookie names the Service and not a
+/// pod, and another address does not lose a client.
+pub(super) fn value_of_service(service: &str, port: &str) -> Value {
+    hash(&format!("svc:{service}:{port}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ mod admission;
 mod carried;
 mod certs;
 mod claims;
+mod cluster_ip;
 mod filter;
 mod oracle;
 mod passthrough;

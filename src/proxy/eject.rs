@@ -19,8 +19,9 @@ pub(super) fn note(exchange: &Exchange, error: &DialError) {
     let worker = &exchange.connection.worker;
     let rules = &worker.settings.health.ejection;
     let (Some(route), Some(server)) = (&exchange.record.route, exchange.server()) else { return };
-    // What has no weight is not balanced over, so it has no part in shares.
-    if !rules.on || server.weight == 0 || !counts(error) {
+    // What has no weight is not balanced over, so it has no part in shares. Behind a cluster IP the
+    // next connection may meet another pod.
+    if !rules.on || server.weight == 0 || server.cluster_ip || !counts(error) {
         return;
     }
     let (now, peer) = (clock::millis(), &server.peer);

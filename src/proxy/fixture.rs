@@ -82,6 +82,7 @@ pub(super) fn route(gate: Option<Arc<Gate>>) -> Arc<CompiledRoute> {
         stats: Arc::new(UpstreamStats::new(1)),
         checked: false,
         gate,
+        cluster_ip: false,
     };
     Arc::new(CompiledRoute {
         key: ObjectKey::new("app", "web"),

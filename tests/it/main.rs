@@ -10,6 +10,7 @@ mod architecture;
 mod balance;
 mod certs;
 mod client_certs;
+mod cluster_ip;
 mod compression;
 mod corpus;
 mod drain;

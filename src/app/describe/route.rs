@@ -173,11 +173,16 @@ fn served(page: &mut Page, served: &Served) {
             Some(nets) => nets.join(", "),
         },
     );
+    page.field("Upstream", &served.upstream);
     let servers: Vec<String> = served
         .endpoints
         .iter()
         .map(|line| {
-            let health = if line.up { "up" } else { "down" };
+            let health = match (line.cluster_ip, line.up) {
+                (true, _) => "cluster IP",
+                (false, true) => "up",
+                (false, false) => "down",
+            };
             format!("{} {} weight {} {health}", line.service, line.address, line.weight)
         })
         .collect();

@@ -194,12 +194,14 @@ fn what_wharf_knows_follows_in_a_section_of_its_own() {
             allow: Some(Vec::new()),
             rewrite: None,
         },
+        upstream: "endpoints".to_owned(),
         endpoints: vec![EndpointLine {
             service: "web".to_owned(),
             address: "10.1.0.4:8080".to_owned(),
             pod: String::new(),
             weight: 256,
             up: false,
+            cluster_ip: false,
         }],
     });
     let text = route::describe(&known, now());
@@ -215,6 +217,7 @@ fn what_wharf_knows_follows_in_a_section_of_its_own() {
   Forwarded:    append
   Balance:      random
   Allowed:      nobody
+  Upstream:     endpoints
   Endpoints:    web 10.1.0.4:8080 weight 256 down
   Findings:     <none>
 "

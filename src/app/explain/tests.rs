@@ -63,6 +63,7 @@ fn services_share_by_weight() {
         pod: String::new(),
         weight,
         up,
+        cluster_ip: false,
     };
     let mut page = Page::default();
     let lines =

@@ -488,6 +488,15 @@ codes! {
          is not served, a TLS listener has no certificate here, or nodes are targets and the port \
          has no nodePort.\n\n\
          Effect: the load balancer runs with its other ports.";
+    /// A Service that cannot be dialled at its cluster IP.
+    NO_CLUSTER_IP = 2160, "a Service is not dialled at its cluster IP",
+        "With --upstream cluster-ip the router dials the cluster IP of a Service, and kube-proxy or \
+         `wharf proxy` chooses the pod. That cannot be done for a Service without a cluster IP \
+         (headless, an external name, a manifest that names no address), where no port of the Service \
+         has the name of the port of its endpoints, and where the address leads, or may lead, to one \
+         that a router must never dial.\n\n\
+         Effect: the endpoints of this Service are dialled, as without --upstream; the others are \
+         dialled at their cluster IPs.";
 }
 
 #[cfg(test)]

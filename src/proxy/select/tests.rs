@@ -38,6 +38,7 @@ fn backend(algorithm: Algorithm, count: u8, gated: bool) -> Backend {
             stats: Arc::new(UpstreamStats::new(1)),
             checked: true,
             gate: gated.then(|| Gate::new(1, 1)),
+            cluster_ip: false,
         }
     };
     let weights = vec![1; count.into()];

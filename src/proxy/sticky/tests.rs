@@ -32,7 +32,17 @@ fn route() -> Arc<CompiledRoute> {
         peer.set_up(name != "down");
         let (service, label) = ("web".into(), "10.0.0.1:80".into());
         let stats = Arc::new(UpstreamStats::new(1));
-        Server { peer, weight: 1, service, pod, label, stats, checked: true, gate: None }
+        Server {
+            peer,
+            weight: 1,
+            service,
+            pod,
+            label,
+            stats,
+            checked: true,
+            gate: None,
+            cluster_ip: false,
+        }
     };
     let values: Vec<Value> = VALUES.iter().map(|name| hash(name)).collect();
     let plain = fixture::route(None);

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     model::grammar,
-    settings::{HeaderCase, compression::mime_types},
+    net::address_map::MapError,
+    settings::{HeaderCase, compression::mime_types, upstream::UpstreamMode},
 };
 
 /// Where two rows set the same thing, the later one wins.
@@ -27,6 +28,21 @@ pub const TRAFFIC: &[Row] = &[
     )
     .flags(&["--allow-loopback-endpoints"])
     .shows(|settings| settings.allow_loopback_endpoints.to_string()),
+    row(
+        "WHARF_UPSTREAM",
+        "what is dialled for a Service: its `endpoints`, or its `cluster-ip`, behind which kube-proxy \
+         chooses the pod",
+        Kind::Text(upstream),
+    )
+    .flags(&["--upstream"])
+    .shows(|settings| settings.upstream.mode.to_string()),
+    row(
+        "WHARF_VIP_MAP",
+        "where cluster IPs are on this machine, such as 10.96.0.0/16=127.96.0.0/16, separated by commas",
+        Kind::List(',', vip_map),
+    )
+    .flags(&["--vip-map"])
+    .shows(|settings| show::list(&settings.upstream.vip_map)),
     row(
         "WHARF_RESOLVE_EXTERNAL_NAMES",
         "resolves ExternalName Services",
@@ -110,6 +126,27 @@ pub const TRAFFIC: &[Row] = &[
 
 const fn header_case(settings: &mut RouterSettings, kept: bool) {
     settings.header_case = if kept { HeaderCase::Kept } else { HeaderCase::Lower };
+}
+
+fn upstream(settings: &mut RouterSettings, value: &str) -> Outcome {
+    match UpstreamMode::parse(value) {
+        Some(mode) => {
+            settings.upstream.mode = mode;
+            Outcome::Used
+        },
+        None => Outcome::Refused("is neither endpoints nor cluster-ip"),
+    }
+}
+
+fn vip_map(settings: &mut RouterSettings, values: &[&str]) -> Outcome {
+    let maps = values.iter().filter(|value| !value.is_empty());
+    match maps.map(|value| value.parse()).collect::<Result<_, MapError>>() {
+        Ok(maps) => {
+            settings.upstream.vip_map = maps;
+            Outcome::Used
+        },
+        Err(error) => Outcome::Wrong(error.to_string()),
+    }
 }
 
 fn compression_mime(settings: &mut RouterSettings, value: &str) -> Outcome {

@@ -1,9 +1,9 @@
 //! Where the virtual addresses of a cluster are on this machine: `10.96.0.0/16=127.96.0.0/16`.
 //!
-//! Given on the command line. Always holds: both ranges have one family and one length, so each
+//! Given by settings of `wharf proxy` and `wharf router`. Always holds: both ranges have one family and one length, so each
 //! address has one place and the host part stays.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
@@ -48,6 +48,12 @@ impl FromStr for AddressMap {
             return Err(MapError::Sizes { from, to });
         }
         Ok(Self { from, to })
+    }
+}
+
+impl fmt::Display for AddressMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.from, self.to)
     }
 }
 
