@@ -14,6 +14,7 @@ pub mod readiness;
 pub mod redact;
 pub mod routes;
 pub mod statistics;
+pub mod trace;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -89,7 +90,7 @@ pub struct AdminState {
 /// A TLS configuration that is replaced when its files change.
 pub type TlsCell = Arc<ArcSwap<ServerConfig>>;
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<trace::Body>;
 
 /// Serves until `cancel`; open connections are then cut.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, cancel: CancellationToken) {
@@ -194,6 +195,9 @@ async fn answer(state: &Arc<AdminState>, trusted: bool, head: Parts) -> Answer {
             return text(StatusCode::FORBIDDEN, who.to_owned());
         },
     }
+    if head.uri.path() == "/api/v1/trace" {
+        return traced(state, head.uri.query());
+    }
     // Made elsewhere: of a large configuration it takes a while.
     let state = Arc::clone(state);
     let made = tokio::task::spawn_blocking(move || page(&state, &head.uri, &head.headers)).await;
@@ -263,6 +267,22 @@ fn explained(snapshot: &Snapshot, query: Option<&str>) -> Answer {
     }
 }
 
+fn traced(state: &AdminState, query: Option<&str>) -> Answer {
+    let client = parameter(query, "client").ok().and_then(trace::client);
+    let Some(client) = client else {
+        let expected = "expected ?client=ADDR:PORT, percent-encoded\n".to_owned();
+        return text(StatusCode::BAD_REQUEST, expected);
+    };
+    match state.stats.watches.watch(client) {
+        Some(watching) => {
+            let mut answer = respond(StatusCode::OK, "application/json", Bytes::new());
+            *answer.body_mut() = trace::Body::of(watching);
+            answer
+        },
+        None => text(StatusCode::TOO_MANY_REQUESTS, "too many are traced at once\n".to_owned()),
+    }
+}
+
 /// The value of a parameter of the query.
 fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, BadEncoding> {
     let pairs = query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('='));
@@ -303,7 +323,7 @@ fn text(status: StatusCode, body: String) -> Answer {
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(trace::Body::Full(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -20,4 +20,5 @@ pub mod proxy;
 pub mod router;
 pub mod signal;
 pub mod table;
+pub mod trace;
 pub mod up;

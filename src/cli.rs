@@ -22,6 +22,7 @@ use crate::{
         get::Resource,
         nlb::manifests::{ListenMap, parse_zone},
         output::Output,
+        trace::DnsServer,
     },
     model::selector::LabelSelector,
     net::address_map::AddressMap,
@@ -66,6 +67,8 @@ enum Command {
     Get(GetArgs),
     /// Shows all about routes, services, endpoints or targets.
     Describe(DescribeArgs),
+    /// Sends one request and says hop by hop where it went, how long it took and where it breaks.
+    Trace(Box<TraceArgs>),
     /// Mints a development CA and certificates.
     Cert(CertArgs),
     /// Asks a health endpoint; exit code 0 when it is well.
@@ -302,6 +305,43 @@ struct DescribeArgs {
     which: Which,
     #[command(flatten)]
     place: Place,
+}
+
+#[derive(Debug, Args)]
+struct TraceArgs {
+    /// A URL such as <https://app-dev.example.com/path>, or the name of a Service such as
+    /// web.shop.svc.cluster.local
+    #[arg(value_name = "URL|NAME")]
+    what: String,
+    /// Sends nothing: says what would happen, by the APIs alone
+    #[arg(long)]
+    explain: bool,
+    /// Where to connect, whatever names mean [default: the answer of --dns, else 127.0.0.1 with the
+    /// port of the URL, or 8080 and 8443 as in `wharf up`]
+    #[arg(long, value_name = "ADDR:PORT")]
+    via: Option<SocketAddr>,
+    /// DNS server that is asked for the host, or the word system [default: none for a URL,
+    /// 127.0.0.1:8053 for a Service]
+    #[arg(long, value_name = "ADDR:PORT|system")]
+    dns: Option<DnsServer>,
+    /// API of the load balancer
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9090")]
+    nlb_server: SocketAddr,
+    /// Admin port of a router; may be repeated [default: 127.0.0.1:1936 and 127.0.0.1:1937]
+    #[arg(long, alias = "server", value_name = "ADDR:PORT")]
+    admin: Vec<SocketAddr>,
+    /// PEM authorities for TLS [default: certs/ca.pem, else those of the system]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    cacert: Option<PathBuf>,
+    /// Takes any certificate
+    #[arg(long)]
+    insecure: bool,
+    /// Seconds for each step
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=15))]
+    timeout: u64,
+    /// Output: text or json
+    #[arg(short, long, value_enum, default_value_t = Explained::Text)]
+    output: Explained,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@
 
 pub mod config;
 mod expired;
+pub mod explain;
 pub mod flow;
 mod listener;
 pub mod names;

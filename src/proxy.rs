@@ -41,6 +41,7 @@ pub mod stage;
 pub mod stats;
 mod sticky;
 mod streams;
+pub mod trace;
 mod unique_id;
 pub mod upgrade;
 pub mod worker;

@@ -96,7 +96,7 @@ pub fn dns(server: SocketAddr, domain: &str, limit: Duration) -> Result<(), Heal
 }
 
 /// Sends `query` and waits for the answer with its id; anything else is passed over.
-fn exchange(
+pub(super) fn exchange(
     server: SocketAddr,
     query: &[u8],
     id: u16,

@@ -6,6 +6,7 @@
 
 mod api;
 mod dns;
+mod explain;
 pub mod fleet;
 pub mod manifests;
 mod metrics;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, DnsArgs, ExplainArgs, Explained,
-    GetArgs, NlbArgs, ProxyArgs, ProxyMode, UpArgs, Which, flags::Flags,
+    GetArgs, NlbArgs, ProxyArgs, ProxyMode, TraceArgs, UpArgs, Which, flags::Flags,
 };
 use crate::{
     app::{
@@ -17,6 +17,7 @@ use crate::{
         nlb::NlbOptions,
         offline,
         proxy::ProxyOptions,
+        trace::TraceOptions,
         up::UpOptions,
     },
     model::objects::Objects,
@@ -40,6 +41,7 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain(&args, &mut out)?,
         Command::Get(args) => get(args, &mut out)?,
         Command::Describe(args) => describe(args, &mut out)?,
+        Command::Trace(args) => return Ok(trace(*args, &mut out)),
         Command::Cert(args) => cert(&args, &mut out)?,
         Command::Healthcheck(args) => match args.dns {
             Some(server) => app::healthcheck::dns(server, &args.cluster_domain, HEALTH)?,
@@ -78,6 +80,7 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
         | Command::Explain(_)
         | Command::Get(_)
         | Command::Healthcheck(_)
+        | Command::Trace(_)
         | Command::Version => {},
     }
     Ok(ExitCode::SUCCESS)
@@ -175,6 +178,30 @@ fn selected(which: Which) -> anyhow::Result<Selected> {
         namespace: which.namespace,
         labels: which.selector,
     })
+}
+
+/// 0 when the whole path answers, 1 when it breaks, 2 when there is nothing to trace.
+fn trace(args: TraceArgs, out: &mut impl Write) -> ExitCode {
+    let options = TraceOptions {
+        what: args.what,
+        explain: args.explain,
+        via: args.via,
+        dns: args.dns,
+        nlb: args.nlb_server,
+        admin: args.admin,
+        ca: args.cacert,
+        insecure: args.insecure,
+        timeout: Duration::from_secs(args.timeout),
+        json: args.output == Explained::Json,
+    };
+    match app::trace::run(&options, out) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            super::failed(&error.into());
+            ExitCode::from(2)
+        },
+    }
 }
 
 fn cert(args: &CertArgs, out: &mut impl Write) -> anyhow::Result<()> {

@@ -189,7 +189,7 @@ pub struct SecretName {
 }
 
 /// How TLS ends, after validation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Termination {
     /// No TLS: served on the plain port.

@@ -88,7 +88,8 @@ pub struct Choice {
 }
 
 /// Which targets a choice was made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Routing {
     /// All candidates, since too few were healthy (fail-open).
     FailOpen,

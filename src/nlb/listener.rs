@@ -99,7 +99,7 @@ pub(super) async fn accept_loop(listener: Arc<Listener>, socket: TcpListener) {
 
 impl Binding {
     /// True if `client` is in one of the source ranges, or there are none.
-    fn admits(&self, client: SocketAddr) -> bool {
+    pub(super) fn admits(&self, client: SocketAddr) -> bool {
         let client = client.ip().to_canonical();
         self.source_ranges.is_empty()
             || self.source_ranges.iter().any(|range| range.contains(&client))

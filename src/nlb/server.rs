@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     config::{GroupConfig, ListenerConfig, NlbConfig, Weighted, ZoneConfig},
     expired::Expired,
+    explain::FlowView,
     listener::{Binding, Listener, accept_loop},
     names::Names,
     nodes::{self, ZoneState},
@@ -275,6 +276,31 @@ impl NlbHandle {
             running.listeners.iter().map(|(name, bound)| (Arc::clone(name), bound.local)).collect();
         addresses.sort();
         addresses
+    }
+
+    /// What a new flow between these addresses would meet; nothing if no listener is there.
+    #[must_use]
+    pub fn explain(&self, source: SocketAddr, destination: SocketAddr) -> Option<FlowView> {
+        let running = self.lock();
+        let is_there = |bound: &&Bound| {
+            let local = bound.local;
+            local.port() == destination.port()
+                && (local.ip().is_unspecified() || local.ip() == destination.ip())
+        };
+        // The more particular address takes the connection.
+        let bounds = running.listeners.iter().filter(|(_, bound)| is_there(bound));
+        let (name, bound) = bounds.min_by_key(|(_, bound)| bound.local.ip().is_unspecified())?;
+        let binding = bound.listener.binding.load();
+        let groups = binding.forward.iter();
+        let groups = groups
+            .map(|(group, weight)| group.explain(source.ip(), binding.zone.as_deref(), *weight));
+        Some(FlowView {
+            listener: name.to_string(),
+            address: bound.local,
+            zone: binding.zone.as_deref().map(str::to_owned),
+            admitted: binding.admits(source),
+            groups: groups.collect(),
+        })
     }
 
     /// All targets with their states, by group and address.

@@ -5,6 +5,7 @@
 //! [`Group::apply`]. A [`Target`] lives as long as a flow holds it.
 
 mod checks;
+mod explain;
 
 use std::{
     hash::BuildHasher,

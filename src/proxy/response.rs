@@ -258,6 +258,10 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.finish();
+        let watches = &self.connection.worker.stats.watches;
+        if watches.is_armed() {
+            watches.offer(&self.record);
+        }
         if self.connection.worker.logs() {
             let record = std::mem::take(&mut self.record);
             self.connection.worker.log(record);

@@ -8,7 +8,7 @@ use crate::{
     frames::BUDGETS,
     health::budget::RetryBudget,
     model::reason::{REASONS, Reason},
-    proxy::record::Frontend,
+    proxy::{record::Frontend, trace::Watches},
     sources::Sources,
     stats::{
         Counter, FrontendCounters, Gauge, Peak, PerWorker,
@@ -38,6 +38,8 @@ pub struct RouterStats {
     pub sources: Arc<Sources>,
     /// How many requests may be tried again.
     pub retries: RetryBudget,
+    /// Whose requests the admin port waits for.
+    pub watches: Arc<Watches>,
 }
 
 /// Connections of a frontend.
@@ -162,6 +164,7 @@ impl RouterStats {
             workers: PerWorker::new(workers),
             sources: Arc::default(),
             retries: RetryBudget::default(),
+            watches: Arc::default(),
         }
     }
 

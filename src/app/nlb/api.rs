@@ -1,8 +1,9 @@
-//! The API of the NLB emulator, for all load balancers of the process: `/healthz`, `/metrics`, `/api/v1/targets`. Read only.
+//! The API of the NLB emulator, for all load balancers of the process: `/healthz`,
+//! `/metrics`, `/api/v1/targets`, `/api/v1/explain`. Read only.
 
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use prometheus_client::{
     collector::Collector,
@@ -13,7 +14,7 @@ use prometheus_client::{
 use tokio::net::TcpListener;
 
 use super::{
-    Fleet,
+    Fleet, explain,
     metrics::{COUNTERS, CloudWatch, Read, hosts_of},
 };
 use crate::{
@@ -25,16 +26,16 @@ use crate::{
 pub async fn serve_api(listener: TcpListener, fleet: impl Into<Fleet>) {
     let fleet = fleet.into();
     let answer = move |request: Request<Incoming>| {
-        std::future::ready(answer(&fleet, request.method(), request.uri().path()))
+        std::future::ready(answer(&fleet, request.method(), request.uri()))
     };
     pages::serve(listener, answer).await;
 }
 
-fn answer(fleet: &Fleet, method: &Method, path: &str) -> Page {
+fn answer(fleet: &Fleet, method: &Method, uri: &Uri) -> Page {
     if method != Method::GET && method != Method::HEAD {
         return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
     }
-    match path {
+    match uri.path() {
         "/healthz" => page(StatusCode::OK, TEXT, "ok\n"),
         "/metrics" => match metrics(fleet) {
             Ok(text) => {
@@ -47,6 +48,10 @@ fn answer(fleet: &Fleet, method: &Method, path: &str) -> Page {
         "/api/v1/targets" => match serde_json::to_string(&targets(fleet)) {
             Ok(text) => page(StatusCode::OK, "application/json", text),
             Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
+        },
+        "/api/v1/explain" => match explain::flow(fleet, uri.query().unwrap_or_default()) {
+            Some(text) => page(StatusCode::OK, "application/json", text),
+            None => page(StatusCode::BAD_REQUEST, TEXT, explain::USAGE),
         },
         _ => page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
     }

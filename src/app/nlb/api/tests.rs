@@ -18,7 +18,7 @@ targetGroups:
   - { name: spare, port: 1, targets: [{ id: 127.0.0.1 }] }
 ";
 
-async fn get(address: std::net::SocketAddr, request: &str) -> (String, String) {
+async fn get(address: SocketAddr, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let text = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).await.unwrap();
