@@ -172,3 +172,31 @@ async fn cancelling_ends_it_with_connections_open() {
     let read = idle.read(&mut [0; 16]).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
+
+/// As many connections as may be watched, and no more; each ends with who asked.
+#[tokio::test]
+async fn watches_are_bounded_and_end_with_their_connections() {
+    let admin = start().await;
+    let target = "/api/v1/trace?client=127.0.0.1%3a7";
+    let mut asking = Vec::new();
+    for _ in 0..crate::proxy::trace::MOST {
+        let mut stream = TcpStream::connect(admin.address).await.unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // The head comes once the watch is in force, before there is a body.
+        let mut head = [0; 15];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        asking.push(stream);
+    }
+    assert_eq!(ask(&admin, "GET", target).await.0, 429);
+    assert_eq!(ask(&admin, "GET", "/api/v1/trace?client=7").await.0, 400);
+    assert_eq!(ask(&admin, "POST", target).await.0, 405);
+    drop(asking);
+    let ended = async {
+        while admin.state.stats.watches.is_armed() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, ended).await.unwrap();
+}

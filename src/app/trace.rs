@@ -16,6 +16,7 @@ use std::{
     io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,6 +34,7 @@ use crate::{
     app::client,
     nlb::explain::FlowView,
     proxy::trace::Seen,
+    tls::anchors::{AnchorError, Anchors},
 };
 
 /// Where `wharf up` puts its load balancer for each scheme.
@@ -108,6 +110,9 @@ pub enum TraceError {
     /// The file of authorities cannot be read.
     #[error("cannot read {path}", path = .0.display())]
     Ca(PathBuf, #[source] std::io::Error),
+    /// What it holds cannot be used.
+    #[error("{path} holds no authorities that can be used", path = .0.display())]
+    Authorities(PathBuf, #[source] AnchorError),
     /// The runtime cannot be started, or the output is gone.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -365,8 +370,11 @@ fn roots(options: &TraceOptions) -> Result<Roots, TraceError> {
         return Ok(Roots::Anyone);
     }
     let read = |path: &Path| {
-        let text = std::fs::read_to_string(path);
-        text.map(Roots::Pem).map_err(|error| TraceError::Ca(path.to_owned(), error))
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| TraceError::Ca(path.to_owned(), error))?;
+        let anchors = Anchors::parse(&text)
+            .map_err(|error| TraceError::Authorities(path.to_owned(), error))?;
+        Ok(Roots::Of(Arc::new(anchors)))
     };
     if let Some(path) = &options.ca {
         return read(path);
@@ -375,6 +383,49 @@ fn roots(options: &TraceOptions) -> Result<Roots, TraceError> {
     match known.into_iter().find(|path| path.exists()) {
         Some(path) => read(path),
         // Nobody is trusted.
-        None => Ok(Roots::Pem(String::new())),
+        None => Ok(Roots::Of(Arc::default())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(what: &str) -> Target {
+        Target::parse(what).unwrap()
+    }
+
+    #[test]
+    fn a_url_says_whom_to_ask_and_where() {
+        let plain = target("http://Shop.Example.com/a?b=c");
+        assert_eq!((&*plain.host, &*plain.path_and_query), ("shop.example.com", "/a?b=c"));
+        assert_eq!(plain.address(None), "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(target("https://a").address(None).port(), 8443);
+        assert_eq!(target("a:81").address(None), "127.0.0.1:81".parse().unwrap());
+        assert_eq!(target("a:81").authority, "a:81");
+        let found = "10.0.0.1".parse().ok();
+        assert_eq!(target("http://a").address(found), "10.0.0.1:8080".parse().unwrap());
+        assert_eq!(target("http://[::1]:5/").address(found), "[::1]:5".parse().unwrap());
+        for bad in ["ftp://a/", "http://", "/x", "http://me:secret@a/", ""] {
+            assert_eq!(Target::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_services_are_told_from_urls() {
+        for name in ["web.shop.svc", "web.shop.svc.cluster.local.", "0.web.shop.SVC.cluster.local"]
+        {
+            assert!(is_service(name), "{name}");
+        }
+        for url in ["web.shop", "http://web.shop.svc/", "web.shop.svc:80", "svcs.example.com"] {
+            assert!(!is_service(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn dns_servers_are_addresses_or_the_system() {
+        assert_eq!("system".parse(), Ok(DnsServer::System));
+        assert_eq!("127.0.0.1:53".parse(), Ok(DnsServer::At(([127, 0, 0, 1], 53).into())));
+        assert!("127.0.0.1".parse::<DnsServer>().is_err());
     }
 }

@@ -57,6 +57,7 @@ mod sticky;
 mod streaming;
 mod timeouts;
 mod tls_policy;
+mod trace;
 mod trailers;
 mod upgrade;
 mod websocket_h2;

@@ -175,13 +175,11 @@ fn nlb(observed: &Observed, report: &mut Report) {
     if let Some(Ok(took)) = connected {
         hop = hop.took(*took).fact("connect", time(*took));
     }
-    if let Some(Err(why)) = connected {
-        let fix = "start `wharf up` or `wharf nlb`, or name a listener that is there with --via";
-        return report.breaks(hop, format!("{via}: {why}"), fix);
-    }
-    match dead_end(observed) {
-        Some((why, fix)) => report.breaks(hop, why, fix),
-        None => report.push(hop),
+    let fix = "start `wharf up` or `wharf nlb`, or name a listener that is there with --via";
+    match (dead_end(observed), connected) {
+        (Some((why, fix)), _) => report.breaks(hop, why, fix),
+        (None, Some(Err(why))) => report.breaks(hop, format!("{via}: {why}"), fix),
+        (None, _) => report.push(hop),
     }
 }
 
@@ -204,18 +202,20 @@ fn dead_end(observed: &Observed) -> Option<(String, String)> {
     if !targets().any(|target| target.eligible) {
         return Some((format!("no target of listener {} may get a flow", flow.listener), fix()));
     }
-    // Without an answer and without a router that saw it, the flow ended here.
+    // Without an answer and without a router that noted it, the flow ended here. A certificate that is
+    // refused was shown by somebody.
     let lost = match observed.sent.as_ref()? {
-        Sent { tls: Some(Err(why)), .. } | Sent { answer: Some(Err(why)), .. } => why,
+        // It may be reset before the client has seen that it was accepted.
+        Sent { connected: Err(why), .. } => why,
+        Sent { tls: Some(Err(why)), .. } if !why.contains("certificate") => why,
+        Sent { answer: Some(Err(why)), .. } => why,
         _ => return None,
     };
-    let watched = observed.routers.iter().any(|router| matches!(router.seen, Asked::Nothing));
-    let unhealthy = targets().all(|target| target.state != "healthy");
-    if observed.router().is_some() || !unhealthy || watched {
+    if observed.router().is_some() || targets().any(|target| target.state == "healthy") {
         return None;
     }
     let why = format!(
-        "no target is healthy, and those that are tried all the same do not answer: {lost}"
+        "no target is healthy, and the one that was tried all the same did not answer: {lost}"
     );
     Some((why, fix()))
 }
@@ -300,11 +300,16 @@ fn tls(observed: &Observed, report: &mut Report) {
         },
         Some(Err(why)) => {
             let hop = Hop::new(Name::Tls, State::Broken, format!("no handshake, SNI {host}"));
-            // Where nobody has the host, the router's own certificate is shown, or the pod is gone.
-            let fix = match explained.map(|it| it.outcome) {
-                Some(Outcome::NoHost) => "no route has this host: look at `wharf get routes`",
-                _ if passed => "look at the pods: `wharf get endpoints`",
-                _ => "name the authority with --cacert, or do without it with --insecure",
+            let unknown = explained.is_some_and(|it| it.outcome == Outcome::NoHost);
+            let noted = observed.router().is_some_and(|(_, seen)| seen.reason.is_some());
+            if unknown || noted {
+                // It is a consequence: the hop that is to blame follows.
+                let hop = hop.fact("failed", why.clone());
+                return report.push(Hop { state: State::Unknown, ..hop });
+            }
+            let fix = match passed {
+                true => "look at the pods and their certificates, or use --cacert or --insecure",
+                false => "name the authority with --cacert, or do without it with --insecure",
             };
             report.breaks(hop, why.clone(), fix);
         },
@@ -346,14 +351,17 @@ fn router(observed: &Observed, report: &mut Report) {
             Hop::new(Name::Router, State::Unknown, "no admin port answers: name them with --admin");
         return report.push(hop.lines("asked", failures.collect()));
     }
-    let what = match (observed.live, &reached[..]) {
-        (false, _) => "any of these routers".to_owned(),
-        (true, _) => "none of these routers noted it: another one had it, or the client's address \
-                      is changed on the way"
-            .to_owned(),
-    };
-    let state = if observed.live { State::Unknown } else { State::Ok };
-    report.push(Hop::new(Name::Router, state, what).lines("admin", reached));
+    if !observed.live {
+        let hop = Hop::new(Name::Router, State::Ok, "any of these routers");
+        return report.push(hop.lines("admin", reached));
+    }
+    let asked = observed.routers.iter().map(|router| match &router.seen {
+        Asked::Failed(why) => format!("{}: {why}", router.admin),
+        _ => format!("{}: no request of this connection", router.admin),
+    });
+    let what = "none noted it: it did not come, another one had it, or the client's address is \
+                changed on the way";
+    report.push(Hop::new(Name::Router, State::Unknown, what).lines("asked", asked.collect()));
 }
 
 /// What the reason of a router's own answer means, and what to do.
@@ -565,7 +573,13 @@ fn answer(observed: &Observed, report: &mut Report) {
                 .took(answered.took)
                 .maybe("location", answered.location.clone())
                 .fact("first", time(answered.first));
-            report.push(hop);
+            // What the router did not spend, others did on the way there and back.
+            let own = observed.router().map(|(_, seen)| {
+                let parts = [seen.queue_us, seen.connect_us, seen.response_us];
+                micros(parts.into_iter().flatten().sum())
+            });
+            let outside = own.map(|own| time(answered.first.saturating_sub(own)));
+            report.push(hop.maybe("outside", outside));
         },
         Some(Err(why)) => {
             let hop = Hop::new(Name::Answer, State::Broken, "none");
@@ -574,3 +588,6 @@ fn answer(observed: &Observed, report: &mut Report) {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

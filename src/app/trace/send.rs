@@ -69,8 +69,8 @@ pub(super) async fn connect(
 pub(super) enum Roots {
     /// Anybody's.
     Anyone,
-    /// One that leads to the authorities in this text.
-    Pem(String),
+    /// One that leads to these authorities.
+    Of(Arc<Anchors>),
 }
 
 /// Begins TLS for `host`.
@@ -82,9 +82,7 @@ pub(super) async fn secure(
 ) -> Result<(TlsStream<TcpStream>, Secured), String> {
     let trust = match roots {
         Roots::Anyone => Trust::Anyone,
-        Roots::Pem(text) => {
-            Trust::Named(Arc::new(Anchors::parse(text).map_err(|error| error.to_string())?))
-        },
+        Roots::Of(anchors) => Trust::Named(Arc::clone(anchors)),
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = config(host, trust, &provider).map_err(|error| error.to_string())?;

@@ -225,3 +225,6 @@ fn pods(observed: &Observed, report: &mut Report) {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

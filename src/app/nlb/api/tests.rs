@@ -71,3 +71,46 @@ async fn the_api_shows_targets_and_metrics() {
     assert_eq!(get(address, "POST /healthz").await.0, "HTTP/1.1 405 Method Not Allowed");
     api.abort();
 }
+
+/// A sticky group knows its target beforehand; another one says what it is chosen from.
+#[tokio::test]
+async fn the_api_explains_what_a_flow_would_meet() {
+    let config = "\
+name: test
+listeners:
+  - { name: sticky, address: 127.0.0.1:0, targetGroup: sticky }
+  - { name: hashed, address: 127.0.0.1:0, targetGroup: hashed }
+targetGroups:
+  - name: sticky
+    port: 1
+    attributes: { stickiness.enabled: \"true\", stickiness.type: source_ip }
+    targets: [{ id: 127.0.0.1 }, { id: 127.0.0.2 }]
+  - { name: hashed, port: 1, targets: [{ id: 127.0.0.1 }, { id: 127.0.0.2 }] }
+";
+    let handle = NlbHandle::start(parse(config).unwrap(), CancellationToken::new()).await.unwrap();
+    let places = handle.local_addrs();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = listener.local_addr().unwrap();
+    let serving = tokio::spawn(serve_api(listener, handle.clone()));
+    let explain = async |query: String| get(api, &format!("GET /api/v1/explain?{query}")).await;
+    for (name, at) in &places {
+        let query =
+            format!("source=127.0.0.9%3a7&destination={}", at.to_string().replace(':', "%3A"));
+        let (status, body) = explain(query).await;
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        let view: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(view["listener"], **name);
+        let group = &view["groups"][0];
+        // Not judged yet, or without a listener: nobody is healthy.
+        assert_eq!(group["routing"], "fail_open", "{body}");
+        assert_eq!(group["chosen"].is_string(), &**name == "sticky", "{body}");
+        assert_eq!(group["targets"][1]["address"], "127.0.0.2:1");
+    }
+    let (_, body) = explain("source=127.0.0.9:7&destination=127.0.0.1:1".to_owned()).await;
+    assert_eq!(body, "null");
+    for bad in ["", "source=127.0.0.9:7", "source=x&destination=127.0.0.1:1"] {
+        assert_eq!(explain(bad.to_owned()).await.0, "HTTP/1.1 400 Bad Request", "{bad}");
+    }
+    serving.abort();
+    handle.drain(Duration::ZERO).await;
+}
