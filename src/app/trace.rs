@@ -94,7 +94,7 @@ impl std::str::FromStr for DnsServer {
             text => text
                 .parse()
                 .map(Self::At)
-                .map_err(|_| "expected ADDR:PORT, or the word system".to_owned()),
+                .map_err(|_not_one| "expected ADDR:PORT, or the word system".to_owned()),
         }
     }
 }
@@ -159,7 +159,7 @@ impl Target {
 
     /// Where to connect without other words: the host where it is an address, else this machine.
     fn address(&self, found: Option<IpAddr>) -> SocketAddr {
-        let port = self.port.unwrap_or(UP[usize::from(self.tls)]);
+        let port = self.port.unwrap_or_else(|| UP[usize::from(self.tls)]);
         let own = self.host.parse().ok();
         SocketAddr::new(own.or(found).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port)
     }

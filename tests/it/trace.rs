@@ -1,5 +1,7 @@
 //! `wharf trace` against a load balancer with two routers behind it, as `wharf up` has them.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a step that fails fails the test")]
+
 use std::{net::SocketAddr, process::Command, time::Duration};
 
 use serde_json::Value;

@@ -101,12 +101,9 @@ pub(super) async fn json<T: DeserializeOwned>(
     limit: Duration,
 ) -> Result<T, String> {
     let reply = client::fetch(&format!("http://{server}{path}"), limit, MOST).await;
-    let reply = reply.map_err(|error| {
-        let mut text = error.to_string();
-        if let Some(source) = std::error::Error::source(&error) {
-            text.push_str(&format!(": {source}"));
-        }
-        text
+    let reply = reply.map_err(|error| match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     })?;
     if reply.status != 200 {
         let said = String::from_utf8_lossy(&reply.body);

@@ -31,7 +31,8 @@ pub(super) struct Observed {
 
 pub(super) async fn trace(options: &TraceOptions, what: &str) -> Report {
     let name = what.trim_end_matches('.').to_ascii_lowercase();
-    let server = options.dns.unwrap_or(DnsServer::At(([127, 0, 0, 1], UP_DNS).into()));
+    let of_up = || DnsServer::At(([127, 0, 0, 1], UP_DNS).into());
+    let server = options.dns.unwrap_or_else(of_up);
     let dns = match options.explain {
         true => None,
         false => Some(ask::resolve(server, &full(&name), options.timeout).await),

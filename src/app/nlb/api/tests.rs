@@ -1,5 +1,7 @@
 //! The API of the NLB process over real sockets.
 
+use std::{net::SocketAddr, time::Duration};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
