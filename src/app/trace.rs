@@ -14,7 +14,7 @@ mod service;
 
 use std::{
     io::Write,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -235,11 +235,11 @@ async fn observe(options: &TraceOptions, target: Target) -> Result<Observed, Tra
         true => None,
         false => Some(send::connect(via, limit).await),
     };
-    let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let local = match &connected {
-        Some(Ok((stream, _))) => stream.local_addr().unwrap_or(any),
-        _ => any,
+        Some(Ok((stream, _))) => stream.local_addr().ok(),
+        _ => None,
     };
+    let local = local.or_else(|| source(via)).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
     observed.flow = flow(options.nlb, local, via, limit).await;
     observed.routers = routers(options, &observed.target).await;
     observed.sent = match connected {
@@ -254,6 +254,18 @@ async fn observe(options: &TraceOptions, target: Target) -> Result<Observed, Tra
         },
     };
     Ok(observed)
+}
+
+/// The address that a connection to `destination` would come from, with any port. Nothing is sent: a
+/// datagram socket that is connected has an address by its route alone.
+fn source(destination: SocketAddr) -> Option<SocketAddr> {
+    let any = match destination {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(destination).ok()?;
+    Some(SocketAddr::new(socket.local_addr().ok()?.ip(), 0))
 }
 
 /// What the load balancer would do with a flow; `None` when it has no such listener.
@@ -420,6 +432,12 @@ mod tests {
         for url in ["web.shop", "http://web.shop.svc/", "web.shop.svc:80", "svcs.example.com"] {
             assert!(!is_service(url), "{url}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_might_be_has_a_source() {
+        let loopback = source("127.0.0.1:9".parse().unwrap()).unwrap();
+        assert_eq!(loopback, "127.0.0.1:0".parse().unwrap());
     }
 
     #[test]

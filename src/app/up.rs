@@ -206,6 +206,7 @@ fn banner(objects: &Objects, certs: &Path, pods: usize) -> std::io::Result<()> {
             spec.to.name, route.key.namespace
         )?;
         writeln!(out, "  {wharf} explain http://{host}{}", spec.path)?;
+        writeln!(out, "  {wharf} trace http://{host}{}", spec.path)?;
     }
     let secure = objects.routes.iter().find(|route| route.object.spec.tls.is_some());
     if let Some(route) = secure {
