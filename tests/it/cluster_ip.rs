@@ -14,7 +14,7 @@ use wharf::{
 
 use crate::harness::{
     client::{Client, Response},
-    manifest::{With as _, app, reencrypt, route},
+    manifest::{With as _, app, reencrypt, route, service},
     pod::{Act, Pod, Refusing},
     router::Edge,
     tls,
@@ -139,26 +139,30 @@ async fn a_headless_service_is_dialled_at_its_endpoints() {
     edge.finish().await;
 }
 
-/// Whoever answers at a cluster IP, its failures are held against no one: each request has its tries.
+/// Whoever answers at a cluster IP, its failures are held against no one: of two Services that nobody
+/// serves neither is ejected, though one could be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_ip_is_never_ejected() {
     let pod = Refusing::bound();
-    // Nobody is behind the address either.
-    let objects = with_vip(app(route("a", HOST), &[pod.address]), 2);
+    let both = route("a", HOST)
+        .with("/spec/alternateBackends", serde_json::json!([{"kind": "Service", "name": "b"}]));
+    let mut objects = with_vip(app(both, &[pod.address]), 2);
+    objects.extend(with_vip(service("b", &[pod.address]), 5));
     let edge = Edge::with(&objects, |settings| {
         settings.upstream.mode = UpstreamMode::ClusterIp;
         settings.upstream.vip_map = vec![MAP.parse().expect("a map")];
         settings.health.ejection.failures = 1;
     })
     .await;
-    for _ in 0..3 {
+    for _ in 0..4 {
         assert_eq!(edge.get(HOST, "/").await.status(), 503);
     }
     edge.route("a", |state| {
-        let backend = &state.compiled.as_ref().expect("it is served").backend;
-        assert!(backend.servers[0].cluster_ip && !backend.servers[0].peer.is_ejected());
-        assert!(backend.servers[0].peer.outlier.is_clear());
+        let servers = &state.compiled.as_ref().expect("it is served").backend.servers;
+        assert_eq!(servers.len(), 2);
+        assert!(servers.iter().all(|server| server.cluster_ip && !server.peer.is_ejected()));
     });
+    assert_eq!(edge.router.stats.workers.sum(|cell| &cell.ejections), 0);
     edge.finish().await;
 }
 

@@ -16,7 +16,7 @@ use wharf::{
 
 use crate::harness::{
     client::Client,
-    manifest::{With as _, app, edge as edge_route, route, with_all},
+    manifest::{With as _, app, edge as edge_route, reencrypt, route, with_all},
     pod::{Pod, Refusing, ok},
     router::Edge,
     tls,
@@ -120,6 +120,17 @@ fn objects(authority: &Authority, pod: SocketAddr, walled: SocketAddr) -> Vec<Va
         app(
             route("pass", "pass.example.com").with("/spec/tls/termination", "passthrough"),
             &[walled],
+        ),
+        app(
+            reencrypt("vault", "vault.example.com", Some(&authority.pair().cert_pem))
+                .with("/spec/tls/insecureEdgeTerminationPolicy", "Allow")
+                .annotated("haproxy.router.openshift.io/rewrite-target", "/in"),
+            &[walled],
+        ),
+        app(
+            route("wall", "wall.example.com")
+                .annotated("haproxy.router.openshift.io/ip_allowlist", "10.9.9.9"),
+            &[pod],
         ),
         app(route("dead", "dead.example.com"), &[dead]),
     ])
@@ -227,6 +238,11 @@ async fn a_whole_path_is_shown_hop_by_hop() {
     assert!(hop(&pass, "tls")["what"].as_str().unwrap().contains("at the pod"));
     assert_eq!(hop(&pass, "router")["facts"]["frontend"], "public_ssl");
     assert_eq!(hop(&pass, "pod")["state"], "ok");
+
+    let (code, vault) = bed.json(&["http://vault.example.com/"]).await;
+    assert_eq!(code, 0, "{vault:#}");
+    assert_eq!(hop(&vault, "route")["facts"]["termination"], "reencrypt");
+    assert_eq!(hop(&vault, "route")["facts"]["rewrite"], "the path becomes /in");
     bed.finish().await;
 }
 
@@ -247,6 +263,10 @@ async fn a_broken_path_says_where_why_and_what_to_do() {
     assert_eq!((code, &dead["broken"]["hop"]), (1, &"pod".into()), "{dead:#}");
     assert!(dead["broken"]["why"].as_str().unwrap().starts_with("connect_failed"));
     assert_eq!(hop(&dead, "service")["what"], "app/dead");
+
+    let (code, denied) = bed.json(&["http://wall.example.com/"]).await;
+    assert_eq!((code, &denied["broken"]["hop"]), (1, &"route".into()), "{denied:#}");
+    assert!(denied["broken"]["why"].as_str().unwrap().starts_with("denied_allowlist"));
 
     let (code, strange) = bed.trace(&["https://shop.example.com/", "--cacert", "/dev/null"]).await;
     assert_eq!((code, &*strange), (2, ""));
