@@ -13,6 +13,7 @@ pub mod get;
 pub mod healthcheck;
 pub mod jsonpath;
 pub mod nlb;
+mod node_health;
 pub mod offline;
 pub mod output;
 pub mod pages;

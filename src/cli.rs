@@ -154,7 +154,7 @@ struct ProxyArgs {
     /// How connections reach endpoints
     #[arg(long, value_name = "MODE", default_value = "userspace")]
     mode: ProxyMode,
-    /// How connections are shared: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq or mh
+    /// How connections are shared in user space: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq or mh
     #[arg(long, value_name = "NAME", default_value = "rr")]
     scheduler: Kind,
     /// Node that this is, for traffic policies and hints [default: a node without endpoints]
@@ -172,19 +172,33 @@ struct ProxyArgs {
     /// Sources that are pods: they reach outer addresses whatever their policy; may be repeated
     #[arg(long, value_name = "CIDR")]
     cluster_cidr: Vec<IpNet>,
-    /// Most connections at a time
+    /// Most connections and UDP flows at a time, in user space
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     max_connections: usize,
-    /// Seconds that connections get to end after SIGTERM
+    /// Seconds that connections of user space get to end after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     grace: u64,
+    /// Range of the cluster IPs: nftables drops what comes to one that no Service has; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    service_cidr: Vec<IpNet>,
+    /// Leaves the rules of nftables in place after SIGTERM
+    #[arg(long)]
+    keep_rules: bool,
+    /// Port of /healthz and /livez [default: 127.0.0.1:10256, when it is free]
+    #[arg(long, value_name = "ADDR")]
+    healthz_bind_address: Option<SocketAddr>,
+    /// Port of /metrics [default: 127.0.0.1:10249, when it is free]
+    #[arg(long, value_name = "ADDR")]
+    metrics_bind_address: Option<SocketAddr>,
 }
 
 /// How `wharf proxy` carries connections.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum ProxyMode {
-    /// Listeners and relays of this process; TCP only
+    /// Listeners and relays of this process; TCP and UDP
     Userspace,
+    /// Rules of the kernel in this network namespace; needs root and the tool nft
+    Nftables,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod descriptors;
 pub mod flat;
 pub mod listen;
+pub mod netfilter;
 pub mod nft;
 pub mod peek;
 pub mod proxy_protocol;

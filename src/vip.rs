@@ -1,13 +1,16 @@
-//! L4: Services in user space: a listener for each virtual address and TCP port, and a relay for each
-//! connection.
+//! L4: Services in user space: a listener for each virtual address and port, and a relay for each
+//! connection or UDP flow; and, in [`nft`], in the kernel's packet filter.
 //!
 //! Driven by `app::proxy`. Always holds: a port without any endpoint is closed, so that clients are
 //! refused at once; one that nobody may have is silent (spec/l4-dns.md B.3); connections outlive the
-//! endpoint's place in the Service, and the Service (SVC-11). UDP and SCTP ports are not served.
+//! endpoint's place in the Service, and the Service (SVC-11); UDP flows do not. SCTP ports are not served.
 
 mod front;
 mod listener;
+pub mod nft;
 mod pool;
+pub mod stats;
+mod udp;
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
@@ -18,12 +21,19 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle, time::timeout};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     front::{Answer, Clients, Front, Meaning},
     listener::{Shared, accept_loop},
+    stats::Totals,
+    udp::UdpPort,
 };
 use crate::{
     model::objects::ObjectKey,
@@ -32,7 +42,7 @@ use crate::{
         listen::{self, Silent},
     },
     services::{
-        Node, Service, ServicePort, Via,
+        Node, Service, ServicePort, TrafficPolicy, Via,
         affinity::Affinity,
         choose::{Categories, categorize},
         schedulers::Kind,
@@ -56,8 +66,10 @@ pub struct VipOptions {
     pub node_addresses: Vec<IpAddr>,
     /// Sources that count as pods.
     pub cluster: Vec<IpNet>,
-    /// Most connections at a time.
+    /// Most connections and UDP flows at a time.
     pub connections: usize,
+    /// Where they are counted.
+    pub totals: Arc<Totals>,
 }
 
 /// What came of a change.
@@ -65,6 +77,8 @@ pub struct VipOptions {
 pub struct Applied {
     /// Addresses that take connections.
     pub listening: usize,
+    /// Ports whose policy leaves no endpoint here, internal and external.
+    pub no_local: [usize; 2],
     /// What could not be had, and why.
     pub failed: Vec<(SocketAddr, Failure)>,
 }
@@ -83,36 +97,57 @@ pub enum Failure {
         /// Who would like to.
         loser: ObjectKey,
     },
+    /// It is an SCTP port.
+    #[error("SCTP is not carried in user space: use --mode nftables, or leave the port out")]
+    Sctp,
 }
+
+/// A port of an address. TCP and UDP have each their own.
+type Place = (Protocol, SocketAddr);
 
 /// The listeners.
 #[derive(Debug)]
 pub struct Vips {
     options: VipOptions,
-    ports: BTreeMap<SocketAddr, Port>,
-    clients: HashMap<(ObjectKey, u16), Clients>,
+    ports: BTreeMap<Place, Port>,
+    clients: HashMap<(ObjectKey, Protocol, u16), Clients>,
     shared: Shared,
 }
 
 /// A port that is bound.
 #[derive(Debug)]
 enum Port {
-    Open { front: Arc<Front>, stop: CancellationToken, accepts: JoinHandle<()> },
-    Silent { _socket: Silent },
+    Open {
+        front: Arc<Front>,
+        stop: CancellationToken,
+        accepts: JoinHandle<()>,
+    },
+    OpenUdp(UdpPort),
+    Silent {
+        _socket: Silent,
+    },
+    /// Takes datagrams and does not look at them.
+    SilentUdp {
+        _socket: std::net::UdpSocket,
+    },
 }
 
 impl Port {
     const fn is_open(&self) -> bool {
-        matches!(self, Self::Open { .. })
+        matches!(self, Self::Open { .. } | Self::OpenUdp(_))
     }
 
-    /// Closes it; its connections go on.
+    /// Closes it; its connections go on, its UDP flows end.
     async fn close(self) {
-        if let Self::Open { stop, accepts, .. } = self {
-            stop.cancel();
-            if accepts.await.is_err() {
-                tracing::error!("a listener of a virtual address has panicked");
-            }
+        match self {
+            Self::Open { stop, accepts, .. } => {
+                stop.cancel();
+                if accepts.await.is_err() {
+                    tracing::error!("a listener of a virtual address has panicked");
+                }
+            },
+            Self::OpenUdp(port) => port.close().await,
+            Self::Silent { .. } | Self::SilentUdp { .. } => {},
         }
     }
 }
@@ -134,13 +169,15 @@ impl Vips {
     #[must_use]
     pub fn new(options: VipOptions) -> Self {
         let permits = Arc::new(Semaphore::new(options.connections.min(Semaphore::MAX_PERMITS)));
-        let shared = Shared { flows: TaskTracker::new(), permits, end: CancellationToken::new() };
+        let (flows, end) = (TaskTracker::new(), CancellationToken::new());
+        let shared = Shared { flows, permits, end, totals: Arc::clone(&options.totals) };
         Self { options, ports: BTreeMap::new(), clients: HashMap::new(), shared }
     }
 
     /// Takes over what the Services are now. What fails is tried again the next time.
     pub async fn apply(&mut self, services: &[Arc<Service>]) -> Applied {
-        let mut applied = Applied::default();
+        let no_local = no_local(services, &self.options.node);
+        let mut applied = Applied { no_local, ..Applied::default() };
         let wanted = self.wanted(services, &mut applied);
         let ended = self.ports.extract_if(.., |address, port| {
             let answer = wanted.get(address).map(Wanted::answer);
@@ -150,9 +187,9 @@ impl Vips {
         for port in ended.map(|(_, port)| port).collect::<Vec<_>>() {
             port.close().await;
         }
-        for (address, wanted) in wanted {
-            if let Err(error) = self.serve(address, wanted) {
-                applied.failed.push((address, error.into()));
+        for (place, wanted) in wanted {
+            if let Err(error) = self.serve(place, wanted) {
+                applied.failed.push((place.1, error.into()));
             }
         }
         applied.listening = self.ports.values().filter(|port| port.is_open()).count();
@@ -164,17 +201,24 @@ impl Vips {
         &mut self,
         services: &'a [Arc<Service>],
         applied: &mut Applied,
-    ) -> BTreeMap<SocketAddr, Wanted<'a>> {
-        let mut wanted: BTreeMap<SocketAddr, Wanted<'a>> = BTreeMap::new();
+    ) -> BTreeMap<Place, Wanted<'a>> {
+        let mut wanted: BTreeMap<Place, Wanted<'a>> = BTreeMap::new();
         let mut clients = HashMap::new();
         for service in services {
-            for port in service.ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
+            for port in &service.ports {
+                if port.protocol == Protocol::Sctp {
+                    let places = self.addresses(service, port).into_iter();
+                    applied.failed.extend(places.map(|(listen, ..)| (listen, Failure::Sctp)));
+                    continue;
+                }
                 let known = service.affinity.map(|timeout| self.clients(service, port, timeout));
                 if let Some(known) = &known {
-                    clients.insert((service.key.clone(), port.port), Arc::clone(known));
+                    let key = (service.key.clone(), port.protocol, port.port);
+                    clients.insert(key, Arc::clone(known));
                 }
                 for (listen, address, via) in self.addresses(service, port) {
-                    if let Some(winner) = wanted.get(&listen) {
+                    let place = (port.protocol, listen);
+                    if let Some(winner) = wanted.get(&place) {
                         let winner = winner.meaning.service.key.clone();
                         let loser = service.key.clone();
                         applied.failed.push((listen, Failure::Taken { winner, loser }));
@@ -187,7 +231,7 @@ impl Vips {
                         .filter(|endpoint| endpoint.address.is_ipv6() == address.is_ipv6());
                     let sets = categorize(of_family, &self.options.node);
                     let meaning = Meaning { service, via, address, clients };
-                    wanted.insert(listen, Wanted { meaning, sets });
+                    wanted.insert(place, Wanted { meaning, sets });
                 }
             }
         }
@@ -197,7 +241,7 @@ impl Vips {
 
     /// The clients of a port with affinity: those that it had.
     fn clients(&self, service: &Service, port: &ServicePort, timeout: Duration) -> Clients {
-        let known = self.clients.get(&(service.key.clone(), port.port));
+        let known = self.clients.get(&(service.key.clone(), port.protocol, port.port));
         let Some(known) = known else {
             return Arc::new(Mutex::new(Affinity::new(timeout, CLIENTS)));
         };
@@ -219,33 +263,49 @@ impl Vips {
         of_service.chain(of_node).collect()
     }
 
-    /// Makes `address` what it shall be.
-    fn serve(&mut self, address: SocketAddr, wanted: Wanted<'_>) -> io::Result<()> {
+    /// Makes `place` what it shall be.
+    fn serve(&mut self, place: Place, wanted: Wanted<'_>) -> io::Result<()> {
         let answer = wanted.answer();
         let Wanted { meaning, sets } = wanted;
+        let (protocol, address) = place;
         match answer {
             Answer::Refuse => {},
             Answer::Silent => {
-                if let Entry::Vacant(room) = self.ports.entry(address) {
-                    room.insert(Port::Silent { _socket: listen::silent_tcp(address)? });
+                if let Entry::Vacant(room) = self.ports.entry(place) {
+                    room.insert(match protocol {
+                        Protocol::Udp => Port::SilentUdp { _socket: listen::virtual_udp(address)? },
+                        _ => Port::Silent { _socket: listen::silent_tcp(address)? },
+                    });
                 }
             },
-            Answer::Listen => {
-                if let Some(Port::Open { front, .. }) = self.ports.get(&address) {
+            Answer::Listen => match self.ports.get(&place) {
+                Some(Port::Open { front, .. }) => front.update(meaning, &sets),
+                Some(Port::OpenUdp(port)) => {
+                    port.front().update(meaning, &sets);
+                    port.repin();
+                },
+                _ => {
+                    let VipOptions { scheduler, cluster, .. } = &self.options;
+                    let front = Arc::new(Front::new(*scheduler, cluster.clone(), meaning.clone()));
                     front.update(meaning, &sets);
-                    return Ok(());
-                }
-                let socket = TcpListener::from_std(listen::virtual_tcp(address)?)?;
-                let VipOptions { scheduler, cluster, .. } = &self.options;
-                let front = Arc::new(Front::new(*scheduler, cluster.clone(), meaning.clone()));
-                front.update(meaning, &sets);
-                let stop = CancellationToken::new();
-                let (shared, ends) = (self.shared.clone(), stop.clone());
-                let accepts = tokio::spawn(accept_loop(Arc::clone(&front), socket, shared, ends));
-                self.ports.insert(address, Port::Open { front, stop, accepts });
+                    let port = self.open(place, front)?;
+                    self.ports.insert(place, port);
+                },
             },
         }
         Ok(())
+    }
+
+    fn open(&self, (protocol, address): Place, front: Arc<Front>) -> io::Result<Port> {
+        if protocol == Protocol::Udp {
+            let socket = UdpSocket::from_std(listen::virtual_udp(address)?)?;
+            return Ok(Port::OpenUdp(UdpPort::open(front, socket, &self.shared)));
+        }
+        let socket = TcpListener::from_std(listen::virtual_tcp(address)?)?;
+        let stop = CancellationToken::new();
+        let (shared, ends) = (self.shared.clone(), stop.clone());
+        let accepts = tokio::spawn(accept_loop(Arc::clone(&front), socket, shared, ends));
+        Ok(Port::Open { front, stop, accepts })
     }
 
     /// Accepts no more, gives connections `grace` to end, and resets the rest. True when none was
@@ -265,10 +325,32 @@ impl Vips {
 impl Drop for Vips {
     fn drop(&mut self) {
         for port in self.ports.values() {
-            if let Port::Open { stop, .. } = port {
-                stop.cancel();
+            match port {
+                Port::Open { stop, .. } => stop.cancel(),
+                Port::OpenUdp(port) => port.abandon(),
+                Port::Silent { .. } | Port::SilentUdp { .. } => {},
             }
         }
         self.shared.end.cancel();
     }
+}
+
+/// Ports of Services whose policy leaves no endpoint on `node` though there is one elsewhere: internal
+/// and external.
+fn no_local(services: &[impl AsRef<Service>], node: &Node) -> [usize; 2] {
+    let mut counts = [0; 2];
+    for service in services.iter().map(AsRef::as_ref) {
+        for port in &service.ports {
+            let usable = categorize(&port.endpoints, node).usable();
+            if usable.local || !usable.cluster {
+                continue;
+            }
+            let is_outer = port.node_port.is_some()
+                || !service.external_ips.is_empty()
+                || !service.load_balancer_ips.is_empty();
+            counts[0] += usize::from(service.internal == TrafficPolicy::Local);
+            counts[1] += usize::from(is_outer && service.external == TrafficPolicy::Local);
+        }
+    }
+    counts
 }

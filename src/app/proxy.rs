@@ -1,16 +1,29 @@
 //! `wharf proxy`: manifests in, Services on their virtual addresses, until a signal.
 //!
-//! Called by `cli`. Always holds: an address that cannot be served is said once, and tried again at
-//! every change.
+//! Called by `cli`. Always holds: what cannot be served is said once, and tried again at every change;
+//! rules that somebody else has changed are right again within [`PERIOD`].
+
+mod path;
+mod ports;
+mod status;
 
 use std::{
-    collections::BTreeSet, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
-    time::Duration,
+    collections::BTreeSet,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+pub use self::{path::Mode, ports::Bind};
+use self::{
+    path::{Applied, Path},
+    ports::HealthPorts,
+    status::Status,
+};
 use super::signal::Signals;
 use crate::{
     model::objects::Objects,
@@ -19,8 +32,12 @@ use crate::{
         directory::Directory,
         watch::{self as manifests, Update},
     },
-    vip::{Applied, VipOptions, Vips},
 };
+
+/// How often the path is looked after, as kube-proxy's full sync.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// What `wharf proxy` is asked to do.
 #[derive(Clone, Debug)]
@@ -28,64 +45,141 @@ pub struct ProxyOptions {
     /// Manifest files and directories.
     pub manifests: Vec<PathBuf>,
     /// The data path.
-    pub vip: VipOptions,
+    pub mode: Mode,
     /// How long connections may go on after SIGTERM.
     pub grace: Duration,
+    /// Where `/healthz` and `/livez` are.
+    pub health: Bind,
+    /// Where `/metrics` is.
+    pub metrics: Bind,
 }
 
 /// Serves until a signal stops it.
 ///
 /// # Errors
-/// When signals cannot be had.
+/// When signals or a port that was asked for cannot be had, and when rules cannot be removed.
 pub async fn run(options: ProxyOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
+    let totals = match &options.mode {
+        Mode::Userspace(vip) => Some(Arc::clone(&vip.totals)),
+        Mode::Nftables { .. } => None,
+    };
+    let status = Arc::new(Status::new(totals));
+    let mut tasks = JoinSet::new();
+    ports::spawn(&mut tasks, [options.health, options.metrics], &status)?;
     let cancel = CancellationToken::new();
     let (updates, changed) = watch::channel(Arc::new(Update::default()));
     // Generated hosts do not matter here: routes are not read.
     let directory = Directory::new(options.manifests, String::new());
     let watching = tokio::spawn(manifests::watch(directory, updates, cancel.clone()));
-    let mut vips = Vips::new(options.vip);
+    let mode = options.mode;
+    let health = HealthPorts::new(mode.node_addresses().to_vec(), mode.node().clone(), &status);
+    let mut proxy = Proxy {
+        path: Path::new(mode),
+        health,
+        status: Arc::clone(&status),
+        services: Vec::new(),
+        said: BTreeSet::new(),
+        is_behind: false,
+    };
     tokio::select! {
         () = signals.stop() => tracing::info!("draining"),
-        () = follow(changed, &mut vips) => {},
+        () = proxy.follow(changed) => {},
     }
+    status.drain();
     cancel.cancel();
     let stop = async {
-        if !vips.drain(options.grace).await {
-            tracing::warn!("connections that outlived the grace period were reset");
-        }
+        proxy.path.stop(options.grace).await?;
         watching.await?;
         Ok(())
     };
     signals.unless_again(stop).await
 }
 
-/// Applies every update.
-async fn follow(mut updates: watch::Receiver<Arc<Update>>, vips: &mut Vips) {
-    let (mut said, mut known) = (BTreeSet::new(), Vec::new());
-    while updates.changed().await.is_ok() {
-        let update = Arc::clone(&updates.borrow_and_update());
-        for finding in update.findings.iter().filter(|finding| !known.contains(*finding)) {
-            tracing::warn!("{finding}");
+/// What follows the manifests.
+struct Proxy {
+    path: Path,
+    health: HealthPorts,
+    status: Arc<Status>,
+    services: Vec<Arc<Service>>,
+    said: BTreeSet<String>,
+    /// The last change could not be applied.
+    is_behind: bool,
+}
+
+impl Proxy {
+    /// Applies every update.
+    async fn follow(&mut self, mut updates: watch::Receiver<Arc<Update>>) {
+        let mut known = Vec::new();
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first one is at once, before there is anything.
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                changed = updates.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let update = Arc::clone(&updates.borrow_and_update());
+                    for finding in update.findings.iter().filter(|one| !known.contains(*one)) {
+                        tracing::warn!("{finding}");
+                    }
+                    known.clone_from(&update.findings);
+                    self.services = services(&update.objects);
+                    self.status.came();
+                    self.apply().await;
+                },
+                () = tokio::time::sleep(RETRY), if self.is_behind => self.apply().await,
+                _ = ticks.tick(), if !self.is_behind => self.check().await,
+            }
         }
-        known.clone_from(&update.findings);
-        let applied = vips.apply(&services(&update.objects)).await;
-        report(&applied, &mut said);
+    }
+
+    async fn apply(&mut self) {
+        let begun = Instant::now();
+        self.health.update(&self.services);
+        match self.path.apply(&self.services).await {
+            Ok(applied) => {
+                self.is_behind = false;
+                self.status.applied(begun, &applied);
+                self.report(applied);
+            },
+            Err(error) => self.fails(&error),
+        }
+    }
+
+    async fn check(&mut self) {
+        match self.path.check().await {
+            Ok(false) => self.status.is_right(),
+            Ok(true) => {
+                self.status.is_right();
+                tracing::info!("somebody changed the packet filter: the rules are as they were");
+            },
+            Err(error) => self.fails(&error),
+        }
+    }
+
+    fn fails(&mut self, error: &std::io::Error) {
+        self.status.failed();
+        if !self.is_behind {
+            tracing::error!("services are not applied, and tried again: {error}");
+        }
+        self.is_behind = true;
+        self.status.came();
+    }
+
+    /// Says how many addresses are served, and each that is not, once.
+    fn report(&mut self, applied: Applied) {
+        tracing::info!(serving = applied.serving, "services applied");
+        for failure in applied.failed.difference(&self.said) {
+            tracing::warn!("{failure}");
+        }
+        self.said = applied.failed;
     }
 }
 
 /// The Services of `objects`.
 fn services(objects: &Objects) -> Vec<Arc<Service>> {
     build::build(objects).into_iter().map(Arc::new).collect()
-}
-
-/// Says how many addresses are served, and each that is not, once.
-fn report(applied: &Applied, said: &mut BTreeSet<SocketAddr>) {
-    tracing::info!(listening = applied.listening, "services applied");
-    for (address, failure) in &applied.failed {
-        if !said.contains(address) {
-            tracing::warn!(%address, "virtual address is not served: {failure}");
-        }
-    }
-    *said = applied.failed.iter().map(|(address, _)| *address).collect();
 }

@@ -14,7 +14,6 @@ mod dns;
 mod files;
 mod followed;
 mod memory;
-mod node_health;
 mod pace;
 mod pages;
 mod sampler;
@@ -30,7 +29,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::files::Files;
-use super::bind;
+use super::{bind, node_health};
 use crate::{
     admin::{self as admin_port, readiness::Readiness},
     compile::Compiler,
@@ -136,7 +135,12 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let node_health = match settings.node_health {
         Some(address) => {
             let service = &settings.node_health_service;
-            Some(node_health::spawn(&mut tasks, address, service, &readiness, &cancel)?)
+            let asked = Arc::clone(&readiness);
+            let health = Arc::new(move || node_health::NodeHealth {
+                endpoints: asked.is_ready().into(),
+                healthy: true,
+            });
+            Some(node_health::spawn(&mut tasks, address, service, health, &cancel)?)
         },
         None => None,
     };

@@ -1,6 +1,8 @@
 //! From parsed arguments to the command's code in `app`.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
+};
 
 use anyhow::Context as _;
 
@@ -16,7 +18,7 @@ use crate::{
         get::{Get, Selected, Streams},
         nlb::NlbOptions,
         offline,
-        proxy::ProxyOptions,
+        proxy::{Bind, Mode, ProxyOptions},
         trace::TraceOptions,
         up::UpOptions,
     },
@@ -27,7 +29,7 @@ use crate::{
         env::{self, Config},
     },
     task,
-    vip::VipOptions,
+    vip::{VipOptions, nft::NftOptions},
 };
 
 /// Longest time for a health check.
@@ -67,9 +69,7 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Backend(args) => return app::backend::run(backend(args)).await,
         Command::Dns(args) => return app::dns::run(dns(args)).await,
-        Command::Proxy(args) => match args.mode {
-            ProxyMode::Userspace => return app::proxy::run(proxy(args)).await,
-        },
+        Command::Proxy(args) => return app::proxy::run(proxy(args)).await,
         Command::Nlb(args) => return app::nlb::run(nlb(*args)).await,
         Command::Router(args) => return app::router::run(router(&args.flags)?.settings).await,
         Command::Up(args) => return app::up::run(up(args)).await,
@@ -244,17 +244,37 @@ fn nlb(args: NlbArgs) -> NlbOptions {
 }
 
 fn proxy(args: ProxyArgs) -> ProxyOptions {
-    ProxyOptions {
-        manifests: args.manifests,
-        vip: VipOptions {
-            node: Node { name: args.node_name.into(), zone: args.zone.into() },
+    let node = Node { name: args.node_name.into(), zone: args.zone.into() };
+    let mode = match args.mode {
+        ProxyMode::Userspace => Mode::Userspace(VipOptions {
+            node,
             scheduler: args.scheduler,
             maps: args.vip_map,
             node_addresses: args.node_address,
             cluster: args.cluster_cidr,
             connections: args.max_connections,
+            totals: Arc::default(),
+        }),
+        ProxyMode::Nftables => Mode::Nftables {
+            options: NftOptions {
+                node,
+                cluster: args.cluster_cidr,
+                service_ranges: args.service_cidr,
+                node_addresses: args.node_address,
+            },
+            keep: args.keep_rules,
         },
+    };
+    let bind = |asked: Option<SocketAddr>, port| Bind {
+        address: asked.unwrap_or_else(|| ([127, 0, 0, 1], port).into()),
+        is_needed: asked.is_some(),
+    };
+    ProxyOptions {
+        manifests: args.manifests,
+        mode,
         grace: Duration::from_secs(args.grace),
+        health: bind(args.healthz_bind_address, 10_256),
+        metrics: bind(args.metrics_bind_address, 10_249),
     }
 }
 

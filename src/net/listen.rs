@@ -110,6 +110,24 @@ pub fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
+/// The same, on an address that need not be of this machine (yet).
+///
+/// # Errors
+/// What the kernel says to socket or bind.
+pub fn virtual_udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => {
+            socket.set_freebind_v6(true)?;
+            socket.set_only_v6(true)?;
+        },
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
 /// True for an error of accept(2) that is about one connection, so that the next one may be accepted
 /// at once; others, such as EMFILE, call for a pause.
 #[must_use]

@@ -29,25 +29,40 @@ const QUOTED: usize = 2000;
 /// `NotFound` when there is no `nft`, `PermissionDenied` without CAP_NET_ADMIN, `TimedOut` when it took
 /// too long, or else what `nft` says of the script.
 pub async fn apply(script: &str) -> io::Result<()> {
-    call(&["-f", "-"], script).await.map(drop)
+    let Said { status, complaints, .. } = call(&["-f", "-"], script).await?;
+    if status.success() { Ok(()) } else { Err(failure(status, &complaints)) }
 }
 
-/// What `nft` prints for `arguments`.
+/// What the table has, without elements of sets; none when there is no such table.
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn ask(arguments: &[&str]) -> io::Result<String> {
-    call(arguments, "").await
+pub async fn table(family: &str, name: &str) -> io::Result<Option<String>> {
+    let said = call(&["-t", "list", "table", family, name], "").await?;
+    if said.status.success() {
+        Ok(Some(said.output))
+    } else if said.complaints.contains("No such file or directory") {
+        Ok(None)
+    } else {
+        Err(failure(said.status, &said.complaints))
+    }
 }
 
-async fn call(arguments: &[&str], input: &str) -> io::Result<String> {
+/// How a call ended.
+struct Said {
+    status: ExitStatus,
+    output: String,
+    complaints: String,
+}
+
+async fn call(arguments: &[&str], input: &str) -> io::Result<Said> {
     let mut tool = Tool::start("nft", arguments)?;
     let talked = timeout(LIMIT, tool.talk(input)).await;
     // Its streams are at their end, or it is not waited for any longer.
     let status = tool.end(talked.is_err()).await?;
-    let (said, complaints) =
+    let (output, complaints) =
         talked.map_err(|_late| io::Error::new(io::ErrorKind::TimedOut, "nft did not end"))??;
-    if status.success() { Ok(said) } else { Err(failure(status, &complaints)) }
+    Ok(Said { status, output, complaints })
 }
 
 /// Why it failed, in one sentence or in its own words.
@@ -61,12 +76,10 @@ fn failure(status: ExitStatus, complaints: &str) -> io::Error {
     while !complaints.is_char_boundary(end) {
         end -= 1;
     }
-    let kind = if complaints.contains("No such file or directory") {
-        io::ErrorKind::NotFound
-    } else {
-        io::ErrorKind::InvalidInput
-    };
-    io::Error::new(kind, format!("nft: {status}: {}", complaints[..end].trim_end()))
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("nft: {status}: {}", complaints[..end].trim_end()),
+    )
 }
 
 /// A tool that runs.
@@ -150,7 +163,6 @@ mod tests {
         let status = ExitStatus::from_raw(1 << 8);
         for (complaints, kind, says) in [
             ("Error: Operation not permitted", io::ErrorKind::PermissionDenied, "CAP_NET_ADMIN"),
-            ("Error: No such file or directory", io::ErrorKind::NotFound, "No such file"),
             ("Error: syntax error\n", io::ErrorKind::InvalidInput, "nft: exit status: 1: Error"),
         ] {
             let error = failure(status, complaints);

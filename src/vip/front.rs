@@ -86,6 +86,12 @@ impl Front {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// True when `endpoint` may have connections of somebody.
+    pub(super) fn has(&self, endpoint: SocketAddr) -> bool {
+        let state = self.state();
+        state.all.has(endpoint) || state.local.has(endpoint)
+    }
+
     /// The endpoint of a new connection from `source`; none when it may have none.
     pub(super) fn pick(&self, source: SocketAddr, local: IpAddr) -> Option<(SocketAddr, Carried)> {
         let client = source.ip();

@@ -13,7 +13,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::front::Front;
+use super::{
+    front::Front,
+    stats::{Counted, Counts, Totals},
+};
 use crate::net::{
     connect, listen,
     relay::{End, Idle, relay_until},
@@ -41,6 +44,8 @@ pub(super) struct Shared {
     pub(super) permits: Arc<Semaphore>,
     /// Resets the connections.
     pub(super) end: CancellationToken,
+    /// Counts them.
+    pub(super) totals: Arc<Totals>,
 }
 
 /// Accepts until `stop`.
@@ -58,8 +63,9 @@ pub(super) async fn accept_loop(
         match accepted {
             Ok((client, _)) => {
                 let (front, end) = (Arc::clone(&front), shared.end.clone());
+                let counted = Counted::new(&shared.totals, |totals| &totals.tcp);
                 shared.flows.spawn(async move {
-                    carry(&front, client, &end).await;
+                    carry(&front, client, &end, counted.counts()).await;
                     drop(permit);
                 });
             },
@@ -73,10 +79,11 @@ pub(super) async fn accept_loop(
 }
 
 /// Carries one connection to its end. What cannot be carried is reset.
-async fn carry(front: &Front, mut client: TcpStream, end: &CancellationToken) {
+async fn carry(front: &Front, mut client: TcpStream, end: &CancellationToken, counts: &Counts) {
     let (Ok(source), Ok(local)) = (client.peer_addr(), client.local_addr()) else { return };
     let Some((address, mut carried)) = front.pick(source, local.ip()) else {
         tracing::debug!(%source, %local, "no endpoint for this client");
+        Counts::add(&counts.refused);
         return reset(&client);
     };
     let connected = end.run_until_cancelled(connect::tcp(address, CONNECT)).await;
@@ -84,6 +91,7 @@ async fn carry(front: &Front, mut client: TcpStream, end: &CancellationToken) {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => {
             tracing::debug!(%local, endpoint = %address, %error, "connecting failed");
+            Counts::add(&counts.failed);
             return reset(&client);
         },
         None => return reset(&client),

@@ -87,6 +87,11 @@ impl Pool {
         }
     }
 
+    /// True when `address` is a server.
+    pub(super) fn has(&self, address: SocketAddr) -> bool {
+        self.servers.iter().any(|server| server.address == address)
+    }
+
     /// True when there is no server.
     pub(super) fn is_empty(&self) -> bool {
         self.servers.is_empty()
@@ -99,7 +104,7 @@ impl Pool {
         kept: Option<SocketAddr>,
         now: Instant,
     ) -> Option<(SocketAddr, Carried)> {
-        let kept = kept.filter(|kept| self.servers.iter().any(|server| server.address == *kept));
+        let kept = kept.filter(|kept| self.has(*kept));
         let address = match kept {
             Some(address) => address,
             None => {

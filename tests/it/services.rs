@@ -126,6 +126,7 @@ fn options(scheduler: Kind) -> VipOptions {
         node_addresses: Vec::new(),
         cluster: Vec::new(),
         connections: 1000,
+        totals: Arc::default(),
     }
 }
 

@@ -1,9 +1,9 @@
-//! The answer of a node at `healthCheckNodePort`: is there a router on this node that takes traffic
-//! (spec/l4-dns.md A.14)?
+//! What a health check of a node asks: the answers of kube-proxy at a Service's healthCheckNodePort
+//! (spec/l4-dns.md A.14).
 //!
-//! In a cluster kube-proxy gives it, from the ready endpoints of the node. Here the router is the only
-//! endpoint of its node, so it answers for itself. Always holds: 503 from the start of draining to
-//! the end of the process; a PROXY header is no request (kube-proxy does not know it either).
+//! Started by `router`, which is the only endpoint of its node and answers for itself, and by `proxy`
+//! for each Service that has the port. Always holds: 503 without an endpoint here, and while the node
+//! does not carry traffic; a PROXY header is no request (kube-proxy does not know it either).
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,58 +11,52 @@ use http::{HeaderValue, StatusCode, header};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    admin::readiness::Readiness,
-    app::{
-        bind,
-        pages::{self, Page, page},
-    },
-    model::objects::ObjectKey,
-};
+use super::pages::{self, Page};
+use crate::{app::bind, model::objects::ObjectKey};
 
-/// Binds `address` and starts to answer for `service`.
+/// What is known when a checker asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeHealth {
+    /// Ready endpoints of the Service on this node.
+    pub(super) endpoints: usize,
+    /// The node carries traffic of Services as it should.
+    pub(super) healthy: bool,
+}
+
+/// Binds `address` and starts to answer for `service` with what `health` says.
 pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     address: SocketAddr,
     service: &ObjectKey,
-    ready: &Arc<Readiness>,
+    health: Arc<dyn Fn() -> NodeHealth + Send + Sync>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     let listener = bind::tokio_tcp(address)?;
     let bound = listener.local_addr()?;
-    let node = Arc::new(Node { service: service.clone(), ready: Arc::clone(ready) });
-    let cancel = cancel.clone();
+    let (service, cancel) = (service.clone(), cancel.clone());
     tasks.spawn(async move {
-        let answer = move |_request| std::future::ready(node.answer());
+        let answer = move |_request| std::future::ready(answer(&service, health()));
         cancel.run_until_cancelled(pages::serve(listener, answer)).await;
     });
     Ok(bound)
 }
 
-/// What is answered for.
-struct Node {
-    service: ObjectKey,
-    ready: Arc<Readiness>,
-}
-
-impl Node {
-    /// The answer to every request, whatever its path: as kube-proxy's, to the byte.
-    fn answer(&self) -> Page {
-        let ready = self.ready.is_ready();
-        let (status, endpoints) =
-            if ready { (StatusCode::OK, "1") } else { (StatusCode::SERVICE_UNAVAILABLE, "0") };
-        // Names of objects are letters, digits, dots and hyphens: nothing to escape.
-        let ObjectKey { namespace, name } = &self.service;
-        let body = format!(
-            "{{\n\t\"service\": {{\n\t\t\"namespace\": \"{namespace}\",\n\t\t\"name\": \"{name}\"\n\t}},\
-             \n\t\"localEndpoints\": {endpoints},\n\t\"serviceProxyHealthy\": true\n}}"
-        );
-        let mut page = page(status, "application/json", body);
-        let headers = page.headers_mut();
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert("x-load-balancing-endpoint-weight", HeaderValue::from_static(endpoints));
-        page
-    }
+/// The answer to every request, whatever its path: as kube-proxy's, to the byte.
+fn answer(service: &ObjectKey, health: NodeHealth) -> Page {
+    let NodeHealth { endpoints, healthy } = health;
+    let is_good = endpoints > 0 && healthy;
+    let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let [namespace, name] =
+        [&service.namespace, &service.name].map(|text| serde_json::Value::from(&**text));
+    let body = format!(
+        "{{\n\t\"service\": {{\n\t\t\"namespace\": {namespace},\n\t\t\"name\": {name}\n\t}},\
+         \n\t\"localEndpoints\": {endpoints},\n\t\"serviceProxyHealthy\": {healthy}\n}}"
+    );
+    let mut page = pages::page(status, "application/json", body);
+    let headers = page.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("x-load-balancing-endpoint-weight", HeaderValue::from(endpoints));
+    page
 }
 
 #[cfg(test)]
@@ -73,7 +67,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::net::proxy_protocol;
+    use crate::{admin::readiness::Readiness, net::proxy_protocol};
 
     struct Served {
         address: SocketAddr,
@@ -86,7 +80,10 @@ mod tests {
         let mut tasks = JoinSet::new();
         let service = ObjectKey::new("openshift-ingress", "router-default");
         let any = ([127, 0, 0, 1], 0).into();
-        let address = spawn(&mut tasks, any, &service, &ready, &CancellationToken::new()).unwrap();
+        let asked = Arc::clone(&ready);
+        let health: Arc<dyn Fn() -> NodeHealth + Send + Sync> =
+            Arc::new(move || NodeHealth { endpoints: asked.is_ready().into(), healthy: true });
+        let address = spawn(&mut tasks, any, &service, health, &CancellationToken::new()).unwrap();
         Served { address, ready, _tasks: tasks }
     }
 
