@@ -171,7 +171,8 @@ impl Proxy {
 
     /// Says how many addresses are served, and each that is not, once.
     fn report(&mut self, applied: Applied) {
-        tracing::info!(serving = applied.serving, "services applied");
+        let (services, serving) = (self.services.len(), applied.serving);
+        tracing::info!(services, serving, "services applied");
         for failure in applied.failed.difference(&self.said) {
             tracing::warn!("{failure}");
         }

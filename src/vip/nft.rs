@@ -74,9 +74,9 @@ pub struct Filter {
     there: Option<BTreeMap<Family, Table>>,
     /// The generation that our last change made; none when somebody else may have changed something.
     generation: Option<u32>,
-    udp: Arc<Fronts>,
-    /// Connections that may lead to endpoints that are gone have not been looked for.
-    stale: bool,
+    udp: Fronts,
+    /// Addresses whose UDP connections are to be looked at, with the endpoints that these may have.
+    stale: Fronts,
 }
 
 /// Addresses of UDP ports with their endpoints.
@@ -91,8 +91,8 @@ impl Filter {
             wanted: BTreeMap::new(),
             there: None,
             generation: None,
-            udp: Arc::default(),
-            stale: true,
+            udp: Fronts::new(),
+            stale: Fronts::new(),
         }
     }
 
@@ -104,10 +104,8 @@ impl Filter {
     pub async fn apply(&mut self, services: &[Arc<Service>]) -> io::Result<Applied> {
         let rendered = render(&self.options, services);
         self.wanted = rendered.tables;
-        if *self.udp != rendered.udp {
-            self.udp = Arc::new(rendered.udp);
-            self.stale = true;
-        }
+        note_changes(&mut self.stale, &self.udp, &rendered.udp);
+        self.udp = rendered.udp;
         self.make().await?;
         let Rendered { serving, no_local, taken, .. } = rendered;
         Ok(Applied { serving, no_local, taken })
@@ -140,10 +138,9 @@ impl Filter {
 
     async fn make(&mut self) -> io::Result<()> {
         self.make_tables().await?;
-        if std::mem::take(&mut self.stale) {
-            let forgotten = self.forget().await;
-            self.stale = forgotten.is_err();
-            forgotten?;
+        if !self.stale.is_empty() {
+            forget(self.stale.clone()).await?;
+            self.stale.clear();
         }
         Ok(())
     }
@@ -177,24 +174,35 @@ impl Filter {
         self.generation = after.filter(is_ours);
         Ok(())
     }
+}
 
-    /// Makes the kernel forget UDP connections to what is no endpoint of their address (B.5). Those of
-    /// a time without any endpoint lead to the address itself, and are forgotten too.
-    async fn forget(&self) -> io::Result<()> {
-        for family in Family::ALL {
-            if !self.udp.keys().any(|front| family.has(front.ip())) {
-                continue;
-            }
-            let fronts = Arc::clone(&self.udp);
-            let stale = move |one: &Connection| {
-                let endpoints = fronts.get(&one.destination);
-                endpoints.is_some_and(|endpoints| !endpoints.contains(&one.answers_from))
-            };
-            let found = netfilter::udp_connections(family == Family::V6, stale).await?;
-            netfilter::forget(found).await?;
-        }
-        Ok(())
+/// Adds to `stale` each address whose endpoints change; one that goes has none.
+fn note_changes(stale: &mut Fronts, old: &Fronts, new: &Fronts) {
+    for front in old.keys().filter(|front| !new.contains_key(*front)) {
+        stale.insert(*front, BTreeSet::new());
     }
+    for (front, endpoints) in new.iter().filter(|(front, set)| old.get(*front) != Some(*set)) {
+        stale.insert(*front, endpoints.clone());
+    }
+}
+
+/// Makes the kernel forget UDP connections to what is no endpoint of their address (B.5). Those of a
+/// time without any endpoint lead to the address itself, and are forgotten too.
+async fn forget(fronts: Fronts) -> io::Result<()> {
+    let fronts = Arc::new(fronts);
+    for family in Family::ALL {
+        if !fronts.keys().any(|front| family.has(front.ip())) {
+            continue;
+        }
+        let fronts = Arc::clone(&fronts);
+        let stale = move |one: &Connection| {
+            let endpoints = fronts.get(&one.destination);
+            endpoints.is_some_and(|endpoints| !endpoints.contains(&one.answers_from))
+        };
+        let found = netfilter::udp_connections(family == Family::V6, stale).await?;
+        netfilter::forget(found).await?;
+    }
+    Ok(())
 }
 
 /// The script from `there` to `wanted`, in all families.

@@ -36,6 +36,7 @@ mod logs;
 mod matching;
 mod matrix;
 mod metrics;
+mod nft;
 mod nlb_manifests;
 mod nlb_zones;
 mod parking;
