@@ -124,16 +124,18 @@ impl ServerSets {
         let least = set.extreme(servers, |a, b| lighter(overhead, a, b));
         if set.members.len() > 1 && now.saturating_duration_since(set.grown) > EXPIRY {
             let most = set.extreme(servers, |a, b| lighter(overhead, b, a));
-            set.members
-                .retain(|address| Some(*address) != most.map(|index| servers[index].address));
-            set.grown = now;
+            if let Some(most) = most.map(|index| servers[index].address) {
+                set.members.retain(|address| *address != most);
+                set.grown = now;
+            }
         }
         if let Some(index) = least.filter(|index| !overloaded(&servers[*index], servers)) {
             return Some(index);
         }
         let index = weighted_connections(servers)?;
         if !set.members.contains(&servers[index].address) {
-            set.members.push(servers[index].address);
+            // The newest is looked at first, and has what equals share, as in the kernel.
+            set.members.insert(0, servers[index].address);
             set.grown = now;
         }
         Some(index)

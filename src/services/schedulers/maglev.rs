@@ -1,10 +1,14 @@
 //! `mh`: Maglev hashing. Each server fills the table in an order of its own, so that a server that
 //! leaves moves few keys but its own.
 //!
-//! Always holds: the table depends on servers and weights alone. Hashes are those of Linux on 64-bit
+//! Always holds: the table depends on servers and weights alone, and a server that is to be left (weight
+//! 0) keeps the entries of the weight that it had, so that nobody else moves. Hashes are those of Linux on 64-bit
 //! machines, so the same servers give the same table there.
 
-use std::net::IpAddr;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{Server, divisor, folded, heaviest};
 
@@ -15,9 +19,14 @@ const TURN_BITS: u32 = 6;
 const FIRST: u64 = 2_654_435_761;
 const SECOND: u64 = 2_654_446_892;
 
-/// Index of the server of each entry; empty when no server has a weight.
+/// The table.
 #[derive(Debug, Default)]
-pub(super) struct Maglev(Vec<usize>);
+pub(super) struct Maglev {
+    /// Index of the server of each entry; empty when no server has had a weight.
+    entries: Vec<usize>,
+    /// The weights that servers had before they had 0 (the kernel's `last_weight`).
+    weights: HashMap<SocketAddr, u32>,
+}
 
 /// One server's way through the table.
 struct Walk {
@@ -30,7 +39,15 @@ struct Walk {
 
 impl Maglev {
     pub(super) fn fill(&mut self, servers: &[Server]) {
-        self.0.clear();
+        self.entries.clear();
+        let weight = |server: &Server| match server.weight {
+            0 => self.weights.get(&server.address).copied().unwrap_or(0),
+            weight => weight,
+        };
+        let servers: Vec<Server> =
+            servers.iter().map(|server| Server { weight: weight(server), ..*server }).collect();
+        let servers = &servers[..];
+        self.weights = servers.iter().map(|server| (server.address, server.weight)).collect();
         let divisor = divisor(servers);
         if divisor == 0 {
             return;
@@ -66,11 +83,11 @@ impl Maglev {
                 }
             }
         }
-        self.0.extend(table.into_iter().flatten());
+        self.entries.extend(table.into_iter().flatten());
     }
 
     pub(super) fn get(&self, address: IpAddr) -> Option<usize> {
-        self.0.get((hash(address, 0, FIRST) % SIZE) as usize).copied()
+        self.entries.get((hash(address, 0, FIRST) % SIZE) as usize).copied()
     }
 }
 

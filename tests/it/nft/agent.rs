@@ -86,6 +86,8 @@ impl Hands {
         let socket = &self.sockets[name];
         // Connected, so that a refusal is heard.
         socket.connect(target)?;
+        // What was heard too late is about an earlier one.
+        let _earlier = socket.take_error()?;
         socket.send(b"?")?;
         let mut answer = [0; 200];
         let length = socket.recv(&mut answer)?;
