@@ -27,6 +27,7 @@ use self::{
 use super::signal::Signals;
 use crate::{
     model::objects::Objects,
+    net::descriptors,
     services::{Service, build},
     source::{
         directory::Directory,
@@ -64,6 +65,9 @@ pub async fn run(options: ProxyOptions) -> anyhow::Result<ExitCode> {
         Mode::Userspace(vip) => Some(Arc::clone(&vip.totals)),
         Mode::Nftables { .. } => None,
     };
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
     let status = Arc::new(Status::new(totals));
     let mut tasks = JoinSet::new();
     ports::spawn(&mut tasks, [options.health, options.metrics], &status)?;

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
     sync::OwnedSemaphorePermit,
@@ -103,8 +104,9 @@ impl Flow {
     /// Gives its endpoint what the client has sent. A datagram may be lost.
     fn send(&self, datagram: &[u8]) {
         self.touch();
-        // An error is about an earlier datagram, or the socket's queue is full.
-        let _ = self.socket.try_send(datagram);
+        // Sent by the socket itself, for the runtime does not know of a new one that it may send. An
+        // error is about an earlier datagram, or the socket's queue is full.
+        let _ = SockRef::from(&self.socket).send(datagram);
     }
 }
 
@@ -260,7 +262,8 @@ impl Answers {
         for passed in 0..TURN {
             let Ok(length) = self.flow.socket.try_recv(&mut room) else { return passed };
             // A client that is gone, or a full queue, loses a datagram.
-            let _ = self.socket.try_send_to(room.get(..length).unwrap_or_default(), self.client);
+            let datagram = room.get(..length).unwrap_or_default();
+            let _ = SockRef::from(&*self.socket).send_to(datagram, &self.client.into());
         }
         TURN
     }

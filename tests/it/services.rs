@@ -1,5 +1,7 @@
 //! Services in user space over real sockets (spec/l4-dns.md B.6).
 
+mod udp;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, ErrorKind},
@@ -185,12 +187,13 @@ async fn svc_1_four_hundred_connections_are_shared_evenly() {
 /// [SVC-01] [B.4]: connections that last, by what each scheduler counts.
 #[tokio::test]
 async fn svc_1_each_scheduler_shares_connections_by_its_formula() {
+    wharf::net::descriptors::raise().expect("room for four sockets of each connection");
     let (pods, vip) = (pods("ABCD").await, vip(2, &json!({})));
     for kind in Kind::ALL {
         let mut vips = Vips::new(options(kind));
         apply(&mut vips, &vip.service, &slices(&pods)).await;
         let (mut counts, mut held) = (BTreeMap::new(), Vec::new());
-        for _ in 0..40 {
+        for _ in 0..400 {
             let (letter, stream) = connect(vip.address).await;
             *counts.entry(letter).or_insert(0) += 1;
             held.push(stream);
@@ -199,10 +202,10 @@ async fn svc_1_each_scheduler_shares_connections_by_its_formula() {
         counts.sort_unstable();
         let expected = match kind {
             // One client at one address.
-            Kind::Sh | Kind::Dh | Kind::Mh => &[40][..],
+            Kind::Sh | Kind::Dh | Kind::Mh => &[400][..],
             // A server is left once it has more than its weight while another is idle.
-            Kind::Lblc => &[2, 2, 2, 34],
-            _ => &[10, 10, 10, 10],
+            Kind::Lblc => &[2, 2, 2, 394],
+            _ => &[100, 100, 100, 100],
         };
         assert_eq!(counts, expected, "{kind}");
         drop(held);
@@ -401,6 +404,11 @@ async fn the_command_follows_manifests_and_drains() {
             "wlc",
             "--vip-map",
             MAP,
+            // Ports that no other test has.
+            "--healthz-bind-address",
+            "127.0.0.1:0",
+            "--metrics-bind-address",
+            "127.0.0.1:0",
             "--manifests",
         ])
         .arg(folder.path())

@@ -257,6 +257,19 @@ fn lblcr_grows_a_set_and_shrinks_it_after_a_day() {
     assert_eq!(scheduler.pick(&servers, &to(1), now + day + day / 2), Some(0));
 }
 
+/// ip_vs_lblcr.c: the set's list begins with its newest server.
+#[test]
+fn lblcr_gives_what_equals_share_to_the_newest_of_the_set() {
+    let mut servers = servers(&[2, 2, 2]);
+    let mut scheduler = scheduler(Kind::Lblcr, &servers);
+    let now = Instant::now();
+    assert_eq!(scheduler.pick(&servers, &to(1), now), Some(0));
+    servers[0].active = 3;
+    assert_eq!(scheduler.pick(&servers, &to(1), now), Some(1), "B joins");
+    (servers[0].active, servers[1].active) = (1, 1);
+    assert_eq!(scheduler.pick(&servers, &to(1), now), Some(1));
+}
+
 #[test]
 fn lblc_remembers_a_bounded_number_of_destinations() {
     let servers = servers(&[1]);
@@ -308,7 +321,29 @@ fn mh_shares_by_weight_whatever_the_order() {
     servers[0].weight = 0;
     let without = maglev(&servers);
     assert_eq!(counted(&without, 1), 0);
-    assert!(!without.contains(&None), "weight 0 has no entries");
+    assert!(!without.contains(&None), "who comes with weight 0 has no entries");
+}
+
+/// ip_vs_mh.c, `last_weight`: the clients of a server that is to be left have nobody, and nobody else
+/// moves.
+#[test]
+fn mh_keeps_the_entries_of_a_server_whose_weight_becomes_0() {
+    let mut servers = servers(&[1, 1, 2]);
+    let mut scheduler = scheduler(Kind::Mh, &servers);
+    let now = Instant::now();
+    let clients = |scheduler: &mut Scheduler, servers: &[Server]| {
+        (0..1000).map(|client| scheduler.pick(servers, &flow(client), now)).collect::<Vec<_>>()
+    };
+    let before = clients(&mut scheduler, &servers);
+    for _ in 0..2 {
+        servers[2].weight = 0;
+        scheduler.changed(&servers);
+        let expected: Vec<_> = before.iter().map(|index| index.filter(|it| *it != 2)).collect();
+        assert_eq!(clients(&mut scheduler, &servers), expected);
+    }
+    servers[2].weight = 2;
+    scheduler.changed(&servers);
+    assert_eq!(clients(&mut scheduler, &servers), before);
 }
 
 fn any_servers() -> impl Strategy<Value = Vec<Server>> {
