@@ -181,6 +181,9 @@ struct ProxyArgs {
     /// Range of the cluster IPs: nftables drops what comes to one that no Service has; may be repeated
     #[arg(long, value_name = "CIDR")]
     service_cidr: Vec<IpNet>,
+    /// Seconds after which rules of nftables that somebody else has changed are made right
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    sync_period: u64,
     /// Leaves the rules of nftables in place after SIGTERM
     #[arg(long)]
     keep_rules: bool,

@@ -1,7 +1,7 @@
 //! `wharf proxy`: manifests in, Services on their virtual addresses, until a signal.
 //!
 //! Called by `cli`. Always holds: what cannot be served is said once, and tried again at every change;
-//! rules that somebody else has changed are right again within [`PERIOD`].
+//! rules that somebody else has changed are right again within the period.
 
 mod path;
 mod ports;
@@ -35,8 +35,6 @@ use crate::{
     },
 };
 
-/// How often the path is looked after, as kube-proxy's full sync.
-const PERIOD: Duration = Duration::from_secs(30);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -49,6 +47,8 @@ pub struct ProxyOptions {
     pub mode: Mode,
     /// How long connections may go on after SIGTERM.
     pub grace: Duration,
+    /// How often the path is looked after.
+    pub period: Duration,
     /// Where `/healthz` and `/livez` are.
     pub health: Bind,
     /// Where `/metrics` is.
@@ -85,6 +85,7 @@ pub async fn run(options: ProxyOptions) -> anyhow::Result<ExitCode> {
         services: Vec::new(),
         said: BTreeSet::new(),
         is_behind: false,
+        period: options.period,
     };
     tokio::select! {
         () = signals.stop() => tracing::info!("draining"),
@@ -109,13 +110,14 @@ struct Proxy {
     said: BTreeSet<String>,
     /// The last change could not be applied.
     is_behind: bool,
+    period: Duration,
 }
 
 impl Proxy {
     /// Applies every update.
     async fn follow(&mut self, mut updates: watch::Receiver<Arc<Update>>) {
         let mut known = Vec::new();
-        let mut ticks = tokio::time::interval(PERIOD);
+        let mut ticks = tokio::time::interval(self.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first one is at once, before there is anything.
         ticks.tick().await;

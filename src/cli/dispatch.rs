@@ -273,6 +273,7 @@ fn proxy(args: ProxyArgs) -> ProxyOptions {
         manifests: args.manifests,
         mode,
         grace: Duration::from_secs(args.grace),
+        period: Duration::from_secs(args.sync_period),
         health: bind(args.healthz_bind_address, 10_256),
         metrics: bind(args.metrics_bind_address, 10_249),
     }

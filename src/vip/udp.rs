@@ -268,3 +268,26 @@ impl Answers {
         TURN
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [B.5]: as long as the kernel would remember it.
+    #[tokio::test(start_paused = true)]
+    async fn a_flow_lives_longer_once_it_was_answered() {
+        let endpoint = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = endpoint.local_addr().unwrap();
+        let flow = Flow::new(to, CancellationToken::new()).unwrap();
+        let left = || flow.expiry().duration_since(Instant::now());
+        assert_eq!(left(), UNANSWERED);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(left(), Duration::from_secs(10));
+        flow.send(b"again");
+        assert_eq!(left(), UNANSWERED);
+        flow.answered.store(true, Relaxed);
+        assert_eq!(left(), ANSWERED);
+        let mut room = [0; 10];
+        assert_eq!(endpoint.recv(&mut room).unwrap(), 5);
+    }
+}

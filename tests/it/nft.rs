@@ -297,6 +297,79 @@ fn svc_11_a_pod_that_leaves_before_it_stops_fails_nobody() {
     }
 }
 
+/// Both families, SCTP, and the longest names there are.
+#[test]
+fn the_kernel_takes_every_kind_of_service() {
+    if !wanted("every_kind") {
+        return;
+    }
+    let mut net = Net::new(1);
+    for arguments in [
+        "addr add fd01::1/128 dev lo",
+        "addr add fd02::1/64 dev c0 nodad",
+        "-6 route add fd00::/64 via fd02::2 dev c0",
+    ] {
+        net.node.ip(arguments);
+    }
+    net.on_node.does("tcp [fd01::1]:8080 S");
+    let mut proxy = net.proxy("nftables", &["--service-cidr", "fd00::/64"]);
+    let name = "n".repeat(63);
+    let object = net::service(
+        &name,
+        &json!({
+            "clusterIP": "172.30.0.1", "clusterIPs": ["172.30.0.1", "fd00::9"],
+            "sessionAffinity": "ClientIP",
+            "ports": [
+                {"name": "http", "port": 80}, {"name": "signal", "port": 81, "protocol": "SCTP"},
+            ],
+        }),
+    );
+    let ports = json!([
+        {"name": "http", "port": 8080}, {"name": "signal", "port": 8081, "protocol": "SCTP"},
+    ]);
+    let mut four = net::slice("four", &name, &json!({"addresses": [net.pods[0].address]}));
+    let mut six = net::slice("six", &name, &json!({"addresses": ["fd01::1"]}));
+    six["addressType"] = json!("IPv6");
+    for slice in [&mut four, &mut six] {
+        slice["ports"] = ports.clone();
+    }
+    net.apply(&mut proxy, &[object, four, six]);
+    assert_eq!(net.client.pod(VIP), "A");
+    assert_eq!(net.on_node.pod("[fd00::9]:80"), "S");
+    assert_eq!(net.on_node.open("[fd00::a]:80").unwrap_err(), "TimedOut");
+    let rules = net.rules();
+    for rule in [
+        "meta l4proto sctp dnat to 10.0.1.2:8081",
+        "meta l4proto sctp dnat to [fd01::1]:8081",
+        "ip6 daddr @cluster-ips reject",
+        "ip6 daddr fd00::/64 drop",
+    ] {
+        assert!(rules.contains(rule), "{rule} is missing in {rules}");
+    }
+    proxy.stop();
+    assert_eq!(net.rules(), "");
+}
+
+/// Somebody flushes everything, or a part: it is right again after the period.
+#[test]
+fn what_somebody_has_flushed_is_made_right() {
+    if !wanted("flushed") {
+        return;
+    }
+    let mut net = Net::new(1);
+    let mut proxy = net.proxy("nftables", &["--sync-period", "1"]);
+    net.apply(&mut proxy, &[vec![web(&json!({}))], net.plain(&[0])].concat());
+    for script in ["flush ruleset", "flush chain ip wharf-proxy services"] {
+        net.node.run("nft", &[script]);
+        proxy.says(&["somebody changed the packet filter"]);
+        assert_eq!(net.client.pod(VIP), "A", "{script}");
+    }
+    let ask = |port: &str| net.node.run("curl", &["-sS", &format!("http://127.0.0.1:{port}")]);
+    assert!(ask("10256/healthz").contains("\"nodeEligible\": true"));
+    let metrics = ask("10249/metrics");
+    assert!(metrics.contains("\nkubeproxy_sync_proxy_rules_last_timestamp_seconds "), "{metrics}");
+}
+
 /// The rules go with the process, unless they are to stay; they are right after a crash, and after
 /// somebody else was there.
 #[test]

@@ -36,12 +36,13 @@ pub struct Bind {
     pub is_needed: bool,
 }
 
-/// Starts the server of `/healthz` and `/livez`, and that of `/metrics`.
+/// Starts the server of `/healthz` and `/livez`, and that of `/metrics`; where those that run are.
 pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     [health, metrics]: [Bind; 2],
     status: &Arc<Status>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut running = Vec::new();
     for (bind, name, answer) in [
         (health, "health", of_health as fn(&Status, &str) -> Option<Page>),
         (metrics, "metrics", of_metrics),
@@ -54,7 +55,9 @@ pub(super) fn spawn(
                 continue;
             },
         };
-        tracing::info!(address = %listener.local_addr()?, "{name} port");
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "{name} port");
+        running.push(address);
         let status = Arc::clone(status);
         tasks.spawn(pages::serve(listener, move |request| {
             let page = if matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -66,7 +69,7 @@ pub(super) fn spawn(
             std::future::ready(page)
         }));
     }
-    Ok(())
+    Ok(running)
 }
 
 fn of_health(status: &Status, path: &str) -> Option<Page> {
@@ -148,5 +151,113 @@ impl HealthPorts {
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+    use crate::{app::proxy::path::Applied, services::ServicePort, zone::Protocol};
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// [A.14]: kube-proxy's ports.
+    #[tokio::test]
+    async fn health_and_metrics_are_asked_over_sockets() {
+        let status = Arc::new(Status::new(Some(Arc::default())));
+        let mut tasks = JoinSet::new();
+        let any = Bind { address: ([127, 0, 0, 1], 0).into(), is_needed: true };
+        let running = spawn(&mut tasks, [any, any], &status).unwrap();
+        let [health, metrics] = running[..] else { panic!("{running:?}") };
+        assert!(ask(health, "GET /healthz").await.starts_with("HTTP/1.1 503 "));
+        status.applied(Instant::now(), &Applied::default());
+        for (address, request, expected) in [
+            (health, "GET /healthz", "200 OK"),
+            (health, "GET /livez", "200 OK"),
+            (health, "GET /metrics", "404 Not Found"),
+            (health, "POST /healthz", "405 Method Not Allowed"),
+            (metrics, "GET /metrics", "200 OK"),
+            (metrics, "GET /healthz", "404 Not Found"),
+        ] {
+            let answer = ask(address, request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {expected}\r\n")), "{request}: {answer}");
+        }
+        let text = ask(metrics, "GET /metrics").await;
+        assert!(text.contains("\nkubeproxy_proxy_livez_total{code=\"200\"} 1\n"), "{text}");
+        status.drain();
+        assert!(ask(health, "GET /healthz").await.starts_with("HTTP/1.1 503 "));
+        assert!(ask(health, "GET /livez").await.starts_with("HTTP/1.1 200 "));
+        // A port that somebody has: needed or not.
+        let taken = |is_needed| Bind { address: health, is_needed };
+        assert!(spawn(&mut tasks, [any, taken(true)], &status).is_err());
+        assert_eq!(spawn(&mut tasks, [any, taken(false)], &status).unwrap().len(), 1);
+    }
+
+    /// [SVC-03] [NLB-24]: a port for each Service with policy Local, 503 without an endpoint here.
+    #[tokio::test]
+    async fn svc_3_a_health_check_port_counts_endpoints_here() {
+        let status = Arc::new(Status::new(None));
+        status.applied(Instant::now(), &Applied::default());
+        let node = Node { name: "here".into(), zone: "".into() };
+        let own = IpAddr::from([127, 0, 0, 1]);
+        let free = std::net::TcpListener::bind((own, 0)).unwrap().local_addr().unwrap();
+        let mut ports = HealthPorts::new(vec![own], node, &status);
+        let service = |node: &str, external| {
+            let address = SocketAddr::from(([10, 0, 0, 1], 8080));
+            let endpoint = crate::services::Endpoint {
+                address,
+                ready: true,
+                serving: true,
+                terminating: false,
+                node: Some(node.into()),
+                node_hints: Vec::new(),
+                zone_hints: Vec::new(),
+            };
+            let port = ServicePort {
+                name: "".into(),
+                protocol: Protocol::Tcp,
+                port: 80,
+                node_port: None,
+                endpoints: vec![endpoint],
+            };
+            vec![Arc::new(Service {
+                key: ObjectKey::new("app", "web"),
+                cluster_ips: vec![IpAddr::from([172, 30, 0, 1])],
+                external_ips: Vec::new(),
+                load_balancer_ips: Vec::new(),
+                internal: TrafficPolicy::Cluster,
+                external,
+                affinity: None,
+                source_ranges: None,
+                health_check_node_port: Some(free.port()),
+                ports: vec![port],
+            })]
+        };
+        ports.update(&service("there", TrafficPolicy::Local));
+        let answer = ask(free, "GET /healthz").await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        ports.update(&service("here", TrafficPolicy::Local));
+        let answer = ask(free, "GET /").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains("\"localEndpoints\": 1"), "{answer}");
+        status.drain();
+        assert!(ask(free, "GET /healthz").await.starts_with("HTTP/1.1 503 "));
+        ports.update(&service("here", TrafficPolicy::Cluster));
+        while ports.tasks.join_next().await.is_some() {}
+        assert!(TcpStream::connect(free).await.is_err(), "it has no port any more");
     }
 }
