@@ -3,7 +3,9 @@
 //! They run with `WHARF_PEERS=1` as root, and a tool that is missing is a failure then; otherwise each
 //! test says that it was skipped.
 
+#[cfg(test)]
 mod agent;
+#[cfg(test)]
 mod net;
 
 use std::{collections::BTreeMap, io::Write as _, os::unix::fs::MetadataExt as _};
@@ -37,8 +39,7 @@ fn assert_shared(said: &str, pods: &str) {
     let names: String = counts.keys().copied().collect();
     assert_eq!(names, pods, "{said}");
     let total: f64 = counts.values().sum();
-    #[allow(clippy::cast_precision_loss)]
-    let expected = total / pods.len() as f64;
+    let expected = total / f64::from(u32::try_from(pods.len()).expect("few pods"));
     let square: f64 = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
     // p = 0.001 for three degrees of freedom is 16.3; for fewer it is less likely still.
     assert!(square < 16.3, "chi square {square}: {said}");
@@ -51,9 +52,9 @@ fn svc_1_four_hundred_connections_are_shared() {
         return;
     }
     let mut net = Net::new(4);
-    let mut proxy = net.proxy("nftables", &[]);
+    let proxy = net.proxy("nftables", &[]);
     let objects = [vec![web(&json!({}))], net.plain(&[0, 1, 2, 3])].concat();
-    net.apply(&mut proxy, &objects);
+    net.apply(&proxy, &objects);
     assert_shared(&net.client.does(&format!("many 400 {VIP}")), "ABCD");
     assert_shared(&net.on_node.does(&format!("many 200 {VIP}")), "ABCD");
     // The client is seen as the node: it is not of the cluster.
@@ -75,14 +76,14 @@ fn svc_2_what_nobody_serves_is_refused_or_dropped() {
     }
     let mut net = Net::new(1);
     let arguments = ["--service-cidr", "172.30.0.0/16", "--node-address", "192.0.2.1"];
-    let mut proxy = net.proxy("nftables", &arguments);
+    let proxy = net.proxy("nftables", &arguments);
     let more = json!({"type": "NodePort", "ports": [
         {"name": "http", "port": 80, "nodePort": 30080},
         {"name": "dns", "port": 53, "protocol": "UDP"},
     ]});
     let endpoints = net.plain(&[0]);
     for _ in 0..2 {
-        net.apply(&mut proxy, &[web(&more)]);
+        net.apply(&proxy, &[web(&more)]);
         for agent in [&mut net.client, &mut net.on_node, &mut net.pods[0].agent] {
             for target in [VIP, "172.30.0.1:81", "192.0.2.1:30080"] {
                 let refused = agent.open(target).unwrap_err();
@@ -94,7 +95,7 @@ fn svc_2_what_nobody_serves_is_refused_or_dropped() {
             let dropped = agent.open("172.30.9.9:80").unwrap_err();
             assert_eq!(dropped, "TimedOut");
         }
-        net.apply(&mut proxy, &[vec![web(&more)], endpoints.clone()].concat());
+        net.apply(&proxy, &[vec![web(&more)], endpoints.clone()].concat());
         for agent in [&mut net.client, &mut net.on_node, &mut net.pods[0].agent] {
             for target in [VIP, "192.0.2.1:30080"] {
                 assert_eq!(agent.pod(target), "A");
@@ -116,7 +117,7 @@ fn svc_3_policy_local_without_an_endpoint_here_is_silent() {
     }
     let mut net = Net::new(2);
     let arguments = ["--node-address", "192.0.2.1"];
-    let mut proxy = net.proxy("nftables", &arguments);
+    let proxy = net.proxy("nftables", &arguments);
     let mut object = web(&json!({
         "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32000,
         "externalIPs": ["203.0.113.8"], "loadBalancerSourceRanges": ["192.0.2.0/28", "10.0.0.0/8"],
@@ -125,7 +126,7 @@ fn svc_3_policy_local_without_an_endpoint_here_is_silent() {
     object["status"] = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}});
     let there = net.slices(&[(1, json!({"nodeName": "there"}))]);
     let outer = ["203.0.113.9:80", "203.0.113.8:80", "192.0.2.1:30080"];
-    net.apply(&mut proxy, &[vec![object.clone()], there.clone()].concat());
+    net.apply(&proxy, &[vec![object.clone()], there.clone()].concat());
     for target in outer {
         assert_eq!(net.client.open(target).unwrap_err(), "TimedOut", "{target}");
         assert_eq!(net.pods[0].agent.pod(target), "B", "{target}");
@@ -136,7 +137,7 @@ fn svc_3_policy_local_without_an_endpoint_here_is_silent() {
     let health = |net: &Net| net.node.run("sh", &["-c", health]);
     assert_eq!(health(&net), "503");
     let both = [net.plain(&[0]), there].concat();
-    net.apply(&mut proxy, &[vec![object], both].concat());
+    net.apply(&proxy, &[vec![object], both].concat());
     for target in outer {
         for _ in 0..4 {
             let (_, pod, seen) = net.client.open_from(target, "192.0.2.10").unwrap();
@@ -158,36 +159,36 @@ fn svc_4_a_client_keeps_its_endpoint() {
         return;
     }
     let mut net = Net::new(4);
-    let mut proxy = net.proxy("nftables", &[]);
+    let proxy = net.proxy("nftables", &[]);
     let object = web(&json!({"sessionAffinity": "ClientIP"}));
     let objects = [vec![object.clone()], net.plain(&[0, 1, 2, 3])].concat();
-    net.apply(&mut proxy, &objects);
+    net.apply(&proxy, &objects);
     let sources = ["192.0.2.10", "192.0.2.11", "192.0.2.200"];
     let ask =
         |net: &mut Net| sources.map(|source| net.client.open_from(VIP, source).expect("a pod").1);
     let first = ask(&mut net);
     for _ in 0..4 {
         // Others change.
-        net.apply(&mut proxy, &objects);
+        net.apply(&proxy, &objects);
         assert_eq!(ask(&mut net), first);
     }
     proxy.kill();
-    let mut proxy = net.proxy("nftables", &[]);
-    net.apply(&mut proxy, &objects);
+    let proxy = net.proxy("nftables", &[]);
+    net.apply(&proxy, &objects);
     assert_eq!(ask(&mut net), first);
     // Its own endpoint leaves and comes back.
     let index = usize::from(first[0].as_bytes()[0] - b'A');
     let others: Vec<usize> = (0..4).filter(|other| *other != index).collect();
-    net.apply(&mut proxy, &[vec![object], net.plain(&others)].concat());
+    net.apply(&proxy, &[vec![object], net.plain(&others)].concat());
     let second = ask(&mut net);
     assert_ne!(second[0], first[0]);
-    net.apply(&mut proxy, &objects);
+    net.apply(&proxy, &objects);
     assert_eq!(ask(&mut net), second);
     // A time that is over soon: of many new connections after it, not all are the same.
     let spec = json!({
         "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 1}},
     });
-    net.apply(&mut proxy, &[vec![web(&spec)], net.plain(&[0, 1, 2, 3])].concat());
+    net.apply(&proxy, &[vec![web(&spec)], net.plain(&[0, 1, 2, 3])].concat());
     let mut found = std::collections::BTreeSet::new();
     for _ in 0..12 {
         found.insert(net.client.pod(VIP));
@@ -209,7 +210,7 @@ fn svc_5_the_endpoints_are_those_that_are_chosen() {
         return;
     }
     let mut net = Net::new(3);
-    let mut proxy = net.proxy("nftables", &["--zone", "a"]);
+    let proxy = net.proxy("nftables", &["--zone", "a"]);
     let leaving = json!({"conditions": {"ready": false, "serving": true, "terminating": true}});
     let unready = json!({"conditions": {"ready": false}});
     let in_zone = |zone: &str| json!({"hints": {"forZones": [{"name": zone}]}});
@@ -222,7 +223,7 @@ fn svc_5_the_endpoints_are_those_that_are_chosen() {
         (json!({}), vec![(0, in_zone("a")), (1, in_zone("b")), (2, none)], "ABC"),
     ];
     for (spec, pods, expected) in cases {
-        net.apply(&mut proxy, &[vec![web(&spec)], net.slices(&pods)].concat());
+        net.apply(&proxy, &[vec![web(&spec)], net.slices(&pods)].concat());
         assert_shared(&net.client.does(&format!("many 60 {VIP}")), expected);
     }
     // [SVC-09]: twice is once.
@@ -230,7 +231,7 @@ fn svc_5_the_endpoints_are_those_that_are_chosen() {
     let mut again = twice[0].clone();
     again["metadata"]["name"] = json!("web-again");
     twice.push(again);
-    net.apply(&mut proxy, &[vec![web(&json!({}))], twice].concat());
+    net.apply(&proxy, &[vec![web(&json!({}))], twice].concat());
     assert_shared(&net.client.does(&format!("many 200 {VIP}")), "AB");
 }
 
@@ -241,23 +242,23 @@ fn svc_11_tcp_stays_and_udp_is_pinned_anew() {
         return;
     }
     let mut net = Net::new(2);
-    let mut proxy = net.proxy("nftables", &[]);
+    let proxy = net.proxy("nftables", &[]);
     let service = web(&json!({}));
-    net.apply(&mut proxy, &[vec![service.clone()], net.plain(&[0])].concat());
+    net.apply(&proxy, &[vec![service.clone()], net.plain(&[0])].concat());
     let (id, pod, _) = net.client.open(VIP).unwrap();
     assert_eq!(pod, "A");
     let asks = format!("send one {DNS}");
     assert!(net.client.does(&asks).starts_with("A "));
-    net.apply(&mut proxy, &[vec![service.clone()], net.plain(&[1])].concat());
+    net.apply(&proxy, &[vec![service.clone()], net.plain(&[1])].concat());
     net.client.does(&format!("echo {id}"));
     assert_eq!(net.client.pod(VIP), "B");
     assert!(net.client.does(&asks).starts_with("B "), "the same socket");
     // The whole Service leaves: TCP stays.
-    net.apply(&mut proxy, &[]);
+    net.apply(&proxy, &[]);
     net.client.does(&format!("echo {id}"));
     // What was sent to nobody is not remembered.
     assert!(net.client.ask(&asks).is_err());
-    net.apply(&mut proxy, &[vec![service], net.plain(&[0])].concat());
+    net.apply(&proxy, &[vec![service], net.plain(&[0])].concat());
     assert!(net.client.does(&asks).starts_with("A "), "the same socket");
     net.client.does(&format!("echo {id}"));
 }
@@ -274,9 +275,9 @@ fn svc_11_a_pod_that_leaves_before_it_stops_fails_nobody() {
         if mode == "userspace" {
             net.node.ip("route add local 172.30.0.0/16 dev lo");
         }
-        let mut proxy = net.proxy(mode, &[]);
+        let proxy = net.proxy(mode, &[]);
         let service = web(&json!({}));
-        net.apply(&mut proxy, &[vec![service.clone()], net.plain(&[0, 1])].concat());
+        net.apply(&proxy, &[vec![service.clone()], net.plain(&[0, 1])].concat());
         let opened: Vec<_> = (0..20).map(|_| net.client.open(VIP).unwrap()).collect();
         assert!(opened.iter().any(|(_, pod, _)| pod == "A"), "{opened:?}");
         let services = net.write(&[vec![service], net.plain(&[1])].concat());
@@ -312,7 +313,7 @@ fn the_kernel_takes_every_kind_of_service() {
         net.node.ip(arguments);
     }
     net.on_node.does("tcp [fd01::1]:8080 S");
-    let mut proxy = net.proxy("nftables", &["--service-cidr", "fd00::/64"]);
+    let proxy = net.proxy("nftables", &["--service-cidr", "fd00::/64"]);
     let name = "n".repeat(63);
     let object = net::service(
         &name,
@@ -333,7 +334,7 @@ fn the_kernel_takes_every_kind_of_service() {
     for slice in [&mut four, &mut six] {
         slice["ports"] = ports.clone();
     }
-    net.apply(&mut proxy, &[object, four, six]);
+    net.apply(&proxy, &[object, four, six]);
     assert_eq!(net.client.pod(VIP), "A");
     assert_eq!(net.on_node.pod("[fd00::9]:80"), "S");
     assert_eq!(net.on_node.open("[fd00::a]:80").unwrap_err(), "TimedOut");
@@ -357,8 +358,8 @@ fn what_somebody_has_flushed_is_made_right() {
         return;
     }
     let mut net = Net::new(1);
-    let mut proxy = net.proxy("nftables", &["--sync-period", "1"]);
-    net.apply(&mut proxy, &[vec![web(&json!({}))], net.plain(&[0])].concat());
+    let proxy = net.proxy("nftables", &["--sync-period", "1"]);
+    net.apply(&proxy, &[vec![web(&json!({}))], net.plain(&[0])].concat());
     for script in ["flush ruleset", "flush chain ip wharf-proxy services"] {
         net.node.run("nft", &[script]);
         proxy.says(&["somebody changed the packet filter"]);
@@ -381,8 +382,8 @@ fn the_rules_come_and_go_with_the_process() {
     // Another's rules are another's.
     net.node.run("nft", &["add table ip other"]);
     let objects = [vec![web(&json!({}))], net.plain(&[0])].concat();
-    let mut proxy = net.proxy("nftables", &[]);
-    net.apply(&mut proxy, &objects);
+    let proxy = net.proxy("nftables", &[]);
+    net.apply(&proxy, &objects);
     assert_eq!(net.client.pod(VIP), "A");
     proxy.kill();
     assert_eq!(net.client.pod(VIP), "A", "the kernel goes on");
@@ -396,15 +397,15 @@ fn the_rules_come_and_go_with_the_process() {
     ] {
         net.node.run("nft", &[script]);
     }
-    let mut proxy = net.proxy("nftables", &["--keep-rules"]);
-    net.apply(&mut proxy, &objects);
+    let proxy = net.proxy("nftables", &["--keep-rules"]);
+    net.apply(&proxy, &objects);
     assert_eq!(net.client.pod(VIP), "A");
     let rules = net.rules();
     assert!(!rules.contains("stray") && !rules.contains("ip6"), "{rules}");
     proxy.stop();
     assert_eq!(net.client.pod(VIP), "A", "they were to be kept");
-    let mut proxy = net.proxy("nftables", &[]);
-    net.apply(&mut proxy, &objects);
+    let proxy = net.proxy("nftables", &[]);
+    net.apply(&proxy, &objects);
     assert_eq!(net.rules().matches("dnat to").count(), 2);
     proxy.stop();
     assert_eq!(net.rules(), "table ip other {\n}\n");

@@ -153,7 +153,7 @@ impl Net {
     }
 
     /// Writes these objects, and waits until they are applied.
-    pub(super) fn apply(&mut self, proxy: &mut Proxy, objects: &[Value]) {
+    pub(super) fn apply(&mut self, proxy: &Proxy, objects: &[Value]) {
         let services = self.write(objects);
         proxy.wait(services);
     }
@@ -254,12 +254,12 @@ impl Proxy {
     }
 
     /// Waits until it has applied that many Services.
-    pub(super) fn wait(&mut self, services: usize) {
+    pub(super) fn wait(&self, services: usize) {
         self.says(&[&format!(" services={services} "), "services applied"]);
     }
 
     /// Waits for a line with all of these.
-    pub(super) fn says(&mut self, words: &[&str]) {
+    pub(super) fn says(&self, words: &[&str]) {
         let mut said = Vec::new();
         loop {
             let line = self.lines.recv_timeout(LIMIT);

@@ -1,3 +1,5 @@
+//! The rules are those of what `services` chooses, and of nothing else.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

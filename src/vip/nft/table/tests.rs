@@ -1,3 +1,5 @@
+//! Scripts from one content to another, to the letter.
+
 use super::*;
 
 fn set(kind: Kind, elements: &[(&str, &str)]) -> Set {
