@@ -65,6 +65,7 @@ async fn proxy(objects: &[Value]) -> Vips {
         node_addresses: Vec::new(),
         cluster: Vec::new(),
         connections: 1000,
+        totals: Arc::default(),
     });
     let objects = Objects {
         services: stored::<Service>(objects, "Service"),
