@@ -65,7 +65,7 @@ async fn proxy(objects: &[Value]) -> Vips {
         node_addresses: Vec::new(),
         cluster: Vec::new(),
         connections: 1000,
-        totals: Arc::default(),
+        totals: std::sync::Arc::default(),
     });
     let objects = Objects {
         services: stored::<Service>(objects, "Service"),
