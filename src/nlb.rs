@@ -8,6 +8,7 @@
 //! Always holds: a configuration change closes no flow; a target that leaves keeps its flows; a
 //! target that turns unhealthy loses them, unless its group says otherwise (A.6).
 
+pub mod accesslog;
 pub mod config;
 mod expired;
 pub mod explain;
@@ -18,5 +19,6 @@ pub mod nodes;
 pub mod server;
 pub mod stats;
 mod target;
+pub mod tls;
 
 pub use server::NlbHandle;

@@ -22,9 +22,12 @@
 //!       - { id: 10.0.0.12, availabilityZone: b }
 //! ```
 
+mod access;
 mod attributes;
+mod checks;
 mod nodes;
 mod read;
+mod tls;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,13 +35,14 @@ use std::{
     time::Duration,
 };
 
-pub use read::{ConfigError, LoadError, Problem, parse, parse_file, read_text};
+pub use read::{ConfigError, LoadError, Problem, files, parse, parse_file, parse_in, read_text};
+pub use tls::{DEFAULT_HANDSHAKE_TIMEOUT, TlsConfig};
 
 use ipnet::IpNet;
 
 use crate::{
     health::Rules,
-    nlb::{flow::Minimum, names::NamesConfig},
+    nlb::{accesslog::AccessLogConfig, flow::Minimum, names::NamesConfig},
     probe::Matcher,
 };
 
@@ -64,6 +68,8 @@ pub struct NlbConfig {
     pub listeners: Vec<ListenerConfig>,
     /// Target groups; names are unique.
     pub groups: Vec<GroupConfig>,
+    /// The access log of TLS listeners, if there is one.
+    pub access_log: Option<AccessLogConfig>,
 }
 
 /// An enabled zone.
@@ -146,6 +152,8 @@ pub struct ListenerConfig {
     pub max_expired_flows: usize,
     /// Clients that may connect; empty: all. Extension: AWS has security groups for it.
     pub source_ranges: Vec<IpNet>,
+    /// What TLS needs; there for TLS listeners and no others.
+    pub tls: Option<TlsConfig>,
 }
 
 /// A target group.
@@ -217,6 +225,13 @@ pub enum CheckProtocol {
         /// Matcher.
         matcher: Matcher,
     },
+    /// A GET over TLS, whose certificate is not validated.
+    Https {
+        /// HealthCheckPath.
+        path: Arc<str>,
+        /// Matcher.
+        matcher: Matcher,
+    },
     /// A connection.
     Tcp,
 }
@@ -261,7 +276,7 @@ impl Protocol {
     /// True if listeners and groups of this protocol can run.
     #[must_use]
     pub fn is_served(self) -> bool {
-        matches!(self, Self::Tcp)
+        matches!(self, Self::Tcp | Self::Tls)
     }
 }
 

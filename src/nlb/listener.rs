@@ -28,6 +28,7 @@ use super::{
     flow::{Flow, Routing, weighted},
     stats::ListenerStats,
     target::{Group, Picked, Target},
+    tls::Front,
 };
 use crate::net::{
     connect, listen, proxy_protocol,
@@ -52,6 +53,8 @@ pub(super) struct Binding {
     pub(super) max_expired_flows: usize,
     /// Clients that may connect; empty: all.
     pub(super) source_ranges: Vec<IpNet>,
+    /// There for TLS listeners.
+    pub(super) tls: Option<Front>,
 }
 
 /// What the tasks of a listener share.
@@ -149,7 +152,7 @@ impl Listener {
     /// Carries a flow. One that was silent for too long is given back.
     async fn run(
         &self,
-        mut client: TcpStream,
+        client: TcpStream,
         address: SocketAddr,
         binding: &Binding,
     ) -> Option<(TcpStream, TcpStream)> {
@@ -157,7 +160,20 @@ impl Listener {
         let sequence = saved_syn::sequence(&client)
             .map_or_else(|| self.sequence.fetch_add(1, Relaxed), u64::from);
         let flow = Flow { source: address, destination: local, sequence };
-        let connected = self.end.run_until_cancelled(self.connect(&flow, binding)).await.flatten();
+        match &binding.tls {
+            // Boxed, so that flows without TLS stay small.
+            Some(front) => Box::pin(self.run_tls(client, &flow, binding, front)).await,
+            None => self.run_tcp(client, &flow, binding).await,
+        }
+    }
+
+    async fn run_tcp(
+        &self,
+        mut client: TcpStream,
+        flow: &Flow,
+        binding: &Binding,
+    ) -> Option<(TcpStream, TcpStream)> {
+        let connected = self.end.run_until_cancelled(self.connect(flow, binding)).await.flatten();
         let Some((mut target, picked)) = connected else {
             self.stats.rejected.one();
             self.stats.elb_resets.one();
@@ -204,7 +220,11 @@ impl Listener {
 
     /// Connects to a target. If that fails, nothing has been sent, so one more healthy target is
     /// tried; AWS would leave that to the client's next SYN.
-    async fn connect(&self, flow: &Flow, binding: &Binding) -> Option<(TcpStream, Picked)> {
+    pub(super) async fn connect(
+        &self,
+        flow: &Flow,
+        binding: &Binding,
+    ) -> Option<(TcpStream, Picked)> {
         let zone = binding.zone.as_deref();
         let group = binding.group(flow)?;
         let first = group.pick(flow, zone, None)?;
@@ -253,7 +273,7 @@ impl Listener {
     }
 
     /// Passes a failure of one side on as a reset of both, and counts it.
-    fn finish(&self, client: &TcpStream, target: &TcpStream, relayed: &Relayed) {
+    pub(super) fn finish(&self, client: &TcpStream, target: &TcpStream, relayed: &Relayed) {
         match relayed.end {
             End::Closed => return,
             End::Failed { side: Side::A, .. } => self.stats.client_resets.one(),
@@ -266,13 +286,13 @@ impl Listener {
 }
 
 /// Makes closing this connection a reset.
-fn reset(stream: &TcpStream) {
+pub(super) fn reset(stream: &TcpStream) {
     // Without the option the close is an ordinary one, which is no worse.
     let _ = stream.set_zero_linger();
 }
 
 /// Ends when the target's flows are reset or the process ends.
-async fn cut(mut target: watch::Receiver<u64>, end: &CancellationToken) {
+pub(super) async fn cut(mut target: watch::Receiver<u64>, end: &CancellationToken) {
     let changed = async {
         if target.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -300,10 +320,10 @@ impl Drop for Open {
 }
 
 /// Counts a flow at its target until it is dropped.
-struct Carried<'a>(&'a Target);
+pub(super) struct Carried<'a>(&'a Target);
 
 impl<'a> Carried<'a> {
-    fn new(target: &'a Target) -> Self {
+    pub(super) fn new(target: &'a Target) -> Self {
         target.flows.add(1);
         Self(target)
     }

@@ -49,6 +49,11 @@ fn stable(name: &str) -> u64 {
     })
 }
 
+/// The id that stands for `name` where AWS has 16 hex digits.
+pub(super) fn id(name: &str) -> String {
+    format!("{:016x}", stable(name))
+}
+
 /// The names of a load balancer, made once for each configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
@@ -79,7 +84,7 @@ impl Names {
         let lower = name.to_ascii_lowercase();
         let id = match &config.id {
             Some(id) => id.to_string(),
-            None => format!("{:016x}", stable(&lower)),
+            None => id(&lower),
         };
         Self {
             regional: format!("{lower}-{id}.elb.{}.amazonaws.com", config.region),

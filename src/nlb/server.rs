@@ -20,14 +20,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    config::{GroupConfig, ListenerConfig, NlbConfig, Weighted, ZoneConfig},
+    accesslog::{self, AccessLog, AccessLogConfig},
+    config::{GroupConfig, ListenerConfig, NlbConfig, Protocol, TlsConfig, Weighted, ZoneConfig},
     expired::Expired,
     explain::FlowView,
     listener::{Binding, Listener, accept_loop},
-    names::Names,
+    names::{self, Names},
     nodes::{self, ZoneState},
-    stats::{ListenerStats, ListenerTotals, TargetState},
+    stats::{Count, ListenerStats, ListenerTotals, TargetState},
     target::{CHECKS_AT_ONCE, Group, Shared, Usage},
+    tls::{Front, FrontError, Log, Profiles},
 };
 use crate::{
     net::{listen, saved_syn},
@@ -65,6 +67,10 @@ struct Inner {
     /// Where they run.
     workers: Workers,
     running: Mutex<Running>,
+    /// Writers of access logs.
+    writers: TaskTracker,
+    /// Lines that the access log lost.
+    lost_lines: Arc<Count>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +79,9 @@ struct Running {
     groups: HashMap<Arc<str>, Arc<Group>>,
     names: Arc<Names>,
     zones: Vec<ZoneConfig>,
+    /// Ticket keys.
+    profiles: Profiles,
+    log: Option<Arc<AccessLog>>,
 }
 
 #[derive(Debug)]
@@ -116,6 +125,8 @@ impl NlbHandle {
             flows: TaskTracker::new(),
             workers,
             running: Mutex::default(),
+            writers: TaskTracker::new(),
+            lost_lines: Arc::default(),
         }));
         if let Err(error) = handle.apply(config) {
             handle.0.cancel.cancel();
@@ -132,10 +143,11 @@ impl NlbHandle {
     /// Listeners that could not be bound; the previous ones of the same names keep serving.
     pub fn apply(&self, config: NlbConfig) -> Result<(), ApplyError> {
         let mut running = self.lock();
-        let NlbConfig { name, zones, names, listeners, groups } = config;
+        let NlbConfig { name, zones, names, listeners, groups, access_log } = config;
         let listeners = nodes::sockets(listeners, &zones);
         self.apply_groups(&mut running, groups, &listeners, &zones);
         (running.names, running.zones) = (Arc::new(Names::new(&name, &names)), zones);
+        self.apply_access_log(&mut running, access_log, names.region);
         let mut failed = Vec::new();
         running.listeners.retain(|name, bound| {
             let stays = listeners.iter().any(|listener| listener.name == *name);
@@ -180,6 +192,26 @@ impl NlbHandle {
         }
     }
 
+    /// Starts, changes or ends the access log. Flows that have the former one lose their lines once
+    /// its writer has ended.
+    fn apply_access_log(
+        &self,
+        running: &mut Running,
+        config: Option<AccessLogConfig>,
+        region: Arc<str>,
+    ) {
+        let label = running.names.label.clone();
+        let place = config.map(|config| accesslog::Place { config, region, label });
+        if running.log.as_ref().map(|log| &log.place) == place.as_ref() {
+            return;
+        }
+        if let Some(former) = running.log.take() {
+            former.close();
+        }
+        running.log = place
+            .map(|place| AccessLog::start(place, Arc::clone(&self.0.lost_lines), &self.0.writers));
+    }
+
     fn apply_listener(
         &self,
         running: &mut Running,
@@ -188,12 +220,21 @@ impl NlbHandle {
         let group = |weighted: &Weighted| {
             running.groups.get(&weighted.group).map(|group| (Arc::clone(group), weighted.weight))
         };
-        let Some(forward) = config.forward.iter().map(group).collect() else {
+        let Some(forward) = config.forward.iter().map(group).collect::<Option<Vec<_>>>() else {
             let source = io::Error::new(io::ErrorKind::NotFound, "no such target group");
             let ListenerConfig { name, address, .. } = config;
             return Err(BindError { name, address, source });
         };
+        let front = config.tls.as_ref().map(|tls| running.front(tls, &config.name, &forward));
+        let tls = match front.transpose() {
+            Ok(tls) => tls,
+            Err(error) => {
+                let ListenerConfig { name, address, .. } = config;
+                return Err(BindError { name, address, source: io::Error::other(error) });
+            },
+        };
         let binding = Arc::new(Binding {
+            tls,
             forward,
             zone: config.zone,
             idle_timeout: config.idle_timeout,
@@ -265,6 +306,11 @@ impl NlbHandle {
         inner.shared.end.cancel();
         inner.flows.wait().await;
         inner.shared.tasks.wait().await;
+        if let Some(log) = &self.lock().log {
+            log.close();
+        }
+        inner.writers.close();
+        inner.writers.wait().await;
         if left { Drained::Reset } else { Drained::Clean }
     }
 
@@ -338,6 +384,12 @@ impl NlbHandle {
         all
     }
 
+    /// Lines that the access log lost: its queue was full, or its directory could not be written.
+    #[must_use]
+    pub fn lost_log_lines(&self) -> u64 {
+        self.0.lost_lines.load()
+    }
+
     /// Changes whenever the state of a target may have changed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -350,6 +402,22 @@ impl NlbHandle {
 }
 
 impl Running {
+    /// What the TLS listener `name` has ready.
+    fn front(
+        &mut self,
+        config: &TlsConfig,
+        name: &str,
+        forward: &[(Arc<Group>, u32)],
+    ) -> Result<Front, FrontError> {
+        let targets = forward.first().map_or(Protocol::Tcp, |(group, _)| group.config().protocol);
+        let log = self.log.as_ref().map(|log| Log {
+            log: Arc::clone(log),
+            balancer: self.names.label.as_str().into(),
+            listener: names::id(name).into(),
+        });
+        Front::new(config, targets, &mut self.profiles, log)
+    }
+
     fn zone_states(&self) -> Vec<ZoneState> {
         let groups: Vec<_> = self.groups.values().filter_map(|group| group.zone_health()).collect();
         nodes::states(&self.zones, &groups)

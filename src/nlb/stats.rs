@@ -19,7 +19,11 @@ pub(super) struct Count(AtomicU64);
 
 impl Count {
     pub(super) fn one(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add(1);
+    }
+
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
     }
 
     pub(super) fn load(&self) -> u64 {
@@ -43,6 +47,8 @@ pub(super) struct ListenerStats {
     pub(super) redispatches: Count,
     pub(super) accept_errors: Count,
     pub(super) expired_evictions: Count,
+    pub(super) client_tls_errors: Count,
+    pub(super) target_tls_errors: Count,
 }
 
 /// Counts of one listener at one moment, named after the CloudWatch metrics (A.12).
@@ -82,6 +88,10 @@ pub struct ListenerTotals {
     pub expired_flow_count: usize,
     /// Such flows that were reset to make room.
     pub expired_flow_evictions: u64,
+    /// TLS handshakes with clients that failed.
+    pub client_tls_negotiation_error_count: u64,
+    /// TLS handshakes with targets that failed.
+    pub target_tls_negotiation_error_count: u64,
 }
 
 impl ListenerStats {
@@ -108,6 +118,8 @@ impl ListenerStats {
             accept_errors: self.accept_errors.load(),
             expired_flow_count,
             expired_flow_evictions: self.expired_evictions.load(),
+            client_tls_negotiation_error_count: self.client_tls_errors.load(),
+            target_tls_negotiation_error_count: self.target_tls_errors.load(),
         }
     }
 }

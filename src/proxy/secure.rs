@@ -6,7 +6,7 @@
 use std::{io, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::server::TlsStream;
 
@@ -23,6 +23,7 @@ use crate::{
     tls::{
         client_auth::{Client, ClientAuth, Verdict},
         store::{CertStore, Offer, Served},
+        suites,
     },
 };
 
@@ -128,7 +129,10 @@ pub(super) async fn run(
             if let Some(told) = &mut about.told {
                 let session = stream.get_ref().1;
                 let cipher = session.negotiated_cipher_suite().map(|suite| suite.suite());
-                told.secured(version_name(session.protocol_version()), cipher_name(cipher));
+                told.secured(
+                    version_name(session.protocol_version()),
+                    suites::openssl_name(cipher),
+                );
             }
             about.frontend = if has_sni { Frontend::FeSni } else { Frontend::FeNoSni };
             about.open.decrypted(about.frontend);
@@ -151,30 +155,6 @@ const fn version_name(version: Option<ProtocolVersion>) -> &'static str {
     match version {
         Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
         Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        _ => "",
-    }
-}
-
-/// In OpenSSL's words.
-const fn cipher_name(suite: Option<CipherSuite>) -> &'static str {
-    match suite {
-        Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
-        Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
-        Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
-        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256) => {
-            "ECDHE-ECDSA-AES128-GCM-SHA256"
-        },
-        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384) => {
-            "ECDHE-ECDSA-AES256-GCM-SHA384"
-        },
-        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256) => {
-            "ECDHE-ECDSA-CHACHA20-POLY1305"
-        },
-        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256) => "ECDHE-RSA-AES128-GCM-SHA256",
-        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) => "ECDHE-RSA-AES256-GCM-SHA384",
-        Some(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256) => {
-            "ECDHE-RSA-CHACHA20-POLY1305"
-        },
         _ => "",
     }
 }

@@ -8,7 +8,7 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
@@ -85,7 +85,6 @@ impl Policy {
             (_, trust) => trust,
         };
         // Without a name to verify or to send, something has to stand there.
-        let nobody = || ServerName::from(Ipv4Addr::UNSPECIFIED);
         let name = named.and_then(Result::ok).unwrap_or_else(nobody);
         let algorithms = provider.signature_verification_algorithms;
         let verifier: Arc<dyn ServerCertVerifier> = match trust {
@@ -132,6 +131,34 @@ impl Policy {
     pub fn verifies(&self) -> bool {
         self.identity.anchors.is_some()
     }
+}
+
+/// A client that takes any certificate, names nobody and offers `protocols`: how the load balancer
+/// speaks to its targets, which it does not validate (spec/l4-dns.md A.5, A.9).
+///
+/// # Errors
+/// When the provider has no suite for the protocol versions.
+pub fn unverified(
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let algorithms = provider.signature_verification_algorithms;
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone { algorithms }))
+        .with_no_client_auth();
+    config.enable_sni = false;
+    config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The name to connect with where none is sent.
+#[must_use]
+pub fn nobody() -> ServerName<'static> {
+    ServerName::from(Ipv4Addr::UNSPECIFIED)
 }
 
 /// Verifies by anchors, and by a name if there is one.

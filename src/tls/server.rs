@@ -91,6 +91,20 @@ impl Profile {
         key: Arc<CertifiedKey>,
         http2: bool,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[] };
+        self.config_for(key, protocols)
+    }
+
+    /// A configuration that serves `key` and chooses among `protocols`, in their order; without any,
+    /// what a client offers is passed over.
+    ///
+    /// # Errors
+    /// When the provider has no suite for the protocol versions.
+    pub fn config_for(
+        &self,
+        key: Arc<CertifiedKey>,
+        protocols: &[&[u8]],
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&self.versions)?;
         let (builder, tickets) = match &self.client_auth {
@@ -102,9 +116,7 @@ impl Profile {
         config.send_tls13_tickets = 1;
         config.ticketer = tickets;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        if http2 {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        }
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
 }

@@ -247,7 +247,8 @@ impl CertStore {
 }
 
 /// Alternative DNS names and common name of the first certificate, lower case.
-fn own_names(key: &CertifiedKey) -> Vec<String> {
+#[must_use]
+pub fn own_names(key: &CertifiedKey) -> Vec<String> {
     let Some(Ok((_, leaf))) = key.cert.first().map(|der| x509_parser::parse_x509_certificate(der))
     else {
         return Vec::new();

@@ -6,7 +6,7 @@
 mod ciphers;
 
 use rustls::{
-    SupportedCipherSuite, SupportedProtocolVersion,
+    CipherSuite, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{
         CryptoProvider, SupportedKxGroup,
         aws_lc_rs::{self, cipher_suite as suite, kx_group as group},
@@ -164,6 +164,31 @@ fn groups(
         return Err(OfferError::Nothing { setting: SETTING, value: value.to_owned(), can });
     }
     Ok(chosen)
+}
+
+/// The name that OpenSSL and HAProxy have for a suite; empty for none, and for one that is not offered.
+#[must_use]
+pub const fn openssl_name(suite: Option<CipherSuite>) -> &'static str {
+    match suite {
+        Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
+        Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
+        Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
+        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256) => {
+            "ECDHE-ECDSA-AES128-GCM-SHA256"
+        },
+        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384) => {
+            "ECDHE-ECDSA-AES256-GCM-SHA384"
+        },
+        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256) => {
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        },
+        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256) => "ECDHE-RSA-AES128-GCM-SHA256",
+        Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) => "ECDHE-RSA-AES256-GCM-SHA384",
+        Some(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256) => {
+            "ECDHE-RSA-CHACHA20-POLY1305"
+        },
+        _ => "",
+    }
 }
 
 /// The words of a list, as OpenSSL separates them.

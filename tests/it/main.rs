@@ -38,6 +38,7 @@ mod matrix;
 mod metrics;
 mod nft;
 mod nlb_manifests;
+mod nlb_tls;
 mod nlb_zones;
 mod parking;
 mod passthrough;

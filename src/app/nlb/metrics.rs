@@ -24,7 +24,7 @@ pub(super) struct CloudWatch(pub(super) Fleet);
 pub(super) type Read = fn(&ListenerTotals) -> u64;
 
 /// Counters by the name that CloudWatch has for them, with help.
-pub(super) const COUNTERS: [(&str, &str, Read); 7] = [
+pub(super) const COUNTERS: [(&str, &str, Read); 9] = [
     ("new_flow_count", "Flows accepted", |totals| totals.new_flow_count),
     ("processed_bytes", "Bytes relayed in both directions", |totals| totals.processed_bytes),
     ("tcp_client_reset_count", "Flows reset by the client", |totals| totals.tcp_client_reset_count),
@@ -35,6 +35,12 @@ pub(super) const COUNTERS: [(&str, &str, Read); 7] = [
     ("rejected_flow_count", "Flows refused", |totals| totals.rejected_flow_count),
     ("unhealthy_routing_flow_count", "Flows routed by fail-open", |totals| {
         totals.unhealthy_routing_flow_count
+    }),
+    ("client_tls_negotiation_error_count", "TLS handshakes with clients that failed", |totals| {
+        totals.client_tls_negotiation_error_count
+    }),
+    ("target_tls_negotiation_error_count", "TLS handshakes with targets that failed", |totals| {
+        totals.target_tls_negotiation_error_count
     }),
 ];
 

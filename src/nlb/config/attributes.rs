@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use serde_saphyr::Spanned;
 
-use super::read::{ConfigError, Problem};
+use super::{
+    access,
+    read::{ConfigError, Problem},
+};
 use crate::{health::OnUnhealthy, nlb::flow::Minimum};
 
 /// Keys and values as written.
@@ -69,6 +72,7 @@ pub(super) fn balancer(attributes: &Attributes) -> Result<BalancerAttributes, Co
     for (key, value) in attributes {
         match key.as_str() {
             "load_balancing.cross_zone.enabled" => read.cross_zone = truth(key, value)?,
+            key if access::is_own(key) => {},
             _ => return Err(unknown(key, value)),
         }
     }
@@ -193,7 +197,7 @@ fn group_health(
     Ok(())
 }
 
-fn truth(key: &str, value: &Spanned<String>) -> Result<bool, ConfigError> {
+pub(super) fn truth(key: &str, value: &Spanned<String>) -> Result<bool, ConfigError> {
     match value.value.as_str() {
         "true" => Ok(true),
         "false" => Ok(false),

@@ -14,13 +14,14 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{
-    CheckConfig, CheckProtocol, DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_EXPIRED_FLOWS,
-    DEFAULT_MAX_FLOWS, GroupConfig, ListenerConfig, NlbConfig, Protocol, SendProxyHeader,
-    TargetConfig, TargetType, Weighted, ZoneConfig,
-    attributes::{self, Attributes, GroupAttributes},
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_EXPIRED_FLOWS, DEFAULT_MAX_FLOWS, GroupConfig,
+    ListenerConfig, NlbConfig, Protocol, TargetConfig, TargetType, Weighted, ZoneConfig, access,
+    attributes::{self, Attributes},
+    checks::{Bounds, RawCheck, build_check},
     nodes::{self, RawZone},
+    tls,
 };
-use crate::{health::Rules, model::grammar::parse_network, probe::Matcher};
+use crate::model::grammar::parse_network;
 
 /// Listeners of a load balancer at most (A.12).
 const MAX_LISTENERS: usize = 50;
@@ -80,6 +81,31 @@ pub enum Problem {
     UnknownAttribute {
         /// Its key.
         key: String,
+    },
+    /// A certificate that cannot be read or served.
+    #[error("certificate {path}: {why}")]
+    Certificate {
+        /// Its file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The groups of a TLS listener differ in protocol (A.1).
+    #[error("all target groups of a TLS listener have one protocol")]
+    MixedProtocols,
+    /// No policy of this name.
+    #[error("there is no sslPolicy `{name}` (SSLPolicyNotFound); there are {known}")]
+    SslPolicyNotFound {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A TLS listener with a sticky group (A.3).
+    #[error("target group `{group}` is sticky, which those of TLS listeners cannot be")]
+    StickyTls {
+        /// Its name.
+        group: String,
     },
     /// A listener forwards to a group that does not exist.
     #[error("there is no target group `{name}`")]
@@ -155,15 +181,38 @@ pub fn read_text(path: &Path) -> Result<String, LoadError> {
 /// # Errors
 /// The first thing that is wrong with `text`.
 pub fn parse_file(path: &Path, text: &str) -> Result<NlbConfig, LoadError> {
-    parse(text).map_err(|error| LoadError::Config { path: path.to_owned(), error })
+    let directory = path.parent().unwrap_or(Path::new(""));
+    parse_in(text, directory).map_err(|error| LoadError::Config { path: path.to_owned(), error })
 }
 
-/// Reads a configuration.
+/// Reads a configuration whose files are found from the working directory.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn parse(text: &str) -> Result<NlbConfig, ConfigError> {
-    let raw: RawNlb = serde_saphyr::from_str(text).map_err(|error| {
+    parse_in(text, Path::new(""))
+}
+
+/// Reads a configuration whose files are found from `directory`.
+///
+/// # Errors
+/// The first thing that is wrong with it or its files.
+pub fn parse_in(text: &str, directory: &Path) -> Result<NlbConfig, ConfigError> {
+    raw(text)?.build(directory)
+}
+
+/// The files that the configuration at `path` names, whatever else is wrong with it.
+#[must_use]
+pub fn files(path: &Path, text: &str) -> Vec<PathBuf> {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let Ok(raw) = raw(text) else { return Vec::new() };
+    let listeners = raw.listeners.value.iter();
+    let certificates = listeners.flat_map(|listener| &listener.value.certificates);
+    certificates.flat_map(|certificate| certificate.value.files(directory)).collect()
+}
+
+fn raw(text: &str) -> Result<RawNlb, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|error| {
         let (line, column) =
             error.location().map_or((0, 0), |place| (place.line(), place.column()));
         let text = error.without_snippet().to_string();
@@ -172,8 +221,7 @@ pub fn parse(text: &str) -> Result<NlbConfig, ConfigError> {
         let place = format!(" at line {line}, column {column}");
         let first = first.strip_suffix(&place).unwrap_or(first).to_owned();
         ConfigError { line, column, problem: Problem::Yaml(first) }
-    })?;
-    raw.build()
+    })
 }
 
 #[derive(Deserialize)]
@@ -191,6 +239,8 @@ struct RawNlb {
     /// Lifts the lower bounds of check intervals and time-outs. Extension.
     #[serde(default)]
     allow_fast_checks: bool,
+    /// Extension: AWS writes every five minutes.
+    access_log_interval_seconds: Option<Spanned<f64>>,
     listeners: Spanned<Vec<Spanned<RawListener>>>,
     target_groups: Vec<Spanned<RawGroup>>,
 }
@@ -212,6 +262,11 @@ struct RawListener {
     connect_timeout_seconds: Option<Spanned<f64>>,
     max_flows: Option<Spanned<usize>>,
     max_expired_flows: Option<usize>,
+    #[serde(default)]
+    certificates: Vec<Spanned<tls::RawCertificate>>,
+    ssl_policy: Option<Spanned<String>>,
+    alpn_policy: Option<Spanned<String>>,
+    handshake_timeout_seconds: Option<Spanned<f64>>,
     #[serde(default)]
     source_ranges: Vec<Spanned<String>>,
 }
@@ -248,39 +303,11 @@ struct RawTarget {
     health_check_port: Option<Spanned<u16>>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct RawCheck {
-    #[serde(default)]
-    protocol: RawCheckProtocol,
-    port: Option<Spanned<String>>,
-    path: Option<Spanned<Arc<str>>>,
-    interval_seconds: Option<Spanned<f64>>,
-    timeout_seconds: Option<Spanned<f64>>,
-    healthy_threshold_count: Option<Spanned<u32>>,
-    unhealthy_threshold_count: Option<Spanned<u32>>,
-    matcher: Option<Spanned<String>>,
-    send_proxy_header: Option<SendProxyHeader>,
-}
-
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "UPPERCASE")]
-enum RawCheckProtocol {
-    Http,
-    #[default]
-    Tcp,
-}
-
-/// Lower bounds of checks.
-#[derive(Clone, Copy)]
-enum Bounds {
-    Aws,
-    Fast,
-}
-
 impl RawNlb {
-    fn build(self) -> Result<NlbConfig, ConfigError> {
+    fn build(self, directory: &Path) -> Result<NlbConfig, ConfigError> {
         let balancer = attributes::balancer(&self.attributes)?;
+        let interval = self.access_log_interval_seconds.as_ref();
+        let access_log = access::build(&self.attributes, interval, directory)?;
         let zones = nodes::zones(&self.zones)?;
         let names = nodes::names(self.region.as_ref(), self.dns_id.as_ref(), &self.aliases)?;
         let bounds = if self.allow_fast_checks { Bounds::Fast } else { Bounds::Aws };
@@ -298,7 +325,7 @@ impl RawNlb {
         }
         let mut listeners: Vec<ListenerConfig> = Vec::new();
         for listener in &self.listeners.value {
-            let built = build_listener(listener, &groups)?;
+            let built = build_listener(listener, &groups, directory)?;
             check_zone(&listener.value, &zones)?;
             let taken = |other: &ListenerConfig| {
                 other.name == built.name
@@ -309,7 +336,8 @@ impl RawNlb {
             }
             listeners.push(built);
         }
-        Ok(NlbConfig { name: nodes::name(&self.name)?, zones, names, listeners, groups })
+        let name = nodes::name(&self.name)?;
+        Ok(NlbConfig { name, zones, names, listeners, groups, access_log })
     }
 }
 
@@ -361,6 +389,7 @@ fn build_forward(
             return Err(twice(name, format!("target group `{}`", name.value)));
         }
         forward.push(Weighted { group: name.value.clone(), weight });
+        tls::check_forward(protocol, name, &forward, groups)?;
     }
     Ok(forward)
 }
@@ -368,6 +397,7 @@ fn build_forward(
 fn build_listener(
     raw: &Spanned<RawListener>,
     groups: &[GroupConfig],
+    directory: &Path,
 ) -> Result<ListenerConfig, ConfigError> {
     let listener = &raw.value;
     let protocol = protocol(&listener.protocol)?;
@@ -386,7 +416,15 @@ fn build_listener(
         Some(flows) => flows.value,
         None => DEFAULT_MAX_FLOWS,
     };
+    let tls = tls::Raw {
+        certificates: &listener.certificates,
+        policy: &listener.ssl_policy,
+        alpn: &listener.alpn_policy,
+        handshake_timeout: &listener.handshake_timeout_seconds,
+        attributes: &listener.attributes,
+    };
     Ok(ListenerConfig {
+        tls: tls.build(protocol, raw, directory)?,
         name: match &listener.name {
             // What follows an `@` is the zone of a node.
             Some(name) if name.value.contains('@') => {
@@ -454,79 +492,6 @@ fn build_target(raw: &RawTarget, group_port: u16) -> Result<TargetConfig, Config
     })
 }
 
-fn build_check(
-    raw: &RawCheck,
-    attributes: &GroupAttributes,
-    bounds: Bounds,
-) -> Result<CheckConfig, ConfigError> {
-    let http = raw.protocol == RawCheckProtocol::Http;
-    let (interval_from, timeout_from) = match bounds {
-        Bounds::Aws => (5.0, 2.0),
-        Bounds::Fast => (0.01, 0.01),
-    };
-    let interval = match &raw.interval_seconds {
-        Some(seconds) => duration("intervalSeconds", seconds, interval_from, 300.0)?,
-        None => Duration::from_secs(30),
-    };
-    let timeout = match &raw.timeout_seconds {
-        Some(seconds) => duration("timeoutSeconds", seconds, timeout_from, 120.0)?,
-        None => Duration::from_secs(if http { 6 } else { 10 }),
-    };
-    Ok(CheckConfig {
-        protocol: check_protocol(raw, http)?,
-        port: check_port(raw)?,
-        interval,
-        timeout,
-        rules: Rules {
-            healthy_threshold: threshold("healthyThresholdCount", &raw.healthy_threshold_count, 5)?,
-            unhealthy_threshold: threshold(
-                "unhealthyThresholdCount",
-                &raw.unhealthy_threshold_count,
-                2,
-            )?,
-            on_unhealthy: attributes.on_unhealthy(),
-        },
-        send_proxy_header: raw.send_proxy_header.unwrap_or(SendProxyHeader::TrafficPortOnly),
-    })
-}
-
-fn check_protocol(raw: &RawCheck, http: bool) -> Result<CheckProtocol, ConfigError> {
-    if !http {
-        if let Some(path) = &raw.path {
-            return Err(value(path, "path", "left out with protocol TCP"));
-        }
-        return match &raw.matcher {
-            Some(matcher) => Err(value(matcher, "matcher", "left out with protocol TCP")),
-            None => Ok(CheckProtocol::Tcp),
-        };
-    }
-    let path = match &raw.path {
-        None => "/".into(),
-        Some(path) => match path.value.parse::<http::uri::PathAndQuery>() {
-            Ok(_) if path.value.starts_with('/') => path.value.clone(),
-            _ => return Err(value(path, "path", "a path that starts with `/`")),
-        },
-    };
-    let matcher = match &raw.matcher {
-        None => Matcher::default(),
-        Some(text) => text.value.parse().map_err(|_not_a_list| {
-            value(text, "matcher", "codes from 200 to 599 such as `200`, `200,202` or `200-399`")
-        })?,
-    };
-    Ok(CheckProtocol::Http { path, matcher })
-}
-
-fn check_port(raw: &RawCheck) -> Result<Option<u16>, ConfigError> {
-    match &raw.port {
-        None => Ok(None),
-        Some(port) if port.value == "traffic-port" => Ok(None),
-        Some(port) => match port.value.parse() {
-            Ok(number @ 1..) => Ok(Some(number)),
-            _ => Err(value(port, "port", "`traffic-port` or a port")),
-        },
-    }
-}
-
 fn source_ranges(raw: &[Spanned<String>]) -> Result<Vec<IpNet>, ConfigError> {
     let network = |text: &Spanned<String>| {
         let expected = "addresses or networks such as 10.0.0.0/8";
@@ -539,20 +504,14 @@ fn source_ranges(raw: &[Spanned<String>]) -> Result<Vec<IpNet>, ConfigError> {
 fn protocol(raw: &Option<Spanned<Protocol>>) -> Result<Protocol, ConfigError> {
     match raw {
         None => Ok(Protocol::default()),
-        Some(protocol) if !protocol.value.is_served() => Err(value(protocol, "protocol", "TCP")),
+        Some(protocol) if !protocol.value.is_served() => {
+            Err(value(protocol, "protocol", "TCP or TLS"))
+        },
         Some(protocol) => Ok(protocol.value),
     }
 }
 
-fn threshold(name: &str, raw: &Option<Spanned<u32>>, default: u32) -> Result<u32, ConfigError> {
-    match raw {
-        None => Ok(default),
-        Some(count) if (2..=10).contains(&count.value) => Ok(count.value),
-        Some(count) => Err(value(count, name, "a number from 2 to 10")),
-    }
-}
-
-fn duration(
+pub(super) fn duration(
     name: &str,
     seconds: &Spanned<f64>,
     from: f64,
@@ -564,7 +523,7 @@ fn duration(
     Err(value(seconds, name, &format!("a number of seconds from {from} to {to}")))
 }
 
-fn above_zero(name: &str, port: &Spanned<u16>) -> Result<u16, ConfigError> {
+pub(super) fn above_zero(name: &str, port: &Spanned<u16>) -> Result<u16, ConfigError> {
     match port.value {
         0 => Err(value(port, name, "a port from 1 to 65535")),
         number => Ok(number),

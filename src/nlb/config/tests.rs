@@ -112,6 +112,7 @@ fn every_field_is_read() {
                 max_flows: DEFAULT_MAX_FLOWS,
                 max_expired_flows: DEFAULT_MAX_EXPIRED_FLOWS,
                 source_ranges: Vec::new(),
+                tls: None,
             },
             ListenerConfig {
                 name: "node-a".into(),
@@ -124,9 +125,11 @@ fn every_field_is_read() {
                 max_flows: 10,
                 max_expired_flows: 0,
                 source_ranges: vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()],
+                tls: None,
             },
         ],
         groups: vec![group],
+        access_log: None,
     };
     assert_eq!(parse(FULL).unwrap(), expected);
 }
@@ -374,7 +377,7 @@ fn what_is_not_served_is_refused() {
         error.problem.to_string()
     };
     let port = "port: 80,";
-    assert_eq!(wrong(port, "port: 80, protocol: UDP,"), "`protocol` must be TCP");
+    assert_eq!(wrong(port, "port: 80, protocol: UDP,"), "`protocol` must be TCP or TLS");
     assert_eq!(wrong(port, "port: 80, name: web@a,"), "`name` must be without an `@`");
     let name = "`name` must be 1 to 32 letters, digits and inner hyphens";
     for bad in ["name: a.b", "name: -a", "name: a_b", &format!("name: {}", "a".repeat(33))] {

@@ -110,6 +110,7 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             max_flows: 1000,
             max_expired_flows: 100,
             source_ranges: Vec::new(),
+            tls: None,
         }],
         groups: vec![GroupConfig {
             protocol: Protocol::Tcp,
@@ -137,6 +138,7 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             dns_minimum: Minimum::default(),
             targets: targets.into_iter().map(Target::config).collect(),
         }],
+        access_log: None,
     }
 }
 

@@ -96,6 +96,11 @@ async fn check(group: &Group, target: &Target) -> Result<(), Code> {
             let check = HttpCheck { host: &host, path, matcher };
             probe::http(address, check, limit, preamble).await
         },
+        CheckProtocol::Https { path, matcher } => {
+            let host = address.to_string();
+            let check = HttpCheck { host: &host, path, matcher };
+            probe::https(address, check, limit, preamble).await
+        },
     };
     match outcome {
         Outcome::Pass => Ok(()),

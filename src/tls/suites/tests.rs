@@ -122,10 +122,8 @@ fn tls_1_suites_of_tls_1_3() {
         let of_13 = suites.iter().filter(|suite| suite.tls13().is_some()).count();
         (suites[0].suite(), of_13, offer.dropped.len())
     };
-    let (aes, chacha) = (
-        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256,
-        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-    );
+    let (aes, chacha) =
+        (CipherSuite::TLS13_AES_128_GCM_SHA256, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
     assert_eq!(first(""), (aes, 3, 0));
     let list = "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_GCM_SHA256";
     assert_eq!(first(list), (chacha, 2, 1));

@@ -239,6 +239,18 @@ pub fn server(pair: &Pair, alpn: &[&str]) -> Arc<ServerConfig> {
     server_that_asks(pair, alpn, WebPkiClientVerifier::no_client_auth())
 }
 
+/// A server that shows `pair` and speaks `version` alone.
+pub fn server_of(pair: &Pair, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("the provider has it")
+        .with_no_client_auth()
+        .with_single_cert(certificates(&pair.cert_pem), key)
+        .expect("a pair");
+    Arc::new(config)
+}
+
 /// One that asks for a certificate of `authority`, and goes on without.
 pub fn curious(pair: &Pair, alpn: &[&str], authority: &Authority) -> Arc<ServerConfig> {
     let mut roots = RootCertStore::empty();

@@ -103,7 +103,9 @@ type Shown = (Option<(String, Matcher)>, Option<u16>, u64, u64, u32, u32);
 fn check(group: &GroupConfig) -> Shown {
     let check = &group.check;
     let http = match &check.protocol {
-        CheckProtocol::Http { path, matcher } => Some((path.to_string(), matcher.clone())),
+        CheckProtocol::Http { path, matcher } | CheckProtocol::Https { path, matcher } => {
+            Some((path.to_string(), matcher.clone()))
+        },
         CheckProtocol::Tcp => None,
     };
     let rules = &check.rules;
