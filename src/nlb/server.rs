@@ -192,8 +192,7 @@ impl NlbHandle {
         }
     }
 
-    /// Starts, changes or ends the access log. Flows that have the former one lose their lines once
-    /// its writer has ended.
+    /// Starts, changes or ends the access log. The former one goes on for the flows that have it.
     fn apply_access_log(
         &self,
         running: &mut Running,
@@ -204,9 +203,6 @@ impl NlbHandle {
         let place = config.map(|config| accesslog::Place { config, region, label });
         if running.log.as_ref().map(|log| &log.place) == place.as_ref() {
             return;
-        }
-        if let Some(former) = running.log.take() {
-            former.close();
         }
         running.log = place
             .map(|place| AccessLog::start(place, Arc::clone(&self.0.lost_lines), &self.0.writers));

@@ -37,7 +37,7 @@ const HOST: &str = "a.example.com";
 const LONG: Duration = Duration::from_secs(180);
 
 /// True when peers are wanted.
-pub fn wanted(test: &str) -> bool {
+pub(crate) fn wanted(test: &str) -> bool {
     let wanted = std::env::var_os("WHARF_PEERS").is_some_and(|value| value == "1");
     if !wanted {
         let said = writeln!(std::io::stdout(), "{test}: skipped, WHARF_PEERS=1 runs it");
@@ -47,7 +47,7 @@ pub fn wanted(test: &str) -> bool {
 }
 
 /// Runs a tool to its end.
-pub async fn run(tool: &str, arguments: &[&str]) -> Output {
+pub(crate) async fn run(tool: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(tool);
     command.args(arguments);
     output_of(command, LIMIT).await

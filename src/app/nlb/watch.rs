@@ -1,12 +1,13 @@
-//! Follows the configuration file.
+//! Follows the configuration file and the certificates that it names.
 //!
 //! The directory is watched, not the file: editors and mounted ConfigMaps replace files by renaming.
-//! A poll covers what the watch misses; it applies a text only once it has seen it twice, so that a
-//! file in the middle of being written is left alone.
+//! A poll covers what the watch misses, certificates in other directories among it; it applies what it
+//! has read only once it has seen it twice, so that a file in the middle of being written is left alone.
 
 use std::{
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use notify::{
@@ -17,7 +18,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::nlb::{
     NlbHandle,
-    config::{LoadError, parse_file, read_text},
+    config::{LoadError, files, parse_file, read_text},
 };
 
 /// Quiet time after an event before the file is read.
@@ -27,8 +28,33 @@ const STORM: usize = 4;
 /// Between two polls.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Applies every new text of the file at `path` for ever. `applied` is the text that runs.
-pub(super) async fn follow(path: PathBuf, mut applied: String, handle: &NlbHandle) {
+/// What a configuration is made of: its text, and what tells each certificate file from a later one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Source {
+    text: String,
+    stamps: Vec<Option<Stamp>>,
+}
+
+/// Time of the last change, length and inode.
+type Stamp = (SystemTime, u64, u64);
+
+impl Source {
+    fn new(path: &Path, text: String) -> Self {
+        let stamp = |file: PathBuf| {
+            let about = std::fs::metadata(file).ok()?;
+            Some((about.modified().ok()?, about.len(), about.ino()))
+        };
+        let stamps = files(path, &text).into_iter().map(stamp).collect();
+        Self { text, stamps }
+    }
+}
+
+/// Applies every change of the file at `path` and of its certificates for ever. `applied` is the text
+/// that runs.
+pub(super) async fn follow(path: PathBuf, applied: String, handle: &NlbHandle) {
+    // The certificates may have changed since they were read: the first look applies what there is.
+    let has_files = !files(&path, &applied).is_empty();
+    let mut applied = Source { text: applied, stamps: vec![None; usize::from(has_files)] };
     let changed = watch::Sender::new(());
     let mut changes = changed.subscribe();
     // Dropping the watcher would end the watch.
@@ -41,7 +67,7 @@ pub(super) async fn follow(path: PathBuf, mut applied: String, handle: &NlbHandl
     };
     // The file may have changed before the watch was there.
     changes.mark_changed();
-    let mut polled: Option<String> = None;
+    let mut polled: Option<Source> = None;
     loop {
         let woken = timeout(POLL, changes.changed()).await.is_ok();
         if woken {
@@ -51,25 +77,27 @@ pub(super) async fn follow(path: PathBuf, mut applied: String, handle: &NlbHandl
                 }
             }
         }
-        let Some(text) = read(&path).await else { continue };
-        if text == applied {
+        let Some(source) = read(&path).await else { continue };
+        if source == applied {
             polled = None;
-        } else if woken || polled.as_ref() == Some(&text) {
-            apply(&path, &text, handle);
-            applied = text;
+        } else if woken || polled.as_ref() == Some(&source) {
+            apply(&path, &source.text, handle);
+            applied = source;
             polled = None;
         } else {
-            polled = Some(text);
+            polled = Some(source);
         }
     }
 }
 
-/// The text, or nothing while the file is being replaced.
-async fn read(path: &Path) -> Option<String> {
+/// What there is, or nothing while the file is being replaced.
+async fn read(path: &Path) -> Option<Source> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || read_text(&path)).await;
+    let read =
+        tokio::task::spawn_blocking(move || read_text(&path).map(|text| Source::new(&path, text)))
+            .await;
     match read {
-        Ok(Ok(text)) => Some(text),
+        Ok(Ok(source)) => Some(source),
         Ok(Err(LoadError::Read { source, .. }))
             if source.kind() == std::io::ErrorKind::NotFound =>
         {
@@ -124,7 +152,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::nlb::config::parse;
+    use crate::{
+        nlb::config::parse,
+        tls::{client, mint},
+    };
 
     const ONE: &str = "\
 name: test
@@ -173,6 +204,63 @@ targetGroups: [{ name: web, port: 1, targets: [{ id: 127.0.0.1 }] }]
                 }
             };
             timeout(Duration::from_secs(30), applied).await.expect("the edit is applied");
+        }
+        following.abort();
+    }
+
+    /// The certificate that the listener at `address` shows.
+    async fn shown(address: std::net::SocketAddr) -> Vec<u8> {
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = client::unverified(&provider, &[&rustls::version::TLS12], &[]).unwrap();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(config);
+        let stream = connector.connect(client::nobody(), stream).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// A new certificate is served without an edit of the configuration; one that does not fit its key
+    /// changes nothing.
+    #[tokio::test]
+    async fn certificates_are_followed_and_bad_ones_are_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nlb.yaml");
+        let save = |name: &str, text: &str| {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        };
+        let pairs: Vec<_> =
+            (0..3).map(|_| mint::self_signed(&["a.test".to_owned()]).unwrap()).collect();
+        let der = |index: usize| {
+            let blocks = crate::tls::pem::certificates(&pairs[index].cert_pem).unwrap();
+            blocks.certificates[0].to_vec()
+        };
+        let text = ONE.replace(
+            "targetGroup: web",
+            "targetGroup: web, protocol: TLS, certificates: [{ certificate: a.pem, key: a.key }]",
+        );
+        save("a.pem", &pairs[0].cert_pem);
+        save("a.key", &pairs[0].key_pem);
+        save("nlb.yaml", &text);
+        let config = parse_file(&path, &text).unwrap();
+        let handle = NlbHandle::start(config, CancellationToken::new()).await.unwrap();
+        let address = handle.local_addrs()[0].1;
+        let following = {
+            let (path, handle) = (path.clone(), handle.clone());
+            tokio::spawn(async move { follow(path, text, &handle).await })
+        };
+        assert_eq!(shown(address).await, der(0));
+        // The third certificate comes without its key, which is that of the second.
+        for (certificate, key, expected) in [(1, 1, 1), (2, 1, 1), (2, 2, 2)] {
+            save("a.pem", &pairs[certificate].cert_pem);
+            save("a.key", &pairs[key].key_pem);
+            if certificate != key {
+                apply(&path, &read_text(&path).unwrap(), &handle);
+            }
+            let served = async {
+                while shown(address).await != der(expected) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(30), served).await.expect("the new certificate");
         }
         following.abort();
     }
