@@ -1,11 +1,6 @@
 //! TLS listeners of the NLB emulator as clients and targets see them (spec/l4-dns.md A.9, A.11).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a step that fails fails the test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a step that fails fails the test")]
 
 mod log;
 mod peers;

@@ -63,6 +63,14 @@ impl Collector for CloudWatch {
             .collect();
         encode_flows(&mut encoder, &balancers)?;
         encode_hosts(&mut encoder, &balancers)?;
+        let name = "nlb_access_log_lost_lines";
+        let help = "Lines of access logs that were lost: the queue was full, or writing failed";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (balancer, handle) in &balancers {
+            let labels = [("load_balancer", &**balancer)];
+            let lost = handle.lost_log_lines();
+            ConstCounter::new(lost).encode(family.encode_family(&labels)?)?;
+        }
         let name = "aws_networkelb_zonal_health_status";
         let help = "1 if no target group fails the zone";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -118,8 +118,17 @@ fn encoded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => text.push(char::from(*byte)),
-            b'-' | b'.' | b'_' | b'~' | b'/' | b':' | b'*' | b'@' => text.push(char::from(*byte)),
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'/'
+            | b':'
+            | b'*'
+            | b'@' => text.push(char::from(*byte)),
             // Writing to a String does not fail.
             _ => write!(text, "%{byte:02X}").unwrap_or_default(),
         }

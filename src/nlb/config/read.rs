@@ -181,7 +181,7 @@ pub fn read_text(path: &Path) -> Result<String, LoadError> {
 /// # Errors
 /// The first thing that is wrong with `text`.
 pub fn parse_file(path: &Path, text: &str) -> Result<NlbConfig, LoadError> {
-    let directory = path.parent().unwrap_or(Path::new(""));
+    let directory = path.parent().unwrap_or_else(|| Path::new(""));
     parse_in(text, directory).map_err(|error| LoadError::Config { path: path.to_owned(), error })
 }
 
@@ -204,7 +204,7 @@ pub fn parse_in(text: &str, directory: &Path) -> Result<NlbConfig, ConfigError> 
 /// The files that the configuration at `path` names, whatever else is wrong with it.
 #[must_use]
 pub fn files(path: &Path, text: &str) -> Vec<PathBuf> {
-    let directory = path.parent().unwrap_or(Path::new(""));
+    let directory = path.parent().unwrap_or_else(|| Path::new(""));
     let Ok(raw) = raw(text) else { return Vec::new() };
     let listeners = raw.listeners.value.iter();
     let certificates = listeners.flat_map(|listener| &listener.value.certificates);

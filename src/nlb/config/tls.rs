@@ -162,7 +162,7 @@ impl RawCertificate {
             Validity::Valid => {},
             Validity::Expired => tracing::warn!(certificate = %path, "the certificate is expired"),
             Validity::NotYet => {
-                tracing::warn!(certificate = %path, "the certificate is not yet valid")
+                tracing::warn!(certificate = %path, "the certificate is not yet valid");
             },
         }
         Ok(loaded)

@@ -99,7 +99,8 @@ async fn check(group: &Group, target: &Target) -> Result<(), Code> {
         CheckProtocol::Https { path, matcher } => {
             let host = address.to_string();
             let check = HttpCheck { host: &host, path, matcher };
-            probe::https(address, check, limit, preamble).await
+            // Boxed, so that the tasks of other checks stay small.
+            Box::pin(probe::https(address, check, limit, preamble)).await
         },
     };
     match outcome {

@@ -57,6 +57,9 @@ async fn the_api_shows_targets_and_metrics() {
     for line in [
         "nlb_new_flow_count_total{listener=\"front\"} 0",
         "nlb_active_flow_count{listener=\"front\"} 0",
+        "nlb_access_log_lost_lines_total{load_balancer=\"net/test/f9e6e6ef197c2b25\"} 0",
+        "aws_networkelb_client_tls_negotiation_error_count_total{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
+         availability_zone=\"\"} 0",
         "nlb_healthy_host_count{target_group=\"web\"} 0",
         "nlb_unhealthy_host_count{target_group=\"spare\"} 0",
         "aws_networkelb_new_flow_count_total{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
