@@ -9,6 +9,7 @@
 //! target that turns unhealthy loses them, unless its group says otherwise (A.6).
 
 pub mod accesslog;
+pub mod account;
 pub mod config;
 mod expired;
 pub mod explain;

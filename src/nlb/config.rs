@@ -89,7 +89,9 @@ impl From<&str> for ZoneConfig {
 }
 
 /// Protocol of a listener or of a target group (A.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize,
+)]
 pub enum Protocol {
     /// Byte streams.
     #[default]
@@ -107,7 +109,7 @@ pub enum Protocol {
 }
 
 /// What kind of thing the targets of a group are (A.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum TargetType {
     /// Machines, by an id that stands for an address.
     #[serde(rename = "instance")]

@@ -42,7 +42,7 @@ impl Default for NamesConfig {
 }
 
 /// The same number for a name in every process.
-fn stable(name: &str) -> u64 {
+pub(super) fn stable(name: &str) -> u64 {
     // FNV-1a: a published function, so that the id outlives changes of libraries.
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,6 +1,6 @@
 //! Which status codes pass an HTTP check (A.5).
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 /// Codes that pass: `200`, `200,202` or `200-399`, mixed as one likes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,20 @@ impl Default for Matcher {
     /// 200 to 399.
     fn default() -> Self {
         Self(Box::new([200..=399]))
+    }
+}
+
+impl fmt::Display for Matcher {
+    /// As it is written: `200,202-399`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            match (range.start(), range.end()) {
+                (from, to) if from == to => write!(f, "{comma}{from}")?,
+                (from, to) => write!(f, "{comma}{from}-{to}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -59,6 +73,7 @@ mod tests {
         let passing: Vec<u16> = (100..1000).filter(|&code| matcher.matches(code)).collect();
         assert_eq!(passing, [200, 202, 300, 301, 302]);
         assert!(Matcher::default().matches(399) && !Matcher::default().matches(400));
+        assert_eq!(matcher.to_string(), "200,202,300-302");
     }
 
     #[test]
