@@ -20,13 +20,16 @@ use ipnet::IpNet;
 use crate::{
     app::{
         get::Resource,
-        nlb::manifests::{ListenMap, parse_zone},
+        nlb::{
+            manifests::{ListenMap, parse_zone},
+            parse_certificate, parse_instance,
+        },
         output::Output,
         trace::DnsServer,
     },
     model::selector::LabelSelector,
     net::address_map::AddressMap,
-    nlb::config::ZoneConfig,
+    nlb::{account::Instance, config::ZoneConfig},
     services::schedulers::Kind,
     telemetry::logs,
 };
@@ -92,7 +95,7 @@ struct RouterArgs {
 #[derive(Debug, Args)]
 struct NlbArgs {
     /// Configuration file; edits are taken over while it runs
-    #[arg(long, value_name = "FILE", required_unless_present = "manifests")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Manifest file or folder whose Services of type LoadBalancer get a load balancer each; may be
     /// repeated
@@ -102,10 +105,23 @@ struct NlbArgs {
     /// `NAMESPACE/NAME:80=8081`, `*=+8000` for all others; separated by commas
     #[arg(long, value_name = "MAP", requires = "manifests")]
     listen_map: Vec<ListenMap>,
-    /// Enabled zone of these load balancers, and the address of its node; may be repeated
-    /// [default: all zones, on every address]
-    #[arg(long, value_name = "NAME[=ADDR]", requires = "manifests", value_parser = parse_zone)]
+    /// Enabled zone of these load balancers, and the address of its node; for the API, a zone with a
+    /// subnet `subnet-NAME`; may be repeated [default: all zones, on every address; for the API,
+    /// us-east-1a to us-east-1c, on 127.0.1.1 to 127.0.1.3 for the first load balancer]
+    #[arg(long, value_name = "NAME[=ADDR]", value_parser = parse_zone)]
     zone: Vec<ZoneConfig>,
+    /// Machine that targets of the type `instance` may be, for the API: its id, its address and its
+    /// zone; may be repeated
+    #[arg(long, value_name = "ID=ADDR[@ZONE]", value_parser = parse_instance)]
+    instance: Vec<(String, Instance)>,
+    /// Certificate that TLS listeners may have, for the API: its ARN and a PEM file with the chain
+    /// and the key; may be repeated
+    #[arg(long, value_name = "ARN=FILE", value_parser = parse_certificate)]
+    certificate: Vec<(String, PathBuf)>,
+    /// Where the load balancers made by the API stay over restarts [default: beside the
+    /// configuration file; without one, nowhere]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Checks Services with externalTrafficPolicy Cluster at kube-proxy's port 10256, as
     /// ServiceLoadBalancerHealthProbeMode=Shared does
     #[arg(long, requires = "manifests")]

@@ -6,6 +6,7 @@
 
 mod api;
 mod dns;
+mod elbv2;
 mod explain;
 pub mod fleet;
 pub mod manifests;
@@ -18,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use api::serve_api;
 pub use dns::serve_names;
+pub use elbv2::Elbv2;
 pub use fleet::Fleet;
 
 use super::{bind, dns as cluster_dns, signal::Signals};
 use crate::{
     nlb::{
         NlbHandle,
+        account::{Environment, Instance},
         config::{parse_file, read_text},
         server::Drained,
     },
@@ -43,6 +46,11 @@ pub struct NlbOptions {
     pub manifests: Vec<PathBuf>,
     /// How those load balancers are made.
     pub services: manifests::Options,
+    /// What surrounds the account of the API.
+    pub environment: Environment,
+    /// Where that account stays over restarts; beside the configuration file when absent, and
+    /// nowhere without one.
+    pub state: Option<PathBuf>,
     /// Address of the API and metrics; off when absent.
     pub api: Option<SocketAddr>,
     /// Address of the DNS server for the names of the load balancers; off when absent.
@@ -79,9 +87,18 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
     };
     let fleet = file.as_ref().map_or_else(Fleet::default, |(_, _, handle)| handle.clone().into());
     let api = options.api.map(bind::tokio_tcp).transpose()?;
+    let beside = options.config.as_deref().and_then(std::path::Path::parent);
+    let elbv2 = Elbv2::open(
+        options.environment.clone(),
+        options.state.as_deref().or(beside),
+        fleet.clone(),
+        workers.clone(),
+        options.grace,
+    )
+    .await?;
     let serve = async {
         if let Some(listener) = api {
-            serve_api(listener, fleet.clone()).await;
+            serve_api(listener, fleet.clone(), Some(elbv2)).await;
         }
     };
     let names = options.dns.map(cluster_dns::bind).transpose()?;
@@ -123,4 +140,31 @@ async fn follow_manifests(options: &NlbOptions, fleet: &Fleet, workers: &Workers
         source_watch::watch(directory, updates, CancellationToken::new()),
         fleet::follow(changed, fleet, workers, &options.services, options.grace),
     );
+}
+
+/// `ID=ADDRESS` or `ID=ADDRESS@ZONE`: a machine.
+///
+/// # Errors
+/// It is neither.
+pub fn parse_instance(text: &str) -> Result<(String, Instance), String> {
+    let (id, place) = text.split_once('=').ok_or("a machine is ID=ADDRESS or ID=ADDRESS@ZONE")?;
+    let (address, zone) = match place.split_once('@') {
+        Some((address, zone)) => (address, Some(zone.into())),
+        None => (place, None),
+    };
+    let address = address.parse().map_err(|_not_one| format!("`{address}` is not an address"))?;
+    Ok((id.to_owned(), Instance { address, zone }))
+}
+
+/// `ARN=FILE`: a certificate.
+///
+/// # Errors
+/// It is not.
+pub fn parse_certificate(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((arn, path)) if arn.starts_with("arn:") && !path.is_empty() => {
+            Ok((arn.to_owned(), path.into()))
+        },
+        _ => Err("a certificate is ARN=FILE".to_owned()),
+    }
 }

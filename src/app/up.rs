@@ -73,7 +73,7 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     b.ready(START).await?;
     let balancer = NlbHandle::start(parse(&load_balancer(&a, &b))?, cancel.clone()).await?;
     let listener = bind::tokio_tcp(loopback(NLB_API))?;
-    let serve = nlb::serve_api(listener, balancer.clone());
+    let serve = nlb::serve_api(listener, balancer.clone(), None);
     let api_cancel = cancel.clone();
     tasks.spawn(async move {
         tokio::select! {

@@ -23,6 +23,7 @@ use crate::{
         up::UpOptions,
     },
     model::objects::Objects,
+    nlb::account::Environment,
     services::Node,
     settings::{
         RouterSettings,
@@ -227,7 +228,17 @@ fn dns(args: DnsArgs) -> DnsOptions {
 }
 
 fn nlb(args: NlbArgs) -> NlbOptions {
+    let mut environment = Environment {
+        instances: args.instance.into_iter().collect(),
+        certificates: args.certificate.into_iter().collect(),
+        ..Environment::default()
+    };
+    if !args.zone.is_empty() {
+        environment.zones.clone_from(&args.zone);
+    }
     NlbOptions {
+        environment,
+        state: args.state_dir,
         config: args.config,
         manifests: args.manifests,
         services: app::nlb::manifests::Options {

@@ -17,7 +17,6 @@ mod health;
 mod limits;
 mod listeners;
 mod page;
-mod policies;
 mod tags;
 mod targets;
 
@@ -40,7 +39,6 @@ pub use health::Health;
 pub use limits::LIMITS;
 pub use listeners::{Action, ListenerChange, ListenerFilter, NewListener};
 pub use page::{Page, PageOf};
-pub use policies::{POLICIES, Policy};
 pub use targets::TargetKey;
 
 use crate::nlb::{

@@ -25,8 +25,9 @@ impl GroupHealth {
     /// True if the group keeps `zone` in DNS. With cross-zone off, the targets of the zone alone
     /// count, and there must be one; with it on, those of the whole group count.
     fn keeps(&self, zone: &str) -> bool {
-        let counted =
-            self.targets.iter().filter(|(own, _)| self.cross_zone || own.as_deref() == Some(zone));
+        // A target without a zone is in every zone, as with `all` at AWS.
+        let here = |own: &Option<Arc<str>>| own.as_deref().is_none_or(|own| own == zone);
+        let counted = self.targets.iter().filter(|(own, _)| self.cross_zone || here(own));
         let (mut registered, mut healthy) = (0, 0);
         for (_, is_healthy) in counted {
             registered += 1;

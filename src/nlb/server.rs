@@ -82,6 +82,8 @@ struct Running {
     /// Ticket keys.
     profiles: Profiles,
     log: Option<Arc<AccessLog>>,
+    /// What was applied last.
+    config: Option<Arc<NlbConfig>>,
 }
 
 #[derive(Debug)]
@@ -143,6 +145,7 @@ impl NlbHandle {
     /// Listeners that could not be bound; the previous ones of the same names keep serving.
     pub fn apply(&self, config: NlbConfig) -> Result<(), ApplyError> {
         let mut running = self.lock();
+        running.config = Some(Arc::new(config.clone()));
         let NlbConfig { name, zones, names, listeners, groups, access_log } = config;
         let listeners = nodes::sockets(listeners, &zones);
         self.apply_groups(&mut running, groups, &listeners, &zones);
@@ -359,6 +362,12 @@ impl NlbHandle {
     #[must_use]
     pub fn zones(&self) -> Vec<ZoneState> {
         self.lock().zone_states()
+    }
+
+    /// The configuration that was applied last.
+    #[must_use]
+    pub fn config(&self) -> Option<Arc<NlbConfig>> {
+        self.lock().config.clone()
     }
 
     /// The DNS names.

@@ -136,7 +136,10 @@ impl Group {
         let zone = zone.filter(|_| !config.cross_zone);
         let members = self.members.load();
         let candidates = members.iter().map(|target| {
-            let foreign = zone.is_some() && target.config.load().zone.as_deref() != zone;
+            // A target without a zone is in every zone, as with `all` at AWS.
+            let foreign = zone.is_some_and(|zone| {
+                target.config.load().zone.as_deref().is_some_and(|own| own != zone)
+            });
             let excluded = except.is_some_and(|other| std::ptr::eq(other, &raw const **target));
             let out = foreign || excluded;
             let standing = if out { Standing::Out } else { target.standing() };

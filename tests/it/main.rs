@@ -37,6 +37,7 @@ mod matching;
 mod matrix;
 mod metrics;
 mod nft;
+mod nlb_api;
 mod nlb_manifests;
 mod nlb_tls;
 mod nlb_zones;

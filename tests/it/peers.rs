@@ -2,6 +2,7 @@
 //! They run when `WHARF_PEERS=1`, and a tool that is missing is a failure then; otherwise each test
 //! says that it was skipped.
 
+mod aws;
 mod client_certs;
 mod compression;
 mod grpc;

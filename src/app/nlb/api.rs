@@ -1,5 +1,5 @@
-//! The API of the NLB emulator, for all load balancers of the process: `/healthz`,
-//! `/metrics`, `/api/v1/targets`, `/api/v1/explain`. Read only.
+//! The API of the NLB emulator, for all load balancers of the process: `/healthz`, `/metrics`,
+//! `/api/v1/targets`, `/api/v1/explain`, which are read only, and the elbv2 API at `POST /`.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use prometheus_client::{
 use tokio::net::TcpListener;
 
 use super::{
-    Fleet, explain,
+    Elbv2, Fleet, explain,
     metrics::{COUNTERS, CloudWatch, Read, hosts_of},
 };
 use crate::{
@@ -22,11 +22,19 @@ use crate::{
     nlb::{NlbHandle, stats::TargetState},
 };
 
-/// Serves the API on `listener` until it is dropped.
-pub async fn serve_api(listener: TcpListener, fleet: impl Into<Fleet>) {
+/// Serves the API on `listener` until it is dropped; `elbv2` as well, if it is given.
+pub async fn serve_api(listener: TcpListener, fleet: impl Into<Fleet>, elbv2: Option<Elbv2>) {
     let fleet = fleet.into();
     let answer = move |request: Request<Incoming>| {
-        std::future::ready(answer(&fleet, request.method(), request.uri()))
+        let (fleet, elbv2) = (fleet.clone(), elbv2.clone());
+        async move {
+            match elbv2 {
+                Some(elbv2) if request.method() == Method::POST && request.uri().path() == "/" => {
+                    elbv2.answer(request).await
+                },
+                _ => answer(&fleet, request.method(), request.uri()),
+            }
+        }
     };
     pages::serve(listener, answer).await;
 }

@@ -1,7 +1,8 @@
-//! The load balancers of the process: that of the configuration file, and those of the manifests'
-//! Services, which follow the manifests.
+//! The load balancers of the process: that of the configuration file, those of the manifests'
+//! Services, which follow the manifests, and those of the account behind the elbv2 API.
 //!
-//! [`follow`] is run by `wharf nlb --manifests`; the API and the DNS server read the rest. Always
+//! [`follow`] is run by `wharf nlb --manifests`; `elbv2` adds and takes out its own; the API and the
+//! DNS server read the rest. Always
 //! holds: a Service that is refused leaves its load balancer as it is, and what cannot be bound is
 //! tried again.
 
@@ -31,14 +32,24 @@ pub struct Fleet(Arc<Mutex<Vec<Member>>>);
 
 #[derive(Debug)]
 struct Member {
-    /// Whose it is; none for that of the configuration file.
-    service: Option<ObjectKey>,
+    owner: Owner,
     handle: NlbHandle,
+}
+
+/// Whose a load balancer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The account's, by its ARN.
+    Account(String),
+    /// The configuration file's.
+    File,
+    /// A Service's.
+    Service(ObjectKey),
 }
 
 impl From<NlbHandle> for Fleet {
     fn from(handle: NlbHandle) -> Self {
-        Self(Arc::new(Mutex::new(vec![Member { service: None, handle }])))
+        Self(Arc::new(Mutex::new(vec![Member { owner: Owner::File, handle }])))
     }
 }
 
@@ -64,20 +75,33 @@ impl Fleet {
         all
     }
 
-    fn of(&self, service: &ObjectKey) -> Option<NlbHandle> {
+    /// All load balancers with their owners.
+    pub(super) fn members(&self) -> Vec<(Owner, NlbHandle)> {
+        let pair = |member: &Member| (member.owner.clone(), member.handle.clone());
+        self.lock().iter().map(pair).collect()
+    }
+
+    pub(super) fn of(&self, owner: &Owner) -> Option<NlbHandle> {
         let members = self.lock();
-        let own = members.iter().find(|member| member.service.as_ref() == Some(service));
+        let own = members.iter().find(|member| member.owner == *owner);
         own.map(|member| member.handle.clone())
     }
 
-    fn add(&self, service: ObjectKey, handle: NlbHandle) {
-        self.lock().push(Member { service: Some(service), handle });
+    pub(super) fn add(&self, owner: Owner, handle: NlbHandle) {
+        self.lock().push(Member { owner, handle });
+    }
+
+    /// Takes out the load balancer of `owner`.
+    pub(super) fn take(&self, owner: &Owner) -> Option<NlbHandle> {
+        let mut members = self.lock();
+        let place = members.iter().position(|member| member.owner == *owner)?;
+        Some(members.remove(place).handle)
     }
 
     /// Takes out the load balancers of Services that are not in `wanted`.
     fn take_gone(&self, wanted: &[Wanted]) -> Vec<NlbHandle> {
         let stays = |member: &mut Member| {
-            let Some(service) = &member.service else { return true };
+            let Owner::Service(service) = &member.owner else { return true };
             wanted.iter().any(|wanted| wanted.service == *service)
         };
         let mut members = self.lock();
@@ -173,12 +197,12 @@ impl Follower<'_> {
             if let Some(index) = own {
                 self.applied.swap_remove(index);
             }
-            let result = match self.fleet.of(service) {
+            let result = match self.fleet.of(&Owner::Service(service.clone())) {
                 Some(handle) => handle.apply(config.clone()),
                 None => {
                     let (config, cancel) = (config.clone(), CancellationToken::new());
                     let started = NlbHandle::start_on(self.workers.clone(), config, cancel).await;
-                    started.map(|handle| self.fleet.add(service.clone(), handle))
+                    started.map(|handle| self.fleet.add(Owner::Service(service.clone()), handle))
                 },
             };
             match result {

@@ -15,11 +15,11 @@ const ROUTING_COUNT: &str =
     "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count";
 
 impl Account {
-    /// The documents of all load balancers of this API, by name.
+    /// The documents of all load balancers of this API, by ARN.
     #[must_use]
     pub fn documents(&self) -> Vec<(String, String)> {
         let own = self.balancers.values().filter(|balancer| balancer.owner == Owner::Api);
-        own.map(|it| (it.name.clone(), self.document(it).to_string())).collect()
+        own.map(|it| (it.arn.clone(), self.document(it).to_string())).collect()
     }
 
     /// The configuration of a load balancer.

@@ -155,6 +155,7 @@ fn of_check(check: &CheckConfig) -> Check {
     let (protocol, path, matcher) = match &check.protocol {
         CheckProtocol::Tcp => ("TCP", None, None),
         CheckProtocol::Http { path, matcher } => ("HTTP", Some(path), Some(matcher.to_string())),
+        CheckProtocol::Https { path, matcher } => ("HTTPS", Some(path), Some(matcher.to_string())),
     };
     Check {
         protocol: protocol.to_owned(),

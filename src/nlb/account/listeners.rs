@@ -1,5 +1,6 @@
 //! Calls about listeners and their certificates (spec/l4-dns.md A.1, A.9, A.13).
 
+use crate::nlb::tls::policy::Policy;
 use std::collections::BTreeSet;
 
 use super::{
@@ -7,7 +8,7 @@ use super::{
     attributes::{self, Attributes},
     error::{Code, Refusal, invalid},
     groups::{port, protocol},
-    limits, may_change, policies,
+    limits, may_change,
 };
 use crate::nlb::config::Protocol;
 
@@ -202,7 +203,7 @@ impl Account {
         }
         let policy = change.ssl_policy.or_else(|| listener.ssl_policy.take());
         let policy = policy.unwrap_or_else(|| DEFAULT_POLICY.to_owned());
-        if !policies::POLICIES.iter().any(|known| known.name == policy) {
+        if Policy::named(&policy).is_none() {
             let text = format!("SSL policy '{policy}' not found");
             return Err(Code::SslPolicyNotFound.because(text));
         }

@@ -28,11 +28,10 @@ pub struct Page<T> {
 
 impl PageOf {
     /// This page of `items`, which are sorted by `key`.
-    pub(super) fn cut<T>(
-        &self,
-        mut items: Vec<T>,
-        key: impl Fn(&T) -> &str,
-    ) -> Result<Page<T>, Refusal> {
+    ///
+    /// # Errors
+    /// The size is none.
+    pub fn cut<T>(&self, mut items: Vec<T>, key: impl Fn(&T) -> &str) -> Result<Page<T>, Refusal> {
         let size = match self.size {
             Some(size) if !(1..=MAX_SIZE).contains(&size) => {
                 return Err(invalid(format!("PageSize {size} is not from 1 to {MAX_SIZE}")));

@@ -13,6 +13,9 @@ use crate::settings::tls::{TlsSettings, TlsVersion};
 /// The suites of TLS 1.2 that every policy shares with us, in the order of AWS.
 const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
                        ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+/// The suites of TLS 1.3.
+const SUITES_13: [&str; 3] =
+    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 const CURVES: &str = "X25519:secp256r1:secp384r1";
 const POST_QUANTUM: &str = "X25519MLKEM768:SecP256r1MLKEM768:X25519:secp256r1:secp384r1";
 
@@ -107,6 +110,28 @@ impl Policy {
     /// All names.
     pub fn names() -> impl Iterator<Item = &'static str> {
         POLICIES.iter().map(|policy| policy.name)
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = POLICIES.to_vec();
+        all.sort_unstable_by_key(|policy| policy.name);
+        all
+    }
+
+    /// Its versions, as the API names them.
+    pub fn version_names(&self) -> impl Iterator<Item = &'static str> {
+        let (has_12, has_13) =
+            (self.versions != Versions::Only13, self.versions != Versions::Only12);
+        [("TLSv1.2", has_12), ("TLSv1.3", has_13)].into_iter().filter(|it| it.1).map(|it| it.0)
+    }
+
+    /// What of its suites is served, in the order of preference, as the API names them.
+    pub fn suite_names(&self) -> impl Iterator<Item = &'static str> {
+        let of_13: &[&str] = if self.versions == Versions::Only12 { &[] } else { &SUITES_13 };
+        let of_12 = if self.versions == Versions::Only13 { "" } else { CIPHERS };
+        of_13.iter().copied().chain(of_12.split(':').filter(|name| !name.is_empty()))
     }
 
     /// Its name.

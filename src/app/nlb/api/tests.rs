@@ -36,7 +36,7 @@ async fn the_api_shows_targets_and_metrics() {
     let handle = NlbHandle::start(config, CancellationToken::new()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let api = tokio::spawn(serve_api(listener, handle));
+    let api = tokio::spawn(serve_api(listener, handle, None));
 
     let (status, body) = get(address, "GET /healthz").await;
     assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
@@ -96,7 +96,7 @@ targetGroups:
     let places = handle.local_addrs();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = listener.local_addr().unwrap();
-    let serving = tokio::spawn(serve_api(listener, handle.clone()));
+    let serving = tokio::spawn(serve_api(listener, handle.clone(), None));
     let explain = async |query: String| get(api, &format!("GET /api/v1/explain?{query}")).await;
     for (name, at) in &places {
         let query =
