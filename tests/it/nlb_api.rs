@@ -110,7 +110,7 @@ async fn get(address: SocketAddr) -> Option<String> {
 /// Creates a load balancer, a group with `pod` and a listener; their ARNs.
 async fn web(nlb: &Nlb, port: u16, pod: SocketAddr) -> [String; 3] {
     let made = nlb.ok("Action=CreateLoadBalancer&Name=web&Type=network&Subnets.member.1=subnet-a&\
-         Tags.member.1.Key=team&Tags.member.1.Value=%3Ca%26b%3E");
+         Tags.member.1.Key=team&Tags.member.1.Value=a%2Bb+%C3%A9");
     let balancer = value(&made.await, "LoadBalancerArn");
     let made = nlb
         .ok("Action=CreateTargetGroup&Name=web&Protocol=TCP&Port=80&VpcId=vpc-1&TargetType=ip&\
@@ -150,7 +150,7 @@ async fn a_load_balancer_of_the_api_runs_and_is_restored() {
     })
     .await;
     let tags = nlb.ok(&format!("Action=DescribeTags&ResourceArns.member.1={balancer}")).await;
-    assert_eq!(value(&tags, "Value"), "&lt;a&amp;b&gt;");
+    assert_eq!(value(&tags, "Value"), "a+b \u{e9}");
     drop(nlb);
 
     let nlb = Nlb::start(&arguments).await;
@@ -231,6 +231,8 @@ async fn calls_that_are_none_are_refused() {
         assert_eq!((got, value(&answer, "Code").as_str()), (status, code), "{body}");
         assert!(answer.contains("<RequestId>"), "{answer}");
     }
+    let (_, answer) = nlb.call("Action=%3Ca%26b%3E").await;
+    assert!(answer.contains("The action &lt;a&amp;b&gt; is not valid"), "{answer}");
     let page = format!("{FORM}Origin: http://example.com\r\n");
     let (status, answer) = nlb.post("/", &page, call).await;
     assert_eq!((status, value(&answer, "Code").as_str()), (403, "AccessDenied"));
