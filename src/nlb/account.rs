@@ -371,8 +371,8 @@ impl Account {
         }
         for listener in stored.listeners {
             let arn = listener.arn.clone();
-            let groups = listener.forward.iter().map(|forward| &forward.group);
-            let missing = groups.filter(|group| !account.groups.contains_key(*group)).next();
+            let mut groups = listener.forward.iter().map(|forward| &forward.group);
+            let missing = groups.find(|group| !account.groups.contains_key(*group));
             if let Some(missing) = missing {
                 return Err(format!("{arn} forwards to {missing}, which is not there"));
             }

@@ -1,12 +1,7 @@
 //! The elbv2 API of `wharf nlb`, by plain POSTs: calls that change what runs, calls that are refused
 //! before they are read, and a restart (spec/l4-dns.md A.13). Real clients are in `peers::aws`.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a step that fails fails the test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a step that fails fails the test")]
 
 use std::{
     io::{BufRead as _, BufReader},

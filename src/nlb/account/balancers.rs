@@ -267,7 +267,10 @@ impl Account {
             let stays = present.iter().find(|node| *node.zone == *zone.name);
             let default = || {
                 let of_loopback = Ipv4Addr::new(127, 0, number, u8::try_from(place + 1).ok()?);
-                stays.and_then(|node| node.address).or(zone.address).or(Some(of_loopback.into()))
+                stays
+                    .and_then(|node| node.address)
+                    .or(zone.address)
+                    .or_else(|| Some(of_loopback.into()))
             };
             let address = match &mapping.address {
                 Some(text) => Some(IpAddr::V4(text.parse().map_err(|_not_an_address| {

@@ -149,9 +149,8 @@ fn of_attributes(group: &GroupConfig) -> Attributes {
 
 fn of_check(check: &CheckConfig) -> Check {
     // Fractions of seconds are an extension that the API has no words for.
-    let seconds = |duration: Duration| {
-        u32::try_from(duration.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)
-    };
+    let seconds =
+        |duration: Duration| u32::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
     let (protocol, path, matcher) = match &check.protocol {
         CheckProtocol::Tcp => ("TCP", None, None),
         CheckProtocol::Http { path, matcher } => ("HTTP", Some(path), Some(matcher.to_string())),

@@ -304,10 +304,10 @@ fn check(present: Option<&Check>, change: CheckChange) -> Result<Check, Refusal>
     let of_http = |given: Option<String>, old: Option<&String>, default: &str| {
         has_path.then(|| given.or_else(|| old.cloned()).unwrap_or_else(|| default.to_owned()))
     };
-    let interval = change.interval.or(present.map(|check| check.interval)).unwrap_or(30);
+    let interval = change.interval.or_else(|| present.map(|check| check.interval)).unwrap_or(30);
     in_range("HealthCheckIntervalSeconds", interval, 5, 300)?;
     let default = if protocol == "HTTP" { 6 } else { 10 };
-    let timeout = change.timeout.or(present.map(|check| check.timeout));
+    let timeout = change.timeout.or_else(|| present.map(|check| check.timeout));
     let timeout = timeout.unwrap_or_else(|| default.min(interval));
     in_range("HealthCheckTimeoutSeconds", timeout, 2, 120)?;
     if timeout > interval {
@@ -316,9 +316,9 @@ fn check(present: Option<&Check>, change: CheckChange) -> Result<Check, Refusal>
              '{interval}'"
         )));
     }
-    let healthy = change.healthy.or(present.map(|check| check.healthy)).unwrap_or(5);
+    let healthy = change.healthy.or_else(|| present.map(|check| check.healthy)).unwrap_or(5);
     in_range("HealthyThresholdCount", healthy, 2, 10)?;
-    let unhealthy = change.unhealthy.or(present.map(|check| check.unhealthy)).unwrap_or(2);
+    let unhealthy = change.unhealthy.or_else(|| present.map(|check| check.unhealthy)).unwrap_or(2);
     in_range("UnhealthyThresholdCount", unhealthy, 2, 10)?;
     let old_port = present.map(|check| check.port.clone());
     let port = change.port.or(old_port).unwrap_or_else(|| "traffic-port".to_owned());

@@ -155,9 +155,9 @@ impl Control {
             );
             return Err(Failure::receiver("InternalFailure", text));
         }
-        let gone = self.applied.keys().filter(|arn| !documents.contains_key(*arn));
-        for arn in gone.cloned().collect::<Vec<_>>() {
-            self.leave(&arn, self.grace);
+        let ran = std::mem::take(&mut self.applied);
+        for arn in ran.keys().filter(|arn| !documents.contains_key(*arn)) {
+            self.leave(arn, self.grace);
         }
         failed.retain(|arn, _| documents.contains_key(arn));
         self.applied = documents;

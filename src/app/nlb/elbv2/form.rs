@@ -125,7 +125,7 @@ impl<'a> Part<'a> {
     }
 
     /// A list of structures.
-    pub(super) fn parts(&self, name: &str) -> Vec<Part<'a>> {
+    pub(super) fn parts(&self, name: &str) -> Vec<Self> {
         let members = self.members(name).into_iter();
         members.map(|number| self.part(&format!("{name}.member.{number}"))).collect()
     }
