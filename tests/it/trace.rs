@@ -170,7 +170,7 @@ async fn balancer(config: &str) -> NlbHandle {
 async fn api(balancer: &NlbHandle) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    (address, tokio::spawn(serve_api(listener, balancer.clone())))
+    (address, tokio::spawn(serve_api(listener, balancer.clone(), None)))
 }
 
 async fn healthy(balancer: &NlbHandle) {

@@ -1,6 +1,5 @@
 //! Calls about listeners and their certificates (spec/l4-dns.md A.1, A.9, A.13).
 
-use crate::nlb::tls::policy::Policy;
 use std::collections::BTreeSet;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
     groups::{port, protocol},
     limits, may_change,
 };
-use crate::nlb::config::Protocol;
+use crate::nlb::{config::Protocol, tls::policy::Policy};
 
 /// Policies of ALPN (A.9).
 const ALPN: [&str; 5] = ["None", "HTTP1Only", "HTTP2Only", "HTTP2Optional", "HTTP2Preferred"];
