@@ -32,6 +32,7 @@ use crate::{
     nlb::{account::Instance, config::ZoneConfig},
     services::schedulers::Kind,
     telemetry::logs,
+    zone::options::MAX_TTL,
 };
 
 /// The OpenShift-on-AWS ingress path in one binary: NLB emulator, Route router, cluster DNS.
@@ -160,6 +161,33 @@ struct DnsArgs {
     /// Asks the name servers of the system for names outside the cluster domain
     #[arg(long)]
     forward_system: bool,
+    /// Which names below pod.<domain> exist
+    #[arg(long, value_name = "MODE", default_value = "insecure")]
+    pods: PodsMode,
+    /// TTL of the records of Services and pods, seconds
+    #[arg(long, value_name = "SECONDS", default_value = "5",
+          value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_TTL)))]
+    ttl: u32,
+    /// Namespace whose names are shown; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    namespace: Vec<String>,
+    /// Names an endpoint without a host name like its pod instead of its address
+    #[arg(long)]
+    endpoint_pod_names: bool,
+    /// Services with a cluster IP but no ready endpoint do not exist
+    #[arg(long)]
+    ignore_empty_service: bool,
+}
+
+/// Names of pods, as CoreDNS's option `pods` has them.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PodsMode {
+    /// None
+    Disabled,
+    /// Every address, in a namespace that exists
+    Insecure,
+    /// Addresses of pods that an endpoint of the namespace names
+    Verified,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 pub mod build;
 mod endpoints;
 pub mod names;
+pub mod options;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +14,10 @@ use std::{
     sync::Arc,
 };
 
-pub use self::build::{Resolved, names_to_resolve};
+pub use self::{
+    build::{Resolved, names_to_resolve},
+    options::{PodMode, ZoneOptions},
+};
 use crate::model::objects::ObjectKey;
 
 /// Transport protocol of a port.
@@ -101,6 +105,10 @@ pub struct Zone {
     pub serial: u32,
     /// Names that an address stands for, lower case, no trailing dot: PTR records.
     pub reverse: HashMap<IpAddr, Vec<Arc<str>>>,
+    /// Addresses of pods by namespace; filled for [`PodMode::Verified`] only.
+    pub pods: HashMap<Arc<str>, HashSet<IpAddr>>,
+    /// What of all this DNS shows; the router's lookups are not concerned.
+    pub options: ZoneOptions,
 }
 
 impl Zone {
@@ -108,6 +116,18 @@ impl Zone {
     #[must_use]
     pub fn service(&self, fqdn: &str) -> Option<&Arc<ServiceEntry>> {
         self.services.get(fqdn)
+    }
+
+    /// The entry of `fqdn`, if its namespace is shown.
+    #[must_use]
+    pub fn shown(&self, fqdn: &str) -> Option<&Arc<ServiceEntry>> {
+        self.service(fqdn).filter(|entry| self.options.exposes(&entry.key.namespace))
+    }
+
+    /// True when DNS shows the namespace `name` (lower case): it exists and is exposed.
+    #[must_use]
+    pub fn has_namespace(&self, name: &str) -> bool {
+        self.namespaces.contains(name) && self.options.exposes(name)
     }
 
     /// FQDN of a Service in this zone.

@@ -28,7 +28,7 @@ use crate::{
     },
     model::objects::Objects,
     net::listen,
-    zone::{self, Resolved, Zone},
+    zone::{self, Resolved, Zone, ZoneOptions},
 };
 
 pub use self::command::run;
@@ -46,6 +46,8 @@ pub struct DnsOptions {
     pub forward: Vec<SocketAddr>,
     /// Asks the system's name servers for names outside the zone, when `forward` is empty.
     pub forward_system: bool,
+    /// What of the cluster the zone shows.
+    pub zone: ZoneOptions,
 }
 
 /// Both sockets of a DNS server, bound to one port.
@@ -106,6 +108,8 @@ pub struct ZoneService {
     pub sockets: DnsSockets,
     /// Cluster domain.
     pub domain: String,
+    /// What of the cluster the zone shows.
+    pub options: ZoneOptions,
     /// Resolver for names outside the zone.
     pub forward: Option<Arc<Resolver>>,
     /// Counters.
@@ -120,11 +124,11 @@ pub async fn serve_zone(
     objects: watch::Receiver<Arc<Objects>>,
     cancel: CancellationToken,
 ) {
-    let ZoneService { sockets, domain, forward, stats } = service;
+    let ZoneService { sockets, domain, options, forward, stats } = service;
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
     let (wanted, wanted_names) = watch::channel(BTreeSet::new());
     let (publish, resolved) = watch::channel(Arc::new(Resolved::new()));
-    let follow = follow(objects, resolved, domain, wanted, Arc::clone(&zone));
+    let follow = follow(objects, resolved, (domain, options), wanted, Arc::clone(&zone));
     let resolve = async {
         match &forward {
             Some(resolver) => {
@@ -149,7 +153,7 @@ pub async fn serve_zone(
 async fn follow(
     mut objects: watch::Receiver<Arc<Objects>>,
     mut resolved: watch::Receiver<Arc<Resolved>>,
-    domain: String,
+    (domain, options): (String, ZoneOptions),
     wanted: watch::Sender<BTreeSet<Arc<str>>>,
     zone: Arc<ArcSwap<Zone>>,
 ) {
@@ -176,7 +180,8 @@ async fn follow(
             changed
         });
         let serial = serial(zone.load().serial);
-        zone.store(Arc::new(Zone::build(&current, &domain, &addresses, serial)));
+        let next = Zone::build_with(&current, &domain, &addresses, serial, options.clone());
+        zone.store(Arc::new(next));
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::{
     BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, DnsArgs, ExplainArgs, Explained,
-    GetArgs, NlbArgs, ProxyArgs, ProxyMode, TraceArgs, UpArgs, Which, flags::Flags,
+    GetArgs, NlbArgs, PodsMode, ProxyArgs, ProxyMode, TraceArgs, UpArgs, Which, flags::Flags,
 };
 use crate::{
     app::{
@@ -31,6 +31,7 @@ use crate::{
     },
     task,
     vip::{VipOptions, nft::NftOptions},
+    zone::{PodMode, ZoneOptions},
 };
 
 /// Longest time for a health check.
@@ -224,6 +225,21 @@ fn dns(args: DnsArgs) -> DnsOptions {
         cluster_domain: args.cluster_domain,
         forward: args.forward,
         forward_system: args.forward_system,
+        zone: ZoneOptions {
+            pods: match args.pods {
+                PodsMode::Disabled => PodMode::Disabled,
+                PodsMode::Insecure => PodMode::Insecure,
+                PodsMode::Verified => PodMode::Verified,
+            },
+            ttl: args.ttl,
+            namespaces: args
+                .namespace
+                .iter()
+                .map(|name| name.to_ascii_lowercase().into())
+                .collect(),
+            endpoint_pod_names: args.endpoint_pod_names,
+            ignore_empty_service: args.ignore_empty_service,
+        },
     }
 }
 

@@ -15,10 +15,7 @@ use hickory_proto::{
     },
 };
 
-use crate::zone::Zone;
-
-/// TTL of every record of a Service, seconds.
-pub const TTL: u32 = 5;
+use crate::zone::{PodMode, Zone, names};
 
 /// TTL of `dns-version`, which never changes.
 const VERSION_TTL: u32 = 28_800;
@@ -102,18 +99,18 @@ impl Asked<'_> {
             ["dns-version"] => self.version(),
             ["ns", "dns"] => self.name_server(),
             ["svc" | "pod"] => self.nothing(ResponseCode::NoError),
-            [namespace, "svc"] if self.zone.namespaces.contains(*namespace) => {
+            [namespace, "svc"] if self.zone.has_namespace(namespace) => {
                 self.nothing(ResponseCode::NoError)
             },
+            [rest @ .., namespace, "pod"] => self.pod(rest, namespace),
             [rest @ .., service, namespace, "svc"] => self.service(rest, service, namespace),
-            // Everything else, and below "pod" every name: pod records are an extension that is off.
             _ => self.nothing(ResponseCode::NXDomain),
         }
     }
 
     fn apex(&self) -> Answer {
         let data = match self.record_type {
-            RecordType::SOA => RData::SOA(soa(self.name, self.zone.serial)),
+            RecordType::SOA => RData::SOA(soa(self.name, self.zone.serial, self.ttl())),
             RecordType::NS => match ns_name(self.name) {
                 Some(target) => RData::NS(NS(target)),
                 None => return self.nothing(ResponseCode::NoError),
@@ -123,10 +120,39 @@ impl Asked<'_> {
         let mut answer = Answer::found(vec![self.record(data)]);
         if self.record_type == RecordType::NS {
             let target = ns_name(self.name).into_iter();
-            let glue = target.filter_map(|name| Some(address_record(name, self.local?)));
+            let glue =
+                target.filter_map(|name| Some(address_record(name, self.local?, self.ttl())));
             answer.additionals = glue.collect();
         }
         answer
+    }
+
+    /// Answers a name below `pod`: `rest` stands left of the namespace (spec/l4-dns.md C.3).
+    fn pod(&self, rest: &[&str], namespace: &str) -> Answer {
+        let mode = self.zone.options.pods;
+        if mode == PodMode::Disabled || !self.zone.has_namespace(namespace) {
+            return self.nothing(ResponseCode::NXDomain);
+        }
+        let address = match rest {
+            [] => return self.nothing(ResponseCode::NoError),
+            [label] => names::pod_address(label),
+            _ => None,
+        };
+        let runs = |address: &IpAddr| {
+            let pods = self.zone.pods.get(namespace);
+            mode == PodMode::Insecure || pods.is_some_and(|pods| pods.contains(address))
+        };
+        match address.filter(runs) {
+            None => self.nothing(ResponseCode::NXDomain),
+            Some(address) if self.record_type == address_type(address) => {
+                Answer::found(vec![self.record(RData::from(address))])
+            },
+            Some(_) => self.nothing(ResponseCode::NoError),
+        }
+    }
+
+    const fn ttl(&self) -> u32 {
+        self.zone.options.ttl
     }
 
     fn version(&self) -> Answer {
@@ -140,7 +166,7 @@ impl Asked<'_> {
     fn name_server(&self) -> Answer {
         match self.local {
             Some(address) if self.record_type == address_type(address) => {
-                Answer::found(vec![address_record(self.name.clone(), address)])
+                Answer::found(vec![address_record(self.name.clone(), address, self.ttl())])
             },
             _ => self.nothing(ResponseCode::NoError),
         }
@@ -162,7 +188,7 @@ impl Asked<'_> {
     }
 
     fn record(&self, data: RData) -> Record {
-        Record::from_rdata(self.name.clone(), TTL, data)
+        Record::from_rdata(self.name.clone(), self.ttl(), data)
     }
 
     /// NXDOMAIN or NODATA, with the SOA of the zone that the name is in.
@@ -173,8 +199,8 @@ impl Asked<'_> {
             absolute(&self.zone.domain)
         };
         let soa = apex.map(|apex| {
-            let data = RData::SOA(soa(&apex, self.zone.serial));
-            Record::from_rdata(apex, TTL.min(300), data)
+            let data = RData::SOA(soa(&apex, self.zone.serial, self.ttl()));
+            Record::from_rdata(apex, self.ttl().min(300), data)
         });
         Answer {
             rcode,
@@ -185,11 +211,11 @@ impl Asked<'_> {
     }
 }
 
-fn soa(apex: &Name, serial: u32) -> SOA {
+fn soa(apex: &Name, serial: u32, ttl: u32) -> SOA {
     let apex = apex.to_lowercase();
     let host = apex.prepend_label("hostmaster").unwrap_or_else(|_| apex.clone());
     let server = ns_name(&apex).unwrap_or_else(|| apex.clone());
-    SOA::new(server, host, serial, 7_200, 1_800, 86_400, TTL)
+    SOA::new(server, host, serial, 7_200, 1_800, 86_400, ttl)
 }
 
 fn ns_name(apex: &Name) -> Option<Name> {
@@ -198,7 +224,11 @@ fn ns_name(apex: &Name) -> Option<Name> {
 
 /// `name` of the map as an absolute name; `None` when it is too long for the wire.
 fn absolute(name: &str) -> Option<Name> {
-    let mut name = Name::from_ascii(name).ok()?;
+    if name.is_empty() {
+        return Some(Name::root());
+    }
+    // Not parsed as text: the label of an IPv6 address may begin with a hyphen.
+    let mut name = Name::from_labels(name.split('.').map(str::as_bytes)).ok()?;
     name.set_fqdn(true);
     Some(name)
 }
@@ -210,8 +240,8 @@ const fn address_type(address: IpAddr) -> RecordType {
     }
 }
 
-fn address_record(name: Name, address: IpAddr) -> Record {
-    Record::from_rdata(name, TTL, RData::from(address))
+fn address_record(name: Name, address: IpAddr, ttl: u32) -> Record {
+    Record::from_rdata(name, ttl, RData::from(address))
 }
 
 /// The labels of `name` left of `domain`, lower case; `None` when `name` is not in `domain`. They

@@ -38,11 +38,15 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for a whole lookup, whoever asks.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest time that an answer is kept, and shown as TTL to a client.
-const MAX_TTL: Duration = Duration::from_secs(3600);
+/// Longest time that an answer is kept, and shown as TTL to a client: OpenShift's `cache 900`
+/// (spec/l4-dns.md C.9).
+const MAX_TTL: Duration = Duration::from_secs(900);
+
+/// The same for a name or type that does not exist: OpenShift's `denial 9984 30`.
+const MAX_DENIAL_TTL: Duration = Duration::from_secs(30);
 
 /// Answers kept.
-const CACHE_SIZE: u64 = 4_096;
+const CACHE_SIZE: u64 = 9_984;
 
 /// Names that [`keep_resolved`] looks up at once.
 const LOOKUPS_AT_ONCE: usize = 16;
@@ -134,7 +138,7 @@ impl Resolver {
         options.timeout = TRY_TIMEOUT;
         options.cache_size = CACHE_SIZE;
         options.positive_max_ttl = Some(MAX_TTL);
-        options.negative_max_ttl = Some(Duration::from_secs(30));
+        options.negative_max_ttl = Some(MAX_DENIAL_TTL);
         let mut builder =
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;

@@ -40,7 +40,8 @@ pub struct Settings {
     pub max_tcp_clients: usize,
     /// From one message of a TCP client to the end of the next, and for writing an answer.
     pub tcp_idle: Duration,
-    /// Questions handed to the resolver at once; more get SERVFAIL.
+    /// Questions handed to the resolver at once; more are REFUSED (CoreDNS's
+    /// `max_concurrent`).
     pub max_forwards: usize,
     /// Time for the resolver to answer one question.
     pub forward_timeout: Duration,
@@ -184,7 +185,7 @@ impl Server {
         };
         let Ok(permit) = Arc::clone(&self.forwards).try_acquire_owned() else {
             self.stats.forwards_refused.add_one();
-            let failure = Answer::code(ResponseCode::ServFail);
+            let failure = Answer::code(ResponseCode::Refused);
             return Reply::Bytes(self.encode(&request, &failure, Recursion::Available));
         };
         self.stats.forwards.add_one();

@@ -18,7 +18,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    EndpointEntry, Port, Protocol, ServiceEntry, Zone,
+    EndpointEntry, PodMode, Port, Protocol, ServiceEntry, Zone, ZoneOptions,
     endpoints::{self, Member, Merge},
     names,
 };
@@ -38,6 +38,18 @@ impl Zone {
     /// [`names_to_resolve`], as far as they are known.
     #[must_use]
     pub fn build(objects: &Objects, domain: &str, resolved: &Resolved, serial: u32) -> Self {
+        Self::build_with(objects, domain, resolved, serial, ZoneOptions::default())
+    }
+
+    /// The map, shown by DNS as `options` say.
+    #[must_use]
+    pub fn build_with(
+        objects: &Objects,
+        domain: &str,
+        resolved: &Resolved,
+        serial: u32,
+        options: ZoneOptions,
+    ) -> Self {
         let domain = domain.trim_matches('.').to_ascii_lowercase();
         let sources = Sources::new(objects, resolved);
         let mut zone = Self {
@@ -45,6 +57,8 @@ impl Zone {
             namespaces: namespaces(objects),
             serial,
             reverse: HashMap::new(),
+            pods: HashMap::new(),
+            options,
             domain: domain.into(),
         };
         for service in &objects.services {
@@ -54,7 +68,10 @@ impl Zone {
                 room.insert(Arc::new(sources.entry(&service.object, key, fqdn)));
             }
         }
-        zone.reverse = reverse(&zone.services);
+        zone.reverse = reverse(&zone.services, &zone.options);
+        if zone.options.pods == PodMode::Verified {
+            zone.pods = pods(&zone.services);
+        }
         zone
     }
 }
@@ -253,19 +270,24 @@ fn lower_key(key: &ObjectKey) -> Option<ObjectKey> {
 }
 
 /// Address to names: a virtual address stands for its Service alone, any other for every ready
-/// endpoint that has it (spec/l4-dns.md C.3).
-fn reverse(services: &HashMap<Arc<str>, Arc<ServiceEntry>>) -> HashMap<IpAddr, Vec<Arc<str>>> {
+/// endpoint that has it (spec/l4-dns.md C.3). Namespaces that are not shown have no names.
+fn reverse(
+    services: &HashMap<Arc<str>, Arc<ServiceEntry>>,
+    options: &ZoneOptions,
+) -> HashMap<IpAddr, Vec<Arc<str>>> {
+    let shown = || services.values().filter(|entry| options.exposes(&entry.key.namespace));
     let mut virtual_names: HashMap<IpAddr, Vec<Arc<str>>> = HashMap::new();
-    for entry in services.values() {
+    for entry in shown() {
         for vip in &entry.vips {
             virtual_names.entry(*vip).or_default().push(Arc::clone(&entry.fqdn));
         }
     }
     let mut names: HashMap<IpAddr, Vec<Arc<str>>> = HashMap::new();
-    for entry in services.values().filter(|entry| entry.external_name.is_none()) {
+    for entry in shown().filter(|entry| entry.external_name.is_none()) {
         for endpoint in entry.endpoints.iter().filter(|endpoint| endpoint.ready) {
             if !virtual_names.contains_key(&endpoint.address) {
-                let name = format!("{}.{}", names::endpoint_label(endpoint), entry.fqdn);
+                let label = names::endpoint_label(endpoint, options.endpoint_pod_names);
+                let name = format!("{label}.{}", entry.fqdn);
                 names.entry(endpoint.address).or_default().push(name.into());
             }
         }
@@ -276,6 +298,18 @@ fn reverse(services: &HashMap<Arc<str>, Arc<ServiceEntry>>) -> HashMap<IpAddr, V
         of_address.dedup();
     }
     names
+}
+
+/// Addresses of the pods that endpoints name, by namespace. Manifests hold no running pods, so a pod
+/// behind no Service is not known.
+fn pods(services: &HashMap<Arc<str>, Arc<ServiceEntry>>) -> HashMap<Arc<str>, HashSet<IpAddr>> {
+    let mut pods: HashMap<Arc<str>, HashSet<IpAddr>> = HashMap::new();
+    for entry in services.values() {
+        for endpoint in entry.endpoints.iter().filter(|endpoint| endpoint.pod.is_some()) {
+            pods.entry(Arc::clone(&entry.key.namespace)).or_default().insert(endpoint.address);
+        }
+    }
+    pods
 }
 
 #[cfg(test)]

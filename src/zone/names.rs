@@ -31,34 +31,45 @@ pub fn host_name(text: &str) -> Option<String> {
 }
 
 /// The label of an endpoint without a host name: its address with hyphens. A trailing hyphen is
-/// completed with `0`, since a label does not end with one.
+/// completed with `0`, as CoreDNS does; a leading one stays (spec/l4-dns.md C.2).
 #[must_use]
 pub fn address_label(address: IpAddr) -> String {
     let mut label = address.to_string().replace(['.', ':'], "-");
-    if label.starts_with('-') {
-        label.insert(0, '0');
-    }
     if label.ends_with('-') {
         label.push('0');
     }
     label
 }
 
-/// The label of an endpoint: its host name, or else its address.
+/// The name that an endpoint brings along: its host name, or with `pod_names` that of its pod, if it
+/// is a label. Without one its label is its address.
 #[must_use]
-pub fn endpoint_label(endpoint: &EndpointEntry) -> String {
-    endpoint.hostname.as_deref().map_or_else(|| address_label(endpoint.address), str::to_owned)
+pub fn own_label(endpoint: &EndpointEntry, pod_names: bool) -> Option<&str> {
+    let pod = || endpoint.pod.as_deref().filter(|pod| pod_names && is_label(pod));
+    endpoint.hostname.as_deref().or_else(pod)
+}
+
+/// The label of an endpoint.
+#[must_use]
+pub fn endpoint_label(endpoint: &EndpointEntry, pod_names: bool) -> String {
+    own_label(endpoint, pod_names).map_or_else(|| address_label(endpoint.address), str::to_owned)
 }
 
 /// The address that [`address_label`] wrote as `label`.
 #[must_use]
 pub fn label_address(label: &str) -> Option<IpAddr> {
-    let address = if label.matches('-').count() == 3 && !label.contains("--") {
+    pod_address(label).filter(|address| address_label(*address) == label)
+}
+
+/// The address that the label of a pod stands for, in any spelling: three single hyphens are IPv4,
+/// all else is IPv6 (spec/l4-dns.md C.2).
+#[must_use]
+pub fn pod_address(label: &str) -> Option<IpAddr> {
+    if label.matches('-').count() == 3 && !label.contains("--") {
         label.replace('-', ".").parse::<Ipv4Addr>().map(IpAddr::V4).ok()
     } else {
         label.replace('-', ":").parse::<Ipv6Addr>().map(IpAddr::V6).ok()
-    }?;
-    (address_label(address) == label).then_some(address)
+    }
 }
 
 #[cfg(test)]
@@ -86,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn address_labels_have_no_edge_hyphen() {
+    fn address_labels_end_with_no_hyphen() {
         for (address, label) in [
             ("172.0.0.2", "172-0-0-2"),
             ("5678:abcd::1", "5678-abcd--1"),
             ("5678:abcd::", "5678-abcd--0"),
-            ("::1", "0--1"),
+            ("::1", "--1"),
         ] {
             assert_eq!(address_label(address.parse().unwrap()), label);
             assert_eq!(label_address(label), Some(address.parse().unwrap()));

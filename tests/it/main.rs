@@ -13,6 +13,7 @@ mod client_certs;
 mod cluster_ip;
 mod compression;
 mod corpus;
+mod dns;
 mod drain;
 mod dual_stack;
 mod ejection;

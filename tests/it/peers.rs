@@ -5,6 +5,7 @@
 mod aws;
 mod client_certs;
 mod compression;
+mod dns;
 mod grpc;
 mod halog;
 mod haproxy;

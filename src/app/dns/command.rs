@@ -27,6 +27,7 @@ pub async fn run(options: DnsOptions) -> anyhow::Result<ExitCode> {
     let service = ZoneService {
         sockets,
         domain: options.cluster_domain.clone(),
+        options: options.zone.clone(),
         forward: forwarder(&options)?,
         stats: Arc::new(DnsStats::default()),
     };

@@ -52,6 +52,7 @@ async fn answers_follow_the_objects() {
     let service = ZoneService {
         sockets,
         domain: "cluster.local".into(),
+        options: ZoneOptions::default(),
         forward: None,
         stats: Arc::default(),
     };
@@ -78,6 +79,7 @@ async fn forwarding_to_oneself_is_refused() {
         cluster_domain: "cluster.local".into(),
         forward: vec!["127.0.0.1:8053".parse().unwrap()],
         forward_system: false,
+        zone: ZoneOptions::default(),
     };
     assert!(forwarder(&options).unwrap_err().to_string().contains("address of this server"));
     options.forward = vec!["127.0.0.1:53".parse().unwrap()];

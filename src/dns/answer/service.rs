@@ -11,8 +11,8 @@ use hickory_proto::{
     },
 };
 
-use super::{Answer, Asked, Outside, TTL, absolute, address_record, address_type, labels_below};
-use crate::zone::{EndpointEntry, Port, Protocol, ServiceEntry, names};
+use super::{Answer, Asked, Outside, absolute, address_record, address_type, labels_below};
+use crate::zone::{EndpointEntry, Port, Protocol, ServiceEntry, ZoneOptions, names};
 
 /// CNAMEs that are followed inside the zone for one question.
 const CHAIN_LIMIT: usize = 10;
@@ -63,18 +63,24 @@ struct Row<'a> {
 }
 
 /// All rows of `part`; empty means that the name does not exist.
-fn rows<'a>(entry: &'a ServiceEntry, part: &Part<'_>) -> Vec<Row<'a>> {
+fn rows<'a>(entry: &'a ServiceEntry, part: &Part<'_>, options: &ZoneOptions) -> Vec<Row<'a>> {
     if let (false, Part::Port { .. } | Part::Whole) = (entry.vips.is_empty(), part) {
+        let empty = !entry.endpoints.iter().any(|endpoint| endpoint.ready);
+        if options.ignore_empty_service && empty {
+            return Vec::new();
+        }
         return virtual_rows(entry, part);
     }
     let by_address = match part {
         Part::Endpoint(label) => names::label_address(label),
         Part::Port { .. } | Part::Whole => None,
     };
-    let wanted = |endpoint: &&EndpointEntry| match (part, &endpoint.hostname) {
-        (Part::Endpoint(label), Some(hostname)) => **hostname == **label,
-        (Part::Endpoint(_), None) => by_address == Some(endpoint.address),
-        (Part::Port { .. } | Part::Whole, _) => true,
+    let wanted = |endpoint: &&EndpointEntry| match part {
+        Part::Endpoint(label) => match names::own_label(endpoint, options.endpoint_pod_names) {
+            Some(own) => own == *label,
+            None => by_address == Some(endpoint.address),
+        },
+        Part::Port { .. } | Part::Whole => true,
     };
     let ready = entry.endpoints.iter().filter(|endpoint| endpoint.ready).filter(wanted);
     ready
@@ -100,7 +106,7 @@ fn virtual_rows<'a>(entry: &'a ServiceEntry, part: &Part<'_>) -> Vec<Row<'a>> {
 impl Asked<'_> {
     pub(super) fn service(&self, labels: &[&str], service: &str, namespace: &str) -> Answer {
         let fqdn = format!("{service}.{namespace}.svc.{}", self.zone.domain);
-        let Some((entry, part)) = self.zone.service(&fqdn).zip(Part::of(labels)) else {
+        let Some((entry, part)) = self.zone.shown(&fqdn).zip(Part::of(labels)) else {
             return self.nothing(ResponseCode::NXDomain);
         };
         if let Some(target) = &entry.external_name {
@@ -109,7 +115,7 @@ impl Asked<'_> {
                 Part::Endpoint(_) | Part::Port { .. } => self.nothing(ResponseCode::NXDomain),
             };
         }
-        let rows = rows(entry, &part);
+        let rows = rows(entry, &part, &self.zone.options);
         if rows.is_empty() {
             return self.nothing(ResponseCode::NXDomain);
         }
@@ -139,9 +145,9 @@ impl Asked<'_> {
         let mut seen = std::collections::HashSet::new();
         let mut seen_glue = std::collections::HashSet::new();
         for row in rows.iter().filter(|row| row.port != 0) {
-            let Some(target) = target(entry, row) else { continue };
+            let Some(target) = self.target(entry, row) else { continue };
             if seen_glue.insert((target.clone(), row.address)) {
-                glue.push(address_record(target.clone(), row.address));
+                glue.push(address_record(target.clone(), row.address, self.ttl()));
             }
             if seen.insert((target.clone(), row.port)) {
                 records.push(self.record(RData::SRV(SRV::new(0, weight, row.port, target))));
@@ -163,7 +169,7 @@ impl Asked<'_> {
             // An address, or anything else that is no name, has no record.
             let Some(target) = target else { return self.nothing(ResponseCode::NXDomain) };
             let data = RData::CNAME(CNAME(target.clone()));
-            chain.push(Record::from_rdata(owner, TTL, data));
+            chain.push(Record::from_rdata(owner, self.ttl(), data));
             if self.record_type == RecordType::CNAME {
                 return Answer::found(chain);
             }
@@ -171,7 +177,7 @@ impl Asked<'_> {
                 let outside = Some(Outside::Target(target));
                 return Answer { outside, ..Answer::found(chain) };
             };
-            match self.zone.service(&target_name).and_then(|entry| entry.external_name.as_ref()) {
+            match self.zone.shown(&target_name).and_then(|entry| entry.external_name.as_ref()) {
                 Some(next) => target_name = Arc::clone(next),
                 None => return self.chained(chain, &target, &labels),
             }
@@ -186,12 +192,12 @@ impl Asked<'_> {
         chain.extend(last.answers);
         Answer { answers: chain, ..last }
     }
-}
 
-fn target(entry: &ServiceEntry, row: &Row<'_>) -> Option<Name> {
-    match row.endpoint {
-        None => absolute(&entry.fqdn),
-        Some(endpoint) => absolute(&format!("{}.{}", names::endpoint_label(endpoint), entry.fqdn)),
+    /// The name that an SRV record of `row` points to.
+    fn target(&self, entry: &ServiceEntry, row: &Row<'_>) -> Option<Name> {
+        let Some(endpoint) = row.endpoint else { return absolute(&entry.fqdn) };
+        let label = names::endpoint_label(endpoint, self.zone.options.endpoint_pod_names);
+        absolute(&format!("{label}.{}", entry.fqdn))
     }
 }
 

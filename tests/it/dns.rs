@@ -1,0 +1,181 @@
+//! Cluster DNS on real sockets: the truth table of spec/l4-dns.md C.4, by UDP and by TCP.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a step that fails fails the test")]
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query},
+    rr::{Name, Record, RecordType},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    sync::watch,
+    time::timeout,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wharf::{
+    app::dns::{ZoneService, bind, serve_zone},
+    model::objects::Objects,
+    source::directory::Directory,
+    zone::ZoneOptions,
+};
+
+use crate::harness::LIMIT;
+
+/// What a server said, or what it should say. Lists are sorted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Response code.
+    pub(crate) code: String,
+    /// Data of the answer section.
+    pub(crate) answers: Vec<String>,
+    /// Addresses of the additional section.
+    pub(crate) additional: Vec<String>,
+    /// SOA records of the authority section.
+    pub(crate) soas: usize,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Absolute name.
+    pub(crate) name: String,
+    /// Type.
+    pub(crate) record_type: String,
+    /// What the server should say.
+    pub(crate) wanted: Said,
+}
+
+/// The rows of `tests/data/dns/c4.txt`.
+pub(crate) fn table() -> Vec<Row> {
+    let text = include_str!("../data/dns/c4.txt");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let rows: Vec<Row> = lines.map(row).collect();
+    assert!(rows.len() > 50, "the table is whole");
+    rows
+}
+
+fn row(line: &str) -> Row {
+    let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+    let [name, record_type, code, answers, additional] = cells[..] else { panic!("{line}") };
+    let list = |cell: &str| {
+        let mut list: Vec<String> =
+            cell.split(';').map(|item| item.trim().to_owned()).filter(|i| !i.is_empty()).collect();
+        list.sort();
+        list
+    };
+    let below = if name.ends_with('.') { "" } else { ".cluster.local." };
+    let answers = list(answers);
+    Row {
+        name: format!("{name}{below}"),
+        record_type: record_type.to_owned(),
+        wanted: Said {
+            code: code.to_owned(),
+            soas: usize::from(answers.is_empty()),
+            answers,
+            additional: list(additional),
+        },
+    }
+}
+
+/// A server of `tests/data/dns/c4.yaml`; it stops when the guard is dropped.
+pub(crate) async fn start() -> (SocketAddr, DropGuard) {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dns/c4.yaml");
+    let mut directory = Directory::new(vec![fixture.into()], String::new());
+    directory.scan(Instant::now());
+    assert!(directory.findings().is_empty(), "{:?}", directory.findings());
+    let sockets = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = sockets.udp.local_addr().unwrap();
+    let service = ZoneService {
+        sockets,
+        domain: "cluster.local".into(),
+        options: ZoneOptions::default(),
+        forward: None,
+        stats: Arc::default(),
+    };
+    let (send, receive) = watch::channel(Arc::new(Objects::default()));
+    let cancel = CancellationToken::new();
+    tokio::spawn(serve_zone(service, receive, cancel.clone()));
+    send.send_replace(Arc::new(directory.objects()));
+    // The channel stays open as long as the server runs.
+    let running = cancel.clone();
+    tokio::spawn(async move {
+        running.cancelled().await;
+        drop(send);
+    });
+    // Before the first zone everything is SERVFAIL.
+    let synced = async {
+        while udp(address, "dns-version.cluster.local.", "TXT").await.code == "SERVFAIL" {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, synced).await.unwrap();
+    (address, cancel.drop_guard())
+}
+
+fn query(name: &str, record_type: &str) -> Vec<u8> {
+    let mut message = Message::new(9, MessageType::Query, OpCode::Query);
+    let record_type: RecordType = record_type.parse().unwrap();
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));
+    let mut edns = hickory_proto::op::Edns::new();
+    edns.set_max_payload(1_232);
+    message.set_edns(edns);
+    message.to_vec().unwrap()
+}
+
+/// Reads an answer to a question for `name`: its spelling must come back.
+fn said(bytes: &[u8], name: &str) -> Said {
+    let message = Message::from_vec(bytes).unwrap();
+    assert_eq!(message.queries[0].name().to_ascii(), name);
+    let sorted = |records: &[Record]| {
+        let mut data: Vec<String> = records.iter().map(|record| record.data.to_string()).collect();
+        data.sort();
+        data
+    };
+    let soas = message.authorities.iter().filter(|r| r.record_type() == RecordType::SOA);
+    Said {
+        code: match message.metadata.response_code.low() {
+            0 => "NOERROR",
+            2 => "SERVFAIL",
+            3 => "NXDOMAIN",
+            _ => "other",
+        }
+        .to_owned(),
+        answers: sorted(&message.answers),
+        additional: sorted(&message.additionals),
+        soas: soas.count(),
+    }
+}
+
+async fn udp(server: SocketAddr, name: &str, record_type: &str) -> Said {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&query(name, record_type), server).await.unwrap();
+    let mut buffer = [0; 1_232];
+    let length = timeout(LIMIT, socket.recv(&mut buffer)).await.unwrap().unwrap();
+    said(&buffer[..length], name)
+}
+
+async fn tcp(server: SocketAddr, name: &str, record_type: &str) -> Said {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let query = query(name, record_type);
+    stream.write_u16(u16::try_from(query.len()).unwrap()).await.unwrap();
+    stream.write_all(&query).await.unwrap();
+    let read = async {
+        let mut bytes = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    };
+    said(&timeout(LIMIT, read).await.unwrap(), name)
+}
+
+/// [DNS-01] [DNS-C] Every row of C.4, by UDP and by TCP; the question comes back as it was spelled.
+#[tokio::test]
+async fn dns_01_the_truth_table_holds_on_both_transports() {
+    let (server, _running) = start().await;
+    for Row { name, record_type, wanted } in table() {
+        assert_eq!(udp(server, &name, &record_type).await, wanted, "{name} {record_type} by UDP");
+        assert_eq!(tcp(server, &name, &record_type).await, wanted, "{name} {record_type} by TCP");
+    }
+}

@@ -1,0 +1,67 @@
+//! dig against cluster DNS: the same truth table, read by a resolver tool that is not ours.
+
+use super::{run, wanted};
+use crate::dns::{Row, Said, start, table};
+
+/// What dig printed with `+comments +answer +authority +additional`.
+fn printed(text: &str) -> Said {
+    let mut said = Said::default();
+    let mut section = "";
+    for line in text.lines() {
+        if let Some((_, rest)) = line.split_once("status: ") {
+            rest.split(',').next().unwrap_or_default().clone_into(&mut said.code);
+        }
+        if let Some(name) = line.strip_prefix(";; ").and_then(|l| l.strip_suffix(" SECTION:")) {
+            section = name;
+        }
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if line.starts_with(';') || fields.len() < 5 {
+            continue;
+        }
+        let data = fields[4..].join(" ").replace('"', "");
+        match section {
+            "ANSWER" => said.answers.push(data),
+            "ADDITIONAL" => said.additional.push(data),
+            "AUTHORITY" => said.soas += usize::from(fields[3] == "SOA"),
+            _ => {},
+        }
+    }
+    said.answers.sort();
+    said.additional.sort();
+    said
+}
+
+/// [DNS-01] [DNS-C] dig reads every row of C.4 by UDP and by TCP.
+#[tokio::test]
+async fn dns_01_dig_reads_the_truth_table() {
+    if !wanted("dns_01_dig_reads_the_truth_table") {
+        return;
+    }
+    let (server, _running) = start().await;
+    let (at, port) = (format!("@{}", server.ip()), server.port().to_string());
+    for Row { name, record_type, wanted } in table() {
+        for transport in ["+notcp", "+tcp"] {
+            let arguments = [
+                at.as_str(),
+                "-p",
+                &port,
+                "-q",
+                &name,
+                "-t",
+                &record_type,
+                transport,
+                "+noall",
+                "+comments",
+                "+answer",
+                "+authority",
+                "+additional",
+                "+norecurse",
+                "+tries=1",
+            ];
+            let output = run("dig", &arguments).await;
+            assert!(output.status.success(), "{name} {record_type} {transport}: {output:?}");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(printed(&text), wanted, "{name} {record_type} {transport}\n{text}");
+        }
+    }
+}
