@@ -93,13 +93,19 @@ impl Names {
         }
     }
 
-    /// The answer to `question` while the zones are in these states; nothing if its name is not of
-    /// this load balancer.
+    /// True if the name of `question` is of this load balancer, whatever the state of its zones.
     #[must_use]
-    pub fn answer(&self, question: &Query, zones: &[ZoneState]) -> Option<Answer> {
-        let name = question.name().to_lowercase().to_ascii();
-        let name = name.trim_end_matches('.');
-        let (apex, place) = self.place(name, zones)?;
+    pub fn holds(&self, question: &Query) -> bool {
+        self.place(&asked(question), &[]).is_some()
+    }
+
+    /// The answer to `question` while the zones are in these states; nothing if its name is not of
+    /// this load balancer. `turn` says which address stands first: clients that take the first
+    /// spread over the nodes if it differs from one question to the next.
+    #[must_use]
+    pub fn answer(&self, question: &Query, zones: &[ZoneState], turn: usize) -> Option<Answer> {
+        let name = asked(question);
+        let (apex, place) = self.place(&name, zones)?;
         let kind = question.query_type();
         if question.query_class() != DNSClass::IN
             || matches!(kind, RecordType::ANY | RecordType::AXFR | RecordType::IXFR)
@@ -121,6 +127,8 @@ impl Names {
             })
             .map(|data| Record::from_rdata(question.name().clone(), TTL, data))
             .collect();
+        let first = turn.checked_rem(answers.len()).unwrap_or(0);
+        answers.rotate_left(first);
         let soa = soa(&apex, zones);
         if kind == RecordType::SOA && question.name().to_lowercase() == apex {
             answers.extend(soa.clone());
@@ -152,6 +160,13 @@ impl Names {
             None => (name == &**alias).then_some((&**alias, Place::Regional)),
         })
     }
+}
+
+/// The name of a question, lower case, without a dot at the end.
+fn asked(question: &Query) -> String {
+    let mut name = question.name().to_lowercase().to_ascii();
+    name.truncate(name.trim_end_matches('.').len());
+    name
 }
 
 fn in_dns(zones: &[ZoneState]) -> impl Iterator<Item = IpAddr> {

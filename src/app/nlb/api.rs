@@ -1,7 +1,7 @@
 //! The API of the NLB emulator, for all load balancers of the process: `/healthz`, `/metrics`,
 //! `/api/v1/targets`, `/api/v1/explain`, which are read only, and the elbv2 API at `POST /`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::{Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -100,25 +100,33 @@ const OWN_COUNTERS: [(&str, &str, Read); 5] = [
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let listeners: Vec<_> = self.0.handles().iter().flat_map(NlbHandle::listeners).collect();
+        let listeners: Vec<_> = self
+            .0
+            .handles()
+            .iter()
+            .flat_map(|handle| {
+                let names = handle.names();
+                handle.listeners().into_iter().map(move |totals| (Arc::clone(&names), totals))
+            })
+            .collect();
         for (name, help, read) in COUNTERS.iter().chain(&OWN_COUNTERS) {
             let name = format!("nlb_{name}");
             let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-            for totals in &listeners {
-                let labels = [("listener", &*totals.listener)];
+            for (names, totals) in &listeners {
+                let labels = [("listener", &*totals.listener), ("load_balancer", &*names.label)];
                 ConstCounter::new(read(totals)).encode(family.encode_family(&labels)?)?;
             }
         }
         let name = "nlb_active_flow_count";
         let mut family = encoder.encode_descriptor(name, "Open flows", None, MetricType::Gauge)?;
-        for totals in &listeners {
-            let labels = [("listener", &*totals.listener)];
+        for (names, totals) in &listeners {
+            let labels = [("listener", &*totals.listener), ("load_balancer", &*names.label)];
             ConstGauge::new(totals.active_flow_count).encode(family.encode_family(&labels)?)?;
         }
         let (name, help) = ("nlb_expired_flow_count", "Flows that wait for their late reset");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for totals in &listeners {
-            let labels = [("listener", &*totals.listener)];
+        for (names, totals) in &listeners {
+            let labels = [("listener", &*totals.listener), ("load_balancer", &*names.label)];
             let count = i64::try_from(totals.expired_flow_count).unwrap_or(i64::MAX);
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
@@ -128,28 +136,25 @@ impl Collector for Metrics {
 
 impl Metrics {
     fn encode_hosts(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut groups: Vec<(Arc<str>, i64, i64)> = Vec::new();
-        for target in targets(&self.0) {
-            let [healthy, unhealthy] = hosts_of(target.state);
-            match groups.last_mut() {
-                Some(last) if last.0 == target.target_group => {
-                    last.1 += healthy;
-                    last.2 += unhealthy;
-                },
-                _ => groups.push((target.target_group, healthy, unhealthy)),
+        let mut groups = BTreeMap::<(Arc<str>, String), [i64; 2]>::new();
+        for handle in self.0.handles() {
+            let names = handle.names();
+            for target in handle.targets() {
+                let group = (target.target_group, names.label.clone());
+                let counts = groups.entry(group).or_default();
+                let [healthy, unhealthy] = hosts_of(target.state);
+                counts[0] += healthy;
+                counts[1] += unhealthy;
             }
         }
-        let name = "nlb_healthy_host_count";
-        let mut family = encoder.encode_descriptor(name, "Healthy", None, MetricType::Gauge)?;
-        for (group, healthy, _) in &groups {
-            let labels = [("target_group", &**group)];
-            ConstGauge::new(*healthy).encode(family.encode_family(&labels)?)?;
-        }
-        let name = "nlb_unhealthy_host_count";
-        let mut family = encoder.encode_descriptor(name, "Unhealthy", None, MetricType::Gauge)?;
-        for (group, _, unhealthy) in &groups {
-            let labels = [("target_group", &**group)];
-            ConstGauge::new(*unhealthy).encode(family.encode_family(&labels)?)?;
+        let families =
+            [("nlb_healthy_host_count", "Healthy"), ("nlb_unhealthy_host_count", "Unhealthy")];
+        for (index, (name, help)) in families.into_iter().enumerate() {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for ((group, balancer), counts) in &groups {
+                let labels = [("target_group", &**group), ("load_balancer", &**balancer)];
+                ConstGauge::new(counts[index]).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! The DNS server of `wharf nlb`: the names of its load balancers, and nothing else.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use hickory_proto::op::{Query, ResponseCode};
 use tokio_util::sync::CancellationToken;
@@ -17,20 +20,28 @@ use crate::{
 
 /// The names of the load balancers; other names are refused.
 #[derive(Debug)]
-struct Names(Fleet);
+struct Names {
+    fleet: Fleet,
+    /// Counts questions, so that the nodes take turns as the first address.
+    turn: AtomicUsize,
+}
 
 impl View for Names {
     fn answer(&self, question: &Query) -> Option<Answer> {
-        let handles = self.0.handles();
-        let answer =
-            handles.iter().find_map(|handle| handle.names().answer(question, &handle.zones()));
+        let answer = self.fleet.handles().iter().find_map(|handle| {
+            let names = handle.names();
+            // The states of the zones are computed for the one whose name it is.
+            let zones = names.holds(question).then(|| handle.zones())?;
+            names.answer(question, &zones, self.turn.fetch_add(1, Relaxed))
+        });
         Some(answer.unwrap_or_else(|| Answer::code(ResponseCode::Refused)))
     }
 }
 
 /// Answers the names of a load balancer, or of several, until `cancel`.
 pub async fn serve_names(sockets: DnsSockets, fleet: impl Into<Fleet>, cancel: CancellationToken) {
+    let names = Names { fleet: fleet.into(), turn: AtomicUsize::new(0) };
     let server = Server::new(Arc::default(), None, Arc::<DnsStats>::default(), Settings::default())
-        .with_view(Arc::new(Names(fleet.into())));
+        .with_view(Arc::new(names));
     Arc::new(server).run(sockets.udp, sockets.tcp, cancel).await;
 }

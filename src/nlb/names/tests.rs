@@ -19,7 +19,7 @@ fn names(states: &[(&str, &str, bool)]) -> Asked {
 fn ask(view: &Asked, name: &str, kind: RecordType) -> Option<(ResponseCode, Vec<String>, usize)> {
     let mut name = Name::from_ascii(name).unwrap();
     name.set_fqdn(true);
-    let answer = view.0.answer(&Query::query(name, kind), &view.1)?;
+    let answer = view.0.answer(&Query::query(name, kind), &view.1, 0)?;
     assert!(answer.answers.iter().all(|record| record.ttl == TTL));
     let data = answer.answers.iter().map(|record| record.data.to_string()).collect();
     Some((answer.rcode, data, answer.authorities.len()))
@@ -66,4 +66,42 @@ fn nlb_10_a_failed_zone_leaves_the_regional_name_alone() {
     }
     assert_eq!(ask(&view, &regional, RecordType::SOA).unwrap().1.len(), 1);
     assert_eq!(ask(&view, &regional, RecordType::ANY).unwrap().0, ResponseCode::Refused);
+}
+
+/// A.2: each node in DNS stands first in turn, each address stays in the answer, and a failed zone
+/// gets no turn.
+#[test]
+fn the_nodes_take_turns_as_the_first_address() {
+    let view = names(&[
+        ("a", "127.0.1.1", true),
+        ("b", "127.0.1.2", true),
+        ("c", "127.0.1.3", false),
+        ("d", "127.0.1.4", true),
+    ]);
+    let name = Name::from_ascii(format!("{}.", view.0.regional)).unwrap();
+    let question = Query::query(name, RecordType::A);
+    let turn = |turn| -> Vec<String> {
+        let answer = view.0.answer(&question, &view.1, turn).unwrap();
+        answer.answers.iter().map(|record| record.data.to_string()).collect()
+    };
+    assert_eq!(turn(0), ["127.0.1.1", "127.0.1.2", "127.0.1.4"]);
+    assert_eq!(turn(1), ["127.0.1.2", "127.0.1.4", "127.0.1.1"]);
+    assert_eq!(turn(2), ["127.0.1.4", "127.0.1.1", "127.0.1.2"]);
+    assert_eq!(turn(3), turn(0));
+    assert_eq!(turn(usize::MAX).len(), 3);
+}
+
+/// Whose a name is does not depend on the zones.
+#[test]
+fn a_load_balancer_knows_its_names_without_its_zones() {
+    let (names, _) = names(&[]);
+    let holds =
+        |name: &str| names.holds(&Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    let regional = format!("{}.", names.regional);
+    for own in [&regional, &format!("b.{regional}"), "X.apps.example.com.", "apps.example.com."] {
+        assert!(holds(own), "{own}");
+    }
+    for other in ["example.com.", "xapps.example.com.", "amazonaws.com.", "."] {
+        assert!(!holds(other), "{other}");
+    }
 }

@@ -55,13 +55,13 @@ async fn the_api_shows_targets_and_metrics() {
 
     let (_, body) = get(address, "GET /metrics").await;
     for line in [
-        "nlb_new_flow_count_total{listener=\"front\"} 0",
-        "nlb_active_flow_count{listener=\"front\"} 0",
         "nlb_access_log_lost_lines_total{load_balancer=\"net/test/f9e6e6ef197c2b25\"} 0",
         "aws_networkelb_client_tls_negotiation_error_count_total{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
          availability_zone=\"\"} 0",
-        "nlb_healthy_host_count{target_group=\"web\"} 0",
-        "nlb_unhealthy_host_count{target_group=\"spare\"} 0",
+        "nlb_new_flow_count_total{listener=\"front\",load_balancer=\"net/test/f9e6e6ef197c2b25\"} 0",
+        "nlb_active_flow_count{listener=\"front\",load_balancer=\"net/test/f9e6e6ef197c2b25\"} 0",
+        "nlb_healthy_host_count{target_group=\"web\",load_balancer=\"net/test/f9e6e6ef197c2b25\"} 0",
+        "nlb_unhealthy_host_count{target_group=\"spare\",load_balancer=\"net/test/f9e6e6ef197c2b25\"} 0",
         "aws_networkelb_new_flow_count_total{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
          availability_zone=\"\"} 0",
         "aws_networkelb_healthy_host_count{load_balancer=\"net/test/f9e6e6ef197c2b25\",\
@@ -118,4 +118,26 @@ targetGroups:
     }
     serving.abort();
     handle.drain(Duration::ZERO).await;
+}
+
+/// A.12: listeners and groups of one name in two load balancers are series of their own.
+#[tokio::test]
+async fn load_balancers_share_no_series() {
+    let fleet = Fleet::default();
+    for name in ["test", "other"] {
+        let config = parse(&CONFIG.replace("name: test", &format!("name: {name}"))).unwrap();
+        let handle = NlbHandle::start(config, CancellationToken::new()).await.unwrap();
+        fleet
+            .add(fleet::Owner::Service(crate::model::objects::ObjectKey::new("app", name)), handle);
+    }
+    let text = metrics(&fleet).unwrap();
+    let mut series: Vec<_> = text.lines().filter_map(|line| line.rsplit_once(' ')).collect();
+    series.retain(|(name, _)| !name.starts_with('#'));
+    let mut names: Vec<_> = series.iter().map(|(name, _)| *name).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "{text}");
+    let fronts = names.iter().filter(|name| name.starts_with("nlb_new_flow_count_total{"));
+    assert_eq!(fronts.count(), 2, "{text}");
 }
