@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{
-    ZoneConfig,
+    ListenerConfig, ZoneConfig,
     read::{ConfigError, Problem, value},
 };
 use crate::{
@@ -57,6 +57,19 @@ pub(super) fn zones(raw: &[Spanned<RawZone>]) -> Result<Vec<ZoneConfig>, ConfigE
         zones.push(built);
     }
     Ok(zones)
+}
+
+/// True if two listeners would listen at one address: the same one is configured, or one of them is
+/// spread over the nodes and the other has the address of a node.
+pub(super) fn collide(a: &ListenerConfig, b: &ListenerConfig, zones: &[ZoneConfig]) -> bool {
+    if a.address.port() == 0 || a.address.port() != b.address.port() {
+        return false;
+    }
+    let is_node = |address: IpAddr| zones.iter().any(|zone| zone.address == Some(address));
+    let at_node = |spread: &ListenerConfig, other: &ListenerConfig| {
+        spread.zone.is_none() && spread.address.ip().is_unspecified() && is_node(other.address.ip())
+    };
+    a.address == b.address || at_node(a, b) || at_node(b, a)
 }
 
 /// The name of a load balancer, as AWS wants it (A.13): it becomes a part of a DNS label.

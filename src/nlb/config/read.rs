@@ -328,8 +328,7 @@ impl RawNlb {
             let built = build_listener(listener, &groups, directory)?;
             check_zone(&listener.value, &zones)?;
             let taken = |other: &ListenerConfig| {
-                other.name == built.name
-                    || (other.address == built.address && built.address.port() != 0)
+                other.name == built.name || nodes::collide(other, &built, &zones)
             };
             if listeners.iter().any(taken) {
                 return Err(twice(listener, format!("listener `{}`", built.name)));

@@ -384,3 +384,28 @@ fn what_is_not_served_is_refused() {
         assert_eq!(wrong("name: small", bad), name, "{bad}");
     }
 }
+
+/// A.2: a listener of all nodes has their addresses at its port; another address is free, and so is
+/// another port.
+#[test]
+fn a_listener_at_the_address_of_a_node_collides_with_one_of_all_nodes() {
+    let read = |first: &str, second: &str| {
+        parse(&format!(
+            "name: a
+zones: [{{ name: a, address: 127.0.1.1 }}, {{ name: b, address: 127.0.1.2 }}]
+listeners:
+  - {{ name: one, {first}, targetGroup: web }}
+  - {{ name: two, {second}, targetGroup: web }}
+targetGroups: [{{ name: web, port: 1 }}]
+"
+        ))
+    };
+    let (spread, node) = ("port: 8080", "address: 127.0.1.2:8080");
+    for (first, second) in [(spread, node), (node, spread)] {
+        let error = read(first, second).unwrap_err();
+        assert_eq!(error.to_string(), "5:5: listener `two` is used twice");
+    }
+    for free in ["address: 127.0.1.3:8080", "address: 127.0.1.2:8081", "port: 8081"] {
+        assert_eq!(read(spread, free).unwrap().listeners.len(), 2, "{free}");
+    }
+}
