@@ -127,8 +127,12 @@ async fn load_balancers_share_no_series() {
     for name in ["test", "other"] {
         let config = parse(&CONFIG.replace("name: test", &format!("name: {name}"))).unwrap();
         let handle = NlbHandle::start(config, CancellationToken::new()).await.unwrap();
-        fleet
-            .add(fleet::Owner::Service(crate::model::objects::ObjectKey::new("app", name)), handle);
+        fleet.add(
+            crate::app::nlb::fleet::Owner::Service(crate::model::objects::ObjectKey::new(
+                "app", name,
+            )),
+            handle,
+        );
     }
     let text = metrics(&fleet).unwrap();
     let mut series: Vec<_> = text.lines().filter_map(|line| line.rsplit_once(' ')).collect();
