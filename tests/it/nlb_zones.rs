@@ -89,9 +89,12 @@ fn addresses(answer: &[u8]) -> Vec<IpAddr> {
         other => panic!("{other}"),
     };
     assert!(message.answers.iter().all(|record| record.ttl == 60));
-    message.answers.iter().map(address).collect()
+    let mut addresses: Vec<_> = message.answers.iter().map(address).collect();
+    addresses.sort_unstable();
+    addresses
 }
 
+/// The addresses of a name, sorted: the server gives them in turns.
 async fn resolve(server: SocketAddr, name: &str) -> Vec<IpAddr> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&question(name), server).await.unwrap();
