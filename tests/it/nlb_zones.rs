@@ -187,7 +187,7 @@ targetGroups:
     }
 }
 
-/// [NLB-24], [NLB-10] Three zones, two routers, cross-zone off: the zone without a router is not in
+/// [NLB-24], [NLB-10], [DNS-G] Three zones, two routers, cross-zone off: the zone without a router is not in
 /// DNS; a router that goes takes its zone with it, and no client that asks DNS sees an error.
 #[tokio::test]
 async fn nlb_24_a_zone_without_a_ready_router_leaves_dns_and_no_client_notices() {

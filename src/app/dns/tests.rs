@@ -41,7 +41,7 @@ async fn until(client: &UdpSocket, wanted: &str) {
     tokio::time::timeout(PATIENCE, asking).await.unwrap();
 }
 
-/// DNS-D, DNS-E
+/// [DNS-D], [DNS-E]
 #[tokio::test]
 async fn answers_follow_the_objects() {
     let sockets = bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -124,7 +124,7 @@ fn data(message: &Message) -> Vec<String> {
     message.answers.iter().map(|record| record.data.to_string()).collect()
 }
 
-/// R-48, DNS-C
+/// R-48, [DNS-C]
 #[tokio::test]
 async fn udp_answers_in_the_clients_spelling() {
     let server = start(zone("cluster.local", "10.0.0.1"), None, Settings::default()).await;
@@ -138,7 +138,7 @@ async fn udp_answers_in_the_clients_spelling() {
     assert_eq!(server.stats.responses[0].load(), 1);
 }
 
-/// DNS-A
+/// [DNS-A]
 #[tokio::test]
 async fn a_big_answer_is_cut_by_udp_and_whole_by_tcp() {
     let server = start(zone("cluster.local", "10.0.0.1"), None, Settings::default()).await;
@@ -158,7 +158,7 @@ async fn a_big_answer_is_cut_by_udp_and_whole_by_tcp() {
     assert_eq!(server.stats.tcp_queries[0].load(), 2);
 }
 
-/// DNS-B
+/// [DNS-B]
 #[tokio::test]
 async fn bad_queries_get_the_fitting_code() {
     let server = start(zone("cluster.local", "10.0.0.1"), None, Settings::default()).await;
@@ -182,7 +182,7 @@ async fn bad_queries_get_the_fitting_code() {
     assert_eq!(server.stats.dropped.load(), 1);
 }
 
-/// DNS-D, R-49: a new zone counts from the next query on.
+/// [DNS-D], R-49: a new zone counts from the next query on.
 #[tokio::test]
 async fn a_new_zone_answers_at_once() {
     let server = start(Zone::default(), None, Settings::default()).await;
@@ -232,7 +232,7 @@ async fn without_a_resolver_names_outside_are_refused() {
     assert_eq!(data(&answer), ["web.app.svc.upstream.test."]);
 }
 
-/// DNS-F: names outside come from the resolver, with its codes.
+/// [DNS-F]: names outside come from the resolver, with its codes.
 #[tokio::test]
 async fn names_outside_are_forwarded() {
     let upstream = start(zone("upstream.test", "192.0.2.9"), None, Settings::default()).await;
@@ -259,7 +259,7 @@ async fn names_outside_are_forwarded() {
     assert_eq!(data(&read(&mut stream).await), ["10.0.0.1"]);
 }
 
-/// DNS-F, F-14: a dead resolver means SERVFAIL outside and nothing at all for the zone.
+/// [DNS-F], F-14: a dead resolver means SERVFAIL outside and nothing at all for the zone.
 #[tokio::test]
 async fn a_silent_resolver_is_servfail_and_never_delays_the_zone() {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
