@@ -123,7 +123,7 @@ pub async fn http(
     .await
 }
 
-/// [`http`] over TLS, for targets of load balancers: the certificate is not validated, and TLS 1.2 is
+/// [`http()`] over TLS, for targets of load balancers: the certificate is not validated, and TLS 1.2 is
 /// the only version, as at AWS, so a target that speaks TLS 1.3 alone fails (A.5).
 pub async fn https(
     address: SocketAddr,

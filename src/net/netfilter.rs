@@ -1,7 +1,7 @@
 //! What the `nft` tool does not do, by netlink in the network namespace of this process: the packet
 //! filter's generation, and connections that the kernel remembers.
 //!
-//! Called by `vip`. Always holds: no call takes longer than [`LIMIT`] for one answer of the kernel;
+//! Called by `vip`. Always holds: no call takes longer than `LIMIT` for one answer of the kernel;
 //! what the kernel says is read within its bounds, and what makes no sense is passed over.
 
 use std::{

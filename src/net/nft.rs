@@ -1,7 +1,7 @@
 //! The rules of the kernel's packet filter, by the `nft` tool in the network namespace of this process.
 //!
 //! Called by `vip` and `nlb`. Always holds: a script is one transaction, which is there as a whole or
-//! not at all; no call takes longer than [`LIMIT`]; nothing is left of a tool that did not end.
+//! not at all; no call takes longer than `LIMIT`; nothing is left of a tool that did not end.
 
 use std::{
     io,

@@ -1,6 +1,6 @@
 //! Certificates of a TLS listener: what may be one, and which one a client gets (spec/l4-dns.md A.9).
 //!
-//! [`Certificate`] is made by `config`, [`Certificates`] with all server configurations by
+//! [`Certificate`] is made by `config`, `Certificates` with all server configurations by
 //! `tls::front`. Always holds: a client without a name, with a name that nobody has a certificate for,
 //! or that can do with none of those that match, gets the default one; a choice allocates nothing.
 
