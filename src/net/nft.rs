@@ -176,8 +176,9 @@ mod tests {
     /// More than a pipe holds goes in and comes out.
     #[tokio::test]
     async fn a_tool_is_given_all_and_heard_to_its_end() {
-        let script = "x".repeat(1 << 20);
-        let mut tool = Tool::start("cat", &[]).unwrap();
+        let script = format!("{}\n", "x".repeat(1023)).repeat(1 << 10);
+        let copy = "while read -r line; do echo \"$line\"; done";
+        let mut tool = Tool::start("/bin/sh", &["-c", copy]).unwrap();
         let (said, complaints) = timeout(LIMIT, tool.talk(&script)).await.unwrap().unwrap();
         assert!(said == script && complaints.is_empty());
         assert!(tool.end(false).await.unwrap().success());
@@ -185,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tool_that_does_not_end_is_ended() {
-        let tool = Tool::start("sleep", &["1000"]).unwrap();
+        let tool = Tool::start("/bin/sh", &["-c", "read -r what_never_comes"]).unwrap();
         assert_eq!(tool.end(true).await.unwrap().signal(), Some(libc::SIGKILL));
     }
 
