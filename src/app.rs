@@ -9,6 +9,7 @@ pub mod config;
 pub mod describe;
 pub mod dns;
 pub mod explain;
+mod findings;
 pub mod get;
 pub mod healthcheck;
 pub mod jsonpath;

@@ -14,6 +14,7 @@ pub mod peek;
 pub mod proxy_protocol;
 pub mod readable;
 pub mod relay;
+pub mod reset;
 pub mod saved_syn;
 pub mod splice;
 pub mod tcp_info;

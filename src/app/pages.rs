@@ -7,7 +7,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +16,8 @@ use tokio::{
     sync::Semaphore,
     task::JoinSet,
 };
+
+use crate::telemetry::metrics::Format;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -39,6 +41,23 @@ pub fn page(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> P
     *page.status_mut() = status;
     page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     page
+}
+
+/// What `answer` makes of a request that only asks; another one is refused, and what is nowhere is not
+/// found.
+pub fn read_only(method: &Method, answer: impl FnOnce() -> Option<Page>) -> Page {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
+    }
+    answer().unwrap_or_else(|| page(StatusCode::NOT_FOUND, TEXT, "not found\n"))
+}
+
+/// Metrics that were encoded.
+pub fn metrics(encoded: Result<String, std::fmt::Error>) -> Page {
+    match encoded {
+        Ok(text) => page(StatusCode::OK, Format::OpenMetrics.content_type(), text),
+        Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
+    }
 }
 
 /// Answers every request on `listener` with what `answer` makes of it, until it is dropped.

@@ -24,7 +24,7 @@ use self::{
     ports::HealthPorts,
     status::Status,
 };
-use super::signal::Signals;
+use super::{findings::log_new, signal::Signals};
 use crate::{
     model::objects::Objects,
     net::descriptors,
@@ -128,9 +128,7 @@ impl Proxy {
                         return;
                     }
                     let update = Arc::clone(&updates.borrow_and_update());
-                    for finding in update.findings.iter().filter(|one| !known.contains(*one)) {
-                        tracing::warn!("{finding}");
-                    }
+                    log_new(&known, &update.findings);
                     known.clone_from(&update.findings);
                     self.services = services(&update.objects);
                     self.status.came();

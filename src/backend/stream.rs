@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::net::peek;
+use crate::net::{peek, reset};
 
 /// How long a client may take no byte of a response.
 const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -86,8 +86,7 @@ impl PodStream {
 impl Drop for PodStream {
     fn drop(&mut self) {
         if self.reset.is_on() {
-            // A failure leaves an ordinary close, which is all that can be done here.
-            let _ = self.tcp.set_zero_linger();
+            reset::on_close(&self.tcp);
         }
     }
 }

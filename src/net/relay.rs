@@ -39,6 +39,11 @@ pub trait MaybeTcp {
     fn tcp(&self) -> Option<&TcpStream> {
         None
     }
+
+    /// The connection below, whatever becomes of its bytes.
+    fn socket(&self) -> Option<&TcpStream> {
+        self.tcp()
+    }
 }
 
 impl MaybeTcp for TcpStream {
@@ -50,6 +55,10 @@ impl MaybeTcp for TcpStream {
 impl<T: MaybeTcp> MaybeTcp for &mut T {
     fn tcp(&self) -> Option<&TcpStream> {
         (**self).tcp()
+    }
+
+    fn socket(&self) -> Option<&TcpStream> {
+        (**self).socket()
     }
 }
 
@@ -234,7 +243,7 @@ impl Silence {
 fn segments_of<A: MaybeTcp, B: MaybeTcp>(a: &A, b: &B) -> Option<u64> {
     let segments =
         |stream: Option<&TcpStream>| stream.and_then(tcp_info::segments_in).map(u64::from);
-    Some(segments(a.tcp())? + segments(b.tcp())?)
+    Some(segments(a.socket())? + segments(b.socket())?)
 }
 
 /// One direction of a relay.

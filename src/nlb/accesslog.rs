@@ -19,8 +19,6 @@ use super::stats::Count;
 
 /// Between two files, unless configured: that of AWS.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
-/// Account in the keys.
-pub const ACCOUNT: &str = "123456789012";
 /// Lines that wait for the writer.
 const QUEUE: usize = 4096;
 
@@ -48,7 +46,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct AccessLog {
     pub(super) place: Place,
-    lines: mpsc::Sender<String>,
+    lines: mpsc::Sender<Record>,
     stop: CancellationToken,
     dropped: Arc<Count>,
 }
@@ -62,10 +60,10 @@ impl AccessLog {
         Arc::new(Self { place, lines, stop, dropped })
     }
 
-    /// Hands a line to the writer.
-    pub(super) fn write(&self, record: &Record) {
+    /// Hands a record to the writer, which makes the line of it.
+    pub(super) fn write(&self, record: Record) {
         let (Ok(()) | Err(TrySendError::Closed(_) | TrySendError::Full(_))) =
-            self.lines.try_send(record.to_string()).inspect_err(|_lost| self.dropped.one());
+            self.lines.try_send(record).inspect_err(|_lost| self.dropped.one());
     }
 
     /// The writer writes what it has and ends.

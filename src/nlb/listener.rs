@@ -33,7 +33,7 @@ use super::{
 use crate::net::{
     connect, listen, proxy_protocol,
     relay::{End, Idle, Relayed, Side, relay_until},
-    saved_syn,
+    reset, saved_syn,
 };
 
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -123,24 +123,24 @@ impl Listener {
         let binding = self.binding.load_full();
         if !binding.admits(client) {
             self.stats.source_blocked.one();
-            reset(&stream);
+            reset::on_close(&stream);
             return;
         }
         let active = usize::try_from(self.stats.active.load()).unwrap_or(0);
         if active >= binding.max_flows {
             self.stats.rejected.one();
-            reset(&stream);
+            reset::on_close(&stream);
             return;
         }
         self.stats.new.one();
         let open = Open::new(Arc::clone(self));
         self.flows.spawn(async move {
             let expired = open.listener.run(stream, client, &binding).await;
-            let listener = Arc::clone(&open.listener);
-            drop(open);
-            if let Some((client, target)) = expired {
-                listener.forget(client, target, binding.max_expired_flows).await;
-            }
+            let Some((client, target)) = expired else { return };
+            let (listener, limit) = (Arc::clone(&open.listener), binding.max_expired_flows);
+            // It is not open any more, and holds no configuration that has gone.
+            drop((open, binding));
+            listener.forget(client, target, limit).await;
         });
     }
 
@@ -175,15 +175,10 @@ impl Listener {
     ) -> Option<(TcpStream, TcpStream)> {
         let connected = self.end.run_until_cancelled(self.connect(flow, binding)).await.flatten();
         let Some((mut target, picked)) = connected else {
-            self.stats.rejected.one();
-            self.stats.elb_resets.one();
-            reset(&client);
+            self.refuse(&client);
             return None;
         };
-        let _carried = Carried::new(&picked.target);
-        if picked.routing == Routing::FailOpen {
-            self.stats.fail_open.one();
-        }
+        let _carried = self.carries(&picked.target, picked.routing);
         let relayed = relay_until(
             &mut client,
             &mut target,
@@ -199,12 +194,28 @@ impl Listener {
         None
     }
 
+    /// Resets a client that gets no target.
+    pub(super) fn refuse(&self, client: &TcpStream) {
+        self.stats.rejected.one();
+        self.stats.elb_resets.one();
+        reset::on_close(client);
+    }
+
+    /// Counts a flow at its target, and how it came there.
+    pub(super) fn carries<'a>(&self, target: &'a Target, routing: Routing) -> Carried<'a> {
+        if routing == Routing::FailOpen {
+            self.stats.fail_open.one();
+        }
+        target.flows.add(1);
+        Carried(target)
+    }
+
     /// Waits with a flow that has expired until a side sends: that side is reset, and the other one
     /// hears of nothing until it sends, too (A.4).
     async fn forget(&self, client: TcpStream, target: TcpStream, limit: usize) {
         // However it ends.
-        reset(&client);
-        reset(&target);
+        reset::on_close(&client);
+        reset::on_close(&target);
         let place = self.expired.enter(limit);
         let late = async |stream: TcpStream| {
             // An error, or an end, is something that was sent.
@@ -280,15 +291,9 @@ impl Listener {
             End::Failed { side: Side::B, .. } => self.stats.target_resets.one(),
             End::Cancelled | End::Idle => self.stats.elb_resets.one(),
         }
-        reset(client);
-        reset(target);
+        reset::on_close(client);
+        reset::on_close(target);
     }
-}
-
-/// Makes closing this connection a reset.
-pub(super) fn reset(stream: &TcpStream) {
-    // Without the option the close is an ordinary one, which is no worse.
-    let _ = stream.set_zero_linger();
 }
 
 /// Ends when the target's flows are reset or the process ends.
@@ -321,13 +326,6 @@ impl Drop for Open {
 
 /// Counts a flow at its target until it is dropped.
 pub(super) struct Carried<'a>(&'a Target);
-
-impl<'a> Carried<'a> {
-    pub(super) fn new(target: &'a Target) -> Self {
-        target.flows.add(1);
-        Self(target)
-    }
-}
 
 impl Drop for Carried<'_> {
     fn drop(&mut self) {

@@ -34,6 +34,7 @@ use crate::{
         listen, peek,
         proxy_protocol::{self, ReadError},
         readable::Readable,
+        reset,
         timed::{Expired, Limits, Phase, PhaseCell, TimedIo},
     },
     sources::Counted,
@@ -304,7 +305,7 @@ async fn plain(worker: Rc<Worker>, mut stream: TcpStream, mut about: About) -> O
         Ok(Ok(sniffed)) if sniffed.prefix.is_empty() => about.ended(*b"CR", true),
         Ok(Ok(sniffed)) => {
             about.http2 = sniffed.http2;
-            return Some(Box::pin(serve(worker, stream, sniffed.prefix, about, reset_on_close)));
+            return Some(Box::pin(serve(worker, stream, sniffed.prefix, about, reset::on_close)));
         },
         Ok(Err(error)) => tracing::debug!(client = %about.client, %error, "no first byte"),
         Err(_elapsed) => {
@@ -336,13 +337,6 @@ impl About {
         if let Some(told) = &self.told {
             told.ended(self.frontend, if state[0] == b'c' { 408 } else { 400 }, state, is_null);
         }
-    }
-}
-
-/// Makes the coming close a reset, which throws away what the client has not taken (S-48).
-pub(super) fn reset_on_close(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a stalled connection is closed in the kernel's own time");
     }
 }
 

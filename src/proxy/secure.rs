@@ -11,13 +11,14 @@ use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    entry::{About, Serving, refused, reset_on_close, serve},
+    entry::{About, Serving, refused, serve},
     hello,
     record::Frontend,
     worker::Worker,
 };
 use crate::{
     model::reason::Reason,
+    net::reset,
     routing::host::{self, MAX_HOST},
     snapshot::Snapshot,
     tls::{
@@ -138,7 +139,7 @@ pub(super) async fn run(
             about.open.decrypted(about.frontend);
             about.secured = secured;
             about.http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let reset: fn(&Box<TlsStream<TcpStream>>) = |tls| reset_on_close(tls.get_ref().0);
+            let reset: fn(&Box<TlsStream<TcpStream>>) = |tls| reset::on_close(tls.get_ref().0);
             return Some(Box::pin(serve(worker, stream, Bytes::new(), about, reset)));
         },
         Ok(Err(error)) => {

@@ -19,7 +19,6 @@ use hyper::{body::Incoming, ext::Protocol, upgrade::OnUpgrade};
 pub(super) use self::raw::Raw;
 use self::stream::{Stream, Writer};
 use super::{
-    entry::reset_on_close,
     relayed::relayed,
     response::{Exchange, ResponseBody},
     serve,
@@ -29,6 +28,7 @@ use crate::{
     headers,
     net::{
         relay::{self, End, Idle, Side},
+        reset,
         timed::Phase,
     },
     snapshot::CompiledRoute,
@@ -214,7 +214,7 @@ async fn relay_stream(
         // A reset for a reset (RFC 8441 5): dropped as they are, both sides would end in good order.
         writer.reset();
         if let Raw::Tcp { stream, .. } = &pod {
-            reset_on_close(stream);
+            reset::on_close(stream);
         }
     }
 }

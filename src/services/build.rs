@@ -20,7 +20,7 @@ use crate::{
     model::objects::{Objects, Stored},
     zone::{
         Protocol,
-        build::{SERVICE_NAME, protocol},
+        build::{Backing, Behind, protocol},
     },
 };
 
@@ -32,40 +32,17 @@ const AFFINITY_MAX: i32 = 86_400;
 /// Every Service with a virtual address, sorted by namespace and name.
 #[must_use]
 pub fn build(objects: &Objects) -> Vec<Service> {
-    let sources = Sources::new(objects);
+    let sources = Sources(Backing::new(objects));
     let built = objects.services.iter().filter_map(|stored| sources.service(stored));
     let mut services: Vec<Service> = built.collect();
     services.sort_by(|a, b| a.key.cmp(&b.key));
     services
 }
 
-/// Where endpoints come from, by namespace and name of the Service.
-struct Sources<'a> {
-    slices: HashMap<(&'a str, &'a str), Vec<&'a Stored<EndpointSlice>>>,
-    endpoints: HashMap<(&'a str, &'a str), &'a Endpoints>,
-}
+/// What Services are made from.
+struct Sources<'a>(Backing<'a>);
 
 impl<'a> Sources<'a> {
-    fn new(objects: &'a Objects) -> Self {
-        let mut slices: HashMap<_, Vec<&Stored<EndpointSlice>>> = HashMap::new();
-        for slice in &objects.slices {
-            let labels = slice.object.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
-                let key = (&*slice.key.namespace, service.as_str());
-                slices.entry(key).or_default().push(&**slice);
-            }
-        }
-        // The first mention of an endpoint decides what mentions cannot agree on.
-        for of_service in slices.values_mut() {
-            of_service.sort_by(|a, b| a.key.name.cmp(&b.key.name));
-        }
-        let objects = objects.endpoints.iter();
-        let endpoints = objects
-            .map(|stored| ((&*stored.key.namespace, &*stored.key.name), &stored.object))
-            .collect();
-        Self { slices, endpoints }
-    }
-
     fn service(&self, stored: &Stored<core::Service>) -> Option<Service> {
         let spec = stored.object.spec.as_ref()?;
         let kind = spec.type_.as_deref().unwrap_or("ClusterIP");
@@ -127,14 +104,13 @@ impl<'a> Sources<'a> {
         stored: &Stored<core::Service>,
         publish: bool,
     ) -> ByPort<'a, Vec<Endpoint>> {
-        let key = (&*stored.key.namespace, &*stored.key.name);
         let mut merge = Merge::default();
-        if let Some(slices) = self.slices.get(&key) {
-            for slice in slices {
-                merge.add_slice(&slice.object, publish);
-            }
-        } else if let Some(object) = self.endpoints.get(&key) {
-            merge.add_endpoints(object, publish);
+        match self.0.of(&stored.key.namespace, &stored.key.name) {
+            Behind::Slices(slices) => {
+                slices.iter().for_each(|slice| merge.add_slice(slice, publish));
+            },
+            Behind::Endpoints(object) => merge.add_endpoints(object, publish),
+            Behind::Nothing => {},
         }
         let found = merge.0.into_iter();
         found.map(|(port, endpoints)| (port, endpoints.into_values().collect())).collect()

@@ -20,6 +20,7 @@ use super::{
 use crate::net::{
     connect, listen,
     relay::{End, Idle, relay_until},
+    reset,
 };
 
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -84,7 +85,7 @@ async fn carry(front: &Front, mut client: TcpStream, end: &CancellationToken, co
     let Some((address, mut carried)) = front.pick(source, local.ip()) else {
         tracing::debug!(%source, %local, "no endpoint for this client");
         Counts::add(&counts.refused);
-        return reset(&client);
+        return reset::on_close(&client);
     };
     let connected = end.run_until_cancelled(connect::tcp(address, CONNECT)).await;
     let mut endpoint = match connected {
@@ -92,21 +93,15 @@ async fn carry(front: &Front, mut client: TcpStream, end: &CancellationToken, co
         Some(Err(error)) => {
             tracing::debug!(%local, endpoint = %address, %error, "connecting failed");
             Counts::add(&counts.failed);
-            return reset(&client);
+            return reset::on_close(&client);
         },
-        None => return reset(&client),
+        None => return reset::on_close(&client),
     };
     carried.established();
     let ends = end.cancelled();
     let relayed = relay_until(&mut client, &mut endpoint, IDLE, None, ends).await;
     if !matches!(relayed.end, End::Closed) {
-        reset(&client);
-        reset(&endpoint);
+        reset::on_close(&client);
+        reset::on_close(&endpoint);
     }
-}
-
-/// Makes closing this connection a reset.
-fn reset(stream: &TcpStream) {
-    // Without the option the close is an ordinary one, which is no worse.
-    let _ = stream.set_zero_linger();
 }

@@ -5,6 +5,7 @@
 //! it, at once when its endpoint leaves, and with its port (B.5).
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -41,6 +42,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 const DATAGRAM: usize = 65_535;
 /// Datagrams that one turn of a task moves.
 const TURN: usize = 32;
+
+thread_local! {
+    /// What answers go through: one for a thread, since it is empty between two turns.
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; DATAGRAM]);
+}
 
 /// A port that is bound.
 #[derive(Debug)]
@@ -258,14 +264,15 @@ impl Answers {
 
     /// Gives the client what there is, and says how much.
     fn pass_on(&self) -> usize {
-        let mut room = [0; DATAGRAM];
-        for passed in 0..TURN {
-            let Ok(length) = self.flow.socket.try_recv(&mut room) else { return passed };
-            // A client that is gone, or a full queue, loses a datagram.
-            let datagram = room.get(..length).unwrap_or_default();
-            let _ = SockRef::from(&*self.socket).send_to(datagram, &self.client.into());
-        }
-        TURN
+        ROOM.with_borrow_mut(|room| {
+            for passed in 0..TURN {
+                let Ok(length) = self.flow.socket.try_recv(room) else { return passed };
+                // A client that is gone, or a full queue, loses a datagram.
+                let datagram = room.get(..length).unwrap_or_default();
+                let _ = SockRef::from(&*self.socket).send_to(datagram, &self.client.into());
+            }
+            TURN
+        })
     }
 }
 

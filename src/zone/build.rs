@@ -115,16 +115,26 @@ fn in_domain(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Where the endpoints of each Service come from, by namespace and Service name.
-struct Sources<'a> {
-    slices: HashMap<(&'a str, &'a str), Vec<&'a Stored<EndpointSlice>>>,
+/// What is behind each Service, by namespace and Service name.
+pub(crate) struct Backing<'a> {
+    slices: HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>,
     endpoints: HashMap<(&'a str, &'a str), &'a Endpoints>,
-    resolved: &'a Resolved,
 }
 
-impl<'a> Sources<'a> {
-    fn new(objects: &'a Objects, resolved: &'a Resolved) -> Self {
-        let mut slices: HashMap<_, Vec<_>> = HashMap::new();
+/// What is behind one Service.
+pub(crate) enum Behind<'b, 'a> {
+    /// Its slices, by name: the first mention of an endpoint decides what mentions cannot agree on.
+    Slices(&'b [&'a EndpointSlice]),
+    /// Its Endpoints object, which counts without slices.
+    Endpoints(&'a Endpoints),
+    /// Nothing.
+    Nothing,
+}
+
+impl<'a> Backing<'a> {
+    /// That of all Services of `objects`.
+    pub(crate) fn new(objects: &'a Objects) -> Self {
+        let mut slices: HashMap<_, Vec<&Stored<EndpointSlice>>> = HashMap::new();
         for slice in &objects.slices {
             let labels = slice.object.metadata.labels.as_ref();
             if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
@@ -132,15 +142,37 @@ impl<'a> Sources<'a> {
                 slices.entry(key).or_default().push(&**slice);
             }
         }
-        for of_service in slices.values_mut() {
+        let sorted = |(key, mut of_service): (_, Vec<&'a Stored<EndpointSlice>>)| {
             of_service.sort_by(|a, b| a.key.name.cmp(&b.key.name));
-        }
+            (key, of_service.into_iter().map(|stored| &stored.object).collect())
+        };
         let endpoints = objects
             .endpoints
             .iter()
             .map(|stored| ((&*stored.key.namespace, &*stored.key.name), &stored.object))
             .collect();
-        Self { slices, endpoints, resolved }
+        Self { slices: slices.into_iter().map(sorted).collect(), endpoints }
+    }
+
+    /// What is behind the Service of this namespace and name.
+    pub(crate) fn of<'b>(&'b self, namespace: &'b str, name: &'b str) -> Behind<'b, 'a> {
+        match (self.slices.get(&(namespace, name)), self.endpoints.get(&(namespace, name))) {
+            (Some(slices), _) => Behind::Slices(slices),
+            (None, Some(endpoints)) => Behind::Endpoints(endpoints),
+            (None, None) => Behind::Nothing,
+        }
+    }
+}
+
+/// What entries are made from.
+struct Sources<'a> {
+    backing: Backing<'a>,
+    resolved: &'a Resolved,
+}
+
+impl<'a> Sources<'a> {
+    fn new(objects: &'a Objects, resolved: &'a Resolved) -> Self {
+        Self { backing: Backing::new(objects), resolved }
     }
 
     fn entry(&self, service: &Service, key: ObjectKey, fqdn: Arc<str>) -> ServiceEntry {
@@ -170,12 +202,14 @@ impl<'a> Sources<'a> {
         let name = service.metadata.name.as_deref().unwrap_or(&key.name);
         let namespace = service.metadata.namespace.as_deref().unwrap_or(&key.namespace);
         let mut merge = Merge::default();
-        if let Some(slices) = self.slices.get(&(namespace, name)) {
-            for slice in slices {
-                endpoints::add_slice(&mut merge, &slice.object, publish, self.resolved);
-            }
-        } else if let Some(object) = self.endpoints.get(&(namespace, name)) {
-            endpoints::add_endpoints(&mut merge, object, publish);
+        match self.backing.of(namespace, name) {
+            Behind::Slices(slices) => {
+                for slice in slices {
+                    endpoints::add_slice(&mut merge, slice, publish, self.resolved);
+                }
+            },
+            Behind::Endpoints(object) => endpoints::add_endpoints(&mut merge, object, publish),
+            Behind::Nothing => {},
         }
         merge.finish()
     }

@@ -9,6 +9,7 @@ mod targets;
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use rustls::version::{TLS12, TLS13};
+use socket2::{SockRef, TcpKeepalive};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -345,6 +346,32 @@ async fn an_end_without_a_close_notify_is_an_end() {
     plain.shutdown().await.unwrap();
     let totals = balancer.totals(|totals| totals.active_flow_count == 0).await;
     assert_eq!((totals.tcp_client_reset_count, totals.tcp_elb_reset_count), (0, 0));
+}
+
+/// [NLB-05] What comes without a byte holds a TLS flow, too; flows without tell the time.
+#[tokio::test]
+async fn nlb_05_keepalives_hold_a_tls_flow() {
+    let default = pair("default.test");
+    let echo = Echo::start().await;
+    let files = tempfile::tempdir().unwrap();
+    save(files.path(), "default", &default);
+    let text = document(&["default"], NEWEST, "", echo.address);
+    let mut config = parse_in(&text, files.path()).unwrap();
+    config.listeners[0].idle_timeout = Duration::from_millis(1500);
+    let handle = NlbHandle::start(config, CancellationToken::new()).await.unwrap();
+    let address = handle.local_addrs()[0].1;
+    let balancer = Balancer { handle, address, files };
+    let mut kept = tls::connect(balancer.address, modern(None)).await.unwrap();
+    let second = Duration::from_secs(1);
+    let often = TcpKeepalive::new().with_time(second).with_interval(second);
+    SockRef::from(kept.get_ref().0).set_tcp_keepalive(&often).unwrap();
+    let mut silent = Vec::new();
+    for count in 1..=3 {
+        silent.push(tls::connect(balancer.address, modern(None)).await.unwrap());
+        balancer.totals(|totals| totals.expired_flow_count == count).await;
+    }
+    kept.write_all(b"x").await.unwrap();
+    assert_eq!(within("the echo", kept.read_u8()).await.unwrap(), b'x');
 }
 
 /// A.4: a TLS flow without a byte expires after the limit; who sends then is reset.

@@ -1,9 +1,13 @@
 """A life of a network load balancer by boto3: every operation that is served, with each answer held
 to the model of botocore; traffic in between; calls that must fail with the names of AWS.
 
-Arguments: the endpoint, the address of the node, a free port, two pods as HOST:PORT.
+Arguments: the endpoint, the address of the node, two free ports, the ARNs of certificates for one.test
+and two.test, two pods as HOST:PORT.
 """
 
+import http.client
+import socket
+import ssl
 import sys
 import urllib.request
 import xml.etree.ElementTree as tree
@@ -13,8 +17,8 @@ import botocore.config
 import botocore.exceptions
 from botocore.model import ListShape, StructureShape
 
-ENDPOINT, NODE, PORT, *PODS = sys.argv[1:]
-PORT = int(PORT)
+ENDPOINT, NODE, PORT, TLS_PORT, ONE, TWO, *PODS = sys.argv[1:]
+PORT, TLS_PORT = int(PORT), int(TLS_PORT)
 
 elb = boto3.client(
     "elbv2",
@@ -98,6 +102,20 @@ def fails(code, operation, **arguments):
 def get(port=PORT):
     with urllib.request.urlopen(f"http://{NODE}:{port}/", timeout=5) as answer:
         return answer.read().decode()
+
+
+def secure(name):
+    """The certificate for a name, and who answers behind it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((NODE, TLS_PORT), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=name) as stream,
+    ):
+        stream.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = http.client.HTTPResponse(stream)
+        answer.begin()
+        return stream.getpeercert(binary_form=True), answer.read()
 
 
 def wait(name, **arguments):
@@ -230,6 +248,29 @@ elb.remove_listener_certificates(
     ListenerArn=listener, Certificates=[{"CertificateArn": "arn:aws:acm:::certificate/x"}]
 )
 
+# A TLS listener with a second certificate, and without it.
+forward = listen["DefaultActions"]
+tls = elb.create_listener(
+    LoadBalancerArn=lb,
+    Protocol="TLS",
+    Port=TLS_PORT,
+    Certificates=[{"CertificateArn": ONE}],
+    SslPolicy="ELBSecurityPolicy-TLS13-1-2-2021-06",
+    AlpnPolicy=["HTTP1Only"],
+    DefaultActions=forward,
+)["Listeners"][0]["ListenerArn"]
+default, who = secure("one.test")
+assert who == b"two" and secure("two.test")[0] == default, who
+elb.add_listener_certificates(ListenerArn=tls, Certificates=[{"CertificateArn": TWO}])
+told = elb.describe_listener_certificates(ListenerArn=tls)["Certificates"]
+assert {each["CertificateArn"]: each["IsDefault"] for each in told} == {ONE: True, TWO: False}, told
+assert secure("one.test")[0] == default != secure("two.test")[0]
+elb.remove_listener_certificates(ListenerArn=tls, Certificates=[{"CertificateArn": TWO}])
+assert secure("two.test")[0] == default
+fails("CertificateNotFound", "add_listener_certificates", ListenerArn=tls,
+      Certificates=[{"CertificateArn": ONE + "x"}])
+elb.delete_listener(ListenerArn=tls)
+
 # Subnets, groups, address types: what can be set.
 zones = elb.set_subnets(LoadBalancerArn=lb, Subnets=["subnet-a"])["AvailabilityZones"]
 assert zones[0]["LoadBalancerAddresses"][0]["IpAddress"] == NODE, zones
@@ -253,7 +294,6 @@ assert limits["listeners-per-network-load-balancer"] == "50", limits
 
 # Calls that fail, with the codes of AWS.
 gone_lb, gone_tg, gone_listener = (arn[:-1] + "z" for arn in (lb, tg, listener))
-forward = listen["DefaultActions"]
 new = wanted | {"Name": "new"}
 fails("DuplicateLoadBalancerName", "create_load_balancer", **(wanted | {"Scheme": "internet-facing"}))
 fails("InvalidConfigurationRequest", "create_load_balancer", **(new | {"Type": "application"}))

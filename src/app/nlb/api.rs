@@ -40,29 +40,21 @@ pub async fn serve_api(listener: TcpListener, fleet: impl Into<Fleet>, elbv2: Op
 }
 
 fn answer(fleet: &Fleet, method: &Method, uri: &Uri) -> Page {
-    if method != Method::GET && method != Method::HEAD {
-        return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n");
-    }
-    match uri.path() {
-        "/healthz" => page(StatusCode::OK, TEXT, "ok\n"),
-        "/metrics" => match metrics(fleet) {
-            Ok(text) => {
-                const OPENMETRICS: &str =
-                    "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                page(StatusCode::OK, OPENMETRICS, text)
+    pages::read_only(method, || {
+        Some(match uri.path() {
+            "/healthz" => page(StatusCode::OK, TEXT, "ok\n"),
+            "/metrics" => pages::metrics(metrics(fleet)),
+            "/api/v1/targets" => match serde_json::to_string(&targets(fleet)) {
+                Ok(text) => page(StatusCode::OK, "application/json", text),
+                Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
             },
-            Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
-        },
-        "/api/v1/targets" => match serde_json::to_string(&targets(fleet)) {
-            Ok(text) => page(StatusCode::OK, "application/json", text),
-            Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
-        },
-        "/api/v1/explain" => match explain::flow(fleet, uri.query().unwrap_or_default()) {
-            Some(text) => page(StatusCode::OK, "application/json", text),
-            None => page(StatusCode::BAD_REQUEST, TEXT, explain::USAGE),
-        },
-        _ => page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
-    }
+            "/api/v1/explain" => match explain::flow(fleet, uri.query().unwrap_or_default()) {
+                Some(text) => page(StatusCode::OK, "application/json", text),
+                None => page(StatusCode::BAD_REQUEST, TEXT, explain::USAGE),
+            },
+            _ => return None,
+        })
+    })
 }
 
 /// The targets of all load balancers.

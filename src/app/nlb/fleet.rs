@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::manifests::{self, Options, Wanted};
 use crate::{
-    model::{finding::Finding, objects::ObjectKey},
+    app::findings::log_new,
+    model::objects::ObjectKey,
     nlb::{NlbHandle, config::NlbConfig, server::Drained},
     source::watch::Update,
     task::workers::Workers,
@@ -127,7 +128,7 @@ pub async fn follow(
 ) {
     let (applied, leaving) = (Vec::new(), JoinSet::new());
     let mut follower = Follower { fleet, workers, grace, applied, leaving };
-    let mut said = HashSet::new();
+    let mut known = Vec::new();
     let mut wanted = Vec::new();
     let mut failed = HashSet::new();
     loop {
@@ -138,7 +139,9 @@ pub async fn follow(
             Ok(Ok(())) => {
                 let update = Arc::clone(&updates.borrow_and_update());
                 let balancers = manifests::balancers(&update.objects, options);
-                say(&mut said, update.findings.iter().chain(&balancers.findings));
+                let findings = [&update.findings[..], &balancers.findings].concat();
+                log_new(&known, &findings);
+                known = findings;
                 wanted = balancers.wanted;
                 follower.forget(&wanted);
             },
@@ -151,17 +154,6 @@ pub async fn follow(
         }
         failed = errors;
     }
-}
-
-/// Logs the findings that are new.
-fn say<'a>(said: &mut HashSet<Finding>, findings: impl Iterator<Item = &'a Finding>) {
-    let now: HashSet<Finding> = findings.cloned().collect();
-    let mut new: Vec<_> = now.difference(said).collect();
-    new.sort_by(|a, b| (&a.place, a.code, &a.field).cmp(&(&b.place, b.code, &b.field)));
-    for finding in new {
-        tracing::warn!("{finding}");
-    }
-    *said = now;
 }
 
 struct Follower<'a> {

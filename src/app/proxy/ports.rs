@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, Method, StatusCode, header::X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode, header::X_CONTENT_TYPE_OPTIONS};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::{
     app::{
         bind,
         node_health::{self, NodeHealth},
-        pages::{self, Page, TEXT},
+        pages::{self, Page},
     },
     model::objects::ObjectKey,
     services::{Node, Service, TrafficPolicy},
@@ -60,13 +60,8 @@ pub(super) fn spawn(
         running.push(address);
         let status = Arc::clone(status);
         tasks.spawn(pages::serve(listener, move |request| {
-            let page = if matches!(*request.method(), Method::GET | Method::HEAD) {
-                answer(&status, request.uri().path())
-                    .unwrap_or_else(|| pages::page(StatusCode::NOT_FOUND, TEXT, "not found\n"))
-            } else {
-                pages::page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method not allowed\n")
-            };
-            std::future::ready(page)
+            let path = request.uri().path();
+            std::future::ready(pages::read_only(request.method(), || answer(&status, path)))
         }));
     }
     Ok(running)
@@ -86,11 +81,7 @@ fn of_health(status: &Status, path: &str) -> Option<Page> {
 }
 
 fn of_metrics(status: &Status, path: &str) -> Option<Page> {
-    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    (path == "/metrics").then(|| match status.metrics() {
-        Ok(text) => pages::page(StatusCode::OK, OPENMETRICS, text),
-        Err(_) => pages::page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "not encoded\n"),
-    })
+    (path == "/metrics").then(|| pages::metrics(status.metrics()))
 }
 
 /// The health check node ports.

@@ -1,7 +1,7 @@
 //! The control side of a router: manifests to snapshots, resolved names, health checks.
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::{client_auth, data::Listeners, default_cert, files::Files, pace::Pace};
 use crate::{
     admin::{AdminState, readiness::Readiness},
+    app::findings::log_new,
     compile::Compiler,
     dns::resolver::{self, Resolver},
-    model::{finding::Finding, objects::Objects},
+    model::objects::Objects,
     probe,
     settings::RouterSettings,
     snapshot::{Check, Live, Snapshot},
@@ -34,9 +35,6 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a replaced snapshot is kept, so that its last reference is not dropped by a request.
 const RETIRE: Duration = Duration::from_secs(1);
-
-/// Findings that the log gets from one publication; more are counted.
-const LOGGED: usize = 20;
 
 type Checks = Arc<Vec<Check>>;
 
@@ -245,19 +243,6 @@ impl Publisher {
             },
             Err(error) => tracing::error!(%error, "the traffic ports cannot be opened"),
         }
-    }
-}
-
-/// Logs what was not wrong with the input before.
-fn log_new(before: &[Finding], now: &[Finding]) {
-    let known: HashSet<&Finding> = before.iter().collect();
-    let mut new = now.iter().filter(|finding| !known.contains(finding));
-    for finding in new.by_ref().take(LOGGED) {
-        tracing::warn!("{finding}");
-    }
-    let more = new.count();
-    if more > 0 {
-        tracing::warn!(more, "further findings; wharf check lists them all");
     }
 }
 

@@ -15,8 +15,8 @@ use flate2::{Compression, write::GzEncoder};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{ACCOUNT, Place, line::Time};
-use crate::nlb::stats::Count;
+use super::{Place, Record, line::Time};
+use crate::nlb::{account::NUMBER as ACCOUNT, stats::Count};
 
 /// Size of a file from which on it is written before its time.
 const MAX_FILE: usize = 4 << 20;
@@ -38,12 +38,12 @@ impl File {
 /// Writes what comes through `queue` until its other end is dropped, or `stop`.
 pub(super) async fn run(
     place: Place,
-    mut queue: mpsc::Receiver<String>,
+    mut queue: mpsc::Receiver<Record>,
     stop: CancellationToken,
     dropped: Arc<Count>,
 ) {
     let mut file = File::new();
-    let mut lines = Vec::with_capacity(BATCH);
+    let mut records = Vec::with_capacity(BATCH);
     let mut due = Instant::now() + place.config.interval;
     loop {
         let taken = tokio::select! {
@@ -57,14 +57,14 @@ pub(super) async fn run(
                 file = flush(&place, file, &dropped).await;
                 continue;
             },
-            taken = queue.recv_many(&mut lines, BATCH) => taken,
+            taken = queue.recv_many(&mut records, BATCH) => taken,
         };
         if taken == 0 {
             break;
         }
-        for line in lines.drain(..) {
+        for record in records.drain(..) {
             // Writing to memory does not fail.
-            if writeln!(file.bytes, "{line}").is_ok() {
+            if writeln!(file.bytes, "{record}").is_ok() {
                 file.lines += 1;
             }
         }

@@ -24,11 +24,11 @@ use super::{
     stream::Tls,
 };
 use crate::{
-    net::relay::{End, Relayed, Side, Traffic, relay_until},
+    net::relay::{End, Idle, Relayed, Side, Traffic, relay_until},
     nlb::{
         accesslog::{Record, quoted_list},
-        flow::{Flow, Routing},
-        listener::{Binding, Carried, Listener, cut, reset},
+        flow::Flow,
+        listener::{Binding, Listener, cut},
         target::Picked,
     },
     tls::{client::nobody, store::Offer, suites},
@@ -104,18 +104,13 @@ impl Listener {
         let connected = self.connect_tls(flow, binding, front, story);
         let connected = self.end.run_until_cancelled(connected).await.flatten();
         let Some((target, picked)) = connected else {
-            self.stats.rejected.one();
-            self.stats.elb_resets.one();
-            reset(client.0.get_ref().0);
+            self.refuse(client.0.get_ref().0);
             return None;
         };
-        let _carried = Carried::new(&picked.target);
-        if picked.routing == Routing::FailOpen {
-            self.stats.fail_open.one();
-        }
+        let _carried = self.carries(&picked.target, picked.routing);
         let end = cut(picked.cut, &self.end);
         let traffic: Option<&Traffic> = Some(&self.stats.traffic);
-        let idle = binding.idle_timeout;
+        let idle = Idle { keepalives: true, ..Idle::from(binding.idle_timeout) };
         let (relayed, target) = match target {
             ToTarget::Plain(mut target) => {
                 let relayed = relay_until(&mut *client, &mut target, idle, traffic, end).await;
@@ -223,7 +218,7 @@ fn alert(error: &io::Error) -> Option<u8> {
 
 fn write(log: &Log, flow: &Flow, opened: SystemTime, lasted: Duration, story: Story) {
     let name = |alpn: Option<Alpn>| alpn.and_then(Alpn::name);
-    log.log.write(&Record {
+    log.log.write(Record {
         balancer: Arc::clone(&log.balancer),
         listener: Arc::clone(&log.listener),
         client: canonical(flow.source),

@@ -9,14 +9,28 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{client, server};
 
 use crate::net::relay::MaybeTcp;
 
 /// A TLS stream.
 pub(super) struct Tls<S>(pub(super) S);
 
-impl<S> MaybeTcp for Tls<S> {}
+impl MaybeTcp for Tls<client::TlsStream<TcpStream>> {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.0.get_ref().0)
+    }
+}
+
+impl MaybeTcp for Tls<server::TlsStream<TcpStream>> {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.0.get_ref().0)
+    }
+}
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tls<S> {
     fn poll_read(

@@ -39,7 +39,7 @@ async fn logging(interval: &str, listener: &str, to: SocketAddr) -> Balancer {
     save(files.path(), "default", &pair("default.test"));
     let text = document(&["default"], listener, "", to).replace(
         "certificate: default.pem",
-        "arn: 'arn:aws:acm:us-east-1:123456789012:certificate/1', certificate: default.pem",
+        "arn: 'arn:aws:acm:us-east-1:000000000000:certificate/1', certificate: default.pem",
     );
     let text = format!(
         "{text}{interval}\
@@ -68,8 +68,8 @@ async fn nlb_21_a_line_has_22_fields_in_order() {
     let key = file.strip_prefix(&bucket).unwrap().to_str().unwrap();
     let name = balancer.handle.names().label.replace('/', ".");
     let pattern = format!(
-        "^one/two/AWSLogs/123456789012/elasticloadbalancing/us-east-1/\\d{{4}}/\\d\\d/\\d\\d/\
-         123456789012_elasticloadbalancing_us-east-1_{}_\\d{{8}}T\\d{{4}}Z_[0-9a-f]{{8}}\\.log\\.gz$",
+        "^one/two/AWSLogs/000000000000/elasticloadbalancing/us-east-1/\\d{{4}}/\\d\\d/\\d\\d/\
+         000000000000_elasticloadbalancing_us-east-1_{}_\\d{{8}}T\\d{{4}}Z_[0-9a-f]{{8}}\\.log\\.gz$",
         regex::escape(&name)
     );
     assert!(regex::Regex::new(&pattern).unwrap().is_match(key), "{key} is not like {pattern}");
@@ -112,7 +112,7 @@ async fn nlb_21_a_line_has_22_fields_in_order() {
     let (took, handshake): (u64, u64) = (took.parse().unwrap(), handshake.parse().unwrap());
     assert!(handshake <= took);
     assert_eq!((received, sent, alert), ("4", "4", "-"));
-    assert_eq!((cert, serial), ("arn:aws:acm:us-east-1:123456789012:certificate/1", "-"));
+    assert_eq!((cert, serial), ("arn:aws:acm:us-east-1:000000000000:certificate/1", "-"));
     assert_eq!((cipher, protocol), ("TLS_AES_128_GCM_SHA256", "tlsv13"));
     assert_eq!((group, domain), ("-", "default.test"));
     assert_eq!((front, back, offered), ("h2", "-", "\"h2\",\"http/1.1\""));
@@ -141,7 +141,7 @@ async fn failed_handshakes_are_logged() {
     .await;
     let fields: Vec<&str> = line.split(' ').collect();
     assert_eq!(fields.len(), 22, "{line}");
-    let arn = "arn:aws:acm:us-east-1:123456789012:certificate/1";
+    let arn = "arn:aws:acm:us-east-1:000000000000:certificate/1";
     let none = "-";
     // unknown_ca is 48 (RFC 8446 6).
     assert_eq!(fields[8..14], [none, "0", "0", "48", arn, none]);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{LONG, output_of, python, wanted};
 use crate::{
-    harness::pod::Pod,
+    harness::{pod::Pod, tls::pair},
     nlb_api::{Nlb, free_port},
 };
 
@@ -20,12 +20,22 @@ async fn peers_boto3_drives_every_operation() {
         return;
     }
     let pods = [Pod::saying("one").await, Pod::saying("two").await];
-    let nlb = Nlb::start(&["--zone", "a=127.0.26.8"]).await;
-    let (endpoint, port) = (format!("http://{}", nlb.api), free_port("127.0.26.9").to_string());
-    let [one, two] = pods.each_ref().map(|pod| pod.address.to_string());
-    let said = python::says("nlb_api.py", &[&endpoint, "127.0.26.9", &port, &one, &two]).await;
-    // All but AddListenerCertificates, which needs a TLS listener and is among the calls that fail.
-    assert_eq!(said.split_whitespace().count(), OPERATIONS - 1, "{said}");
+    let files = tempfile::tempdir().unwrap();
+    let certificates = ["one.test", "two.test"].map(|name| {
+        let (arn, file) = (format!("arn:aws:acm:::certificate/{name}"), files.path().join(name));
+        let pair = pair(name);
+        std::fs::write(&file, pair.cert_pem + &pair.key_pem).unwrap();
+        (format!("{arn}={}", file.display()), arn)
+    });
+    let [(first, one), (second, two)] = &certificates;
+    let options = ["--zone", "a=127.0.26.8", "--certificate", first, "--certificate", second];
+    let nlb = Nlb::start(&options).await;
+    let endpoint = format!("http://{}", nlb.api);
+    let ports = [(); 2].map(|()| free_port("127.0.26.9").to_string());
+    let pods = pods.each_ref().map(|pod| pod.address.to_string());
+    let arguments = [&endpoint, "127.0.26.9", &ports[0], &ports[1], one, two, &pods[0], &pods[1]];
+    let said = python::says("nlb_api.py", &arguments).await;
+    assert_eq!(said.split_whitespace().count(), OPERATIONS, "{said}");
 }
 
 /// What `aws elbv2` prints of `query`.
