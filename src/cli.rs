@@ -115,8 +115,8 @@ struct NlbArgs {
     /// zone; may be repeated
     #[arg(long, value_name = "ID=ADDR[@ZONE]", value_parser = parse_instance)]
     instance: Vec<(String, Instance)>,
-    /// Certificate that TLS listeners may have, for the API: its ARN and a PEM file with the chain
-    /// and the key; may be repeated
+    /// Certificate that TLS listeners of the API and of Services may have: its ARN and a PEM file
+    /// with the chain and the key; may be repeated
     #[arg(long, value_name = "ARN=FILE", value_parser = parse_certificate)]
     certificate: Vec<(String, PathBuf)>,
     /// Where the load balancers made by the API stay over restarts [default: beside the

@@ -246,7 +246,7 @@ fn dns(args: DnsArgs) -> DnsOptions {
 fn nlb(args: NlbArgs) -> NlbOptions {
     let mut environment = Environment {
         instances: args.instance.into_iter().collect(),
-        certificates: args.certificate.into_iter().collect(),
+        certificates: args.certificate.iter().cloned().collect(),
         ..Environment::default()
     };
     if !args.zone.is_empty() {
@@ -262,6 +262,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
             listen: args.listen_map,
             fast_checks: args.allow_fast_checks,
             shared_probe: args.shared_health_probe,
+            certificates: args.certificate.into_iter().collect(),
         },
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
         dns: args.dns,

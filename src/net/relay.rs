@@ -19,6 +19,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
@@ -120,21 +121,32 @@ pub struct Idle {
     pub a_closed: Duration,
     /// Once `b` has ended.
     pub b_closed: Duration,
-    /// Segments of TCP without a byte, such as keepalives, count too. They are looked for four times
-    /// in a limit, so one of them ends the silence up to a quarter late.
-    pub keepalives: bool,
+    /// What segments of TCP without a byte are, such as keepalives.
+    pub keepalives: Keepalives,
+}
+
+/// What a relay makes of segments without a byte. They are looked for four times in a limit, so one of
+/// them ends the silence up to a quarter late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keepalives {
+    /// Nothing.
+    Ignored,
+    /// They count as bytes do.
+    Counted,
+    /// They count, and from the first one on both connections send their own, this often.
+    Answered(Duration),
 }
 
 impl Idle {
     /// Until the next look.
     fn step(&self, limit: Duration) -> Duration {
-        if self.keepalives { limit / 4 } else { limit }
+        if self.keepalives == Keepalives::Ignored { limit } else { limit / 4 }
     }
 }
 
 impl From<Duration> for Idle {
     fn from(limit: Duration) -> Self {
-        Self { open: limit, a_closed: limit, b_closed: limit, keepalives: false }
+        Self { open: limit, a_closed: limit, b_closed: limit, keepalives: Keepalives::Ignored }
     }
 }
 
@@ -187,9 +199,8 @@ where
             _ => idle.open,
         };
         let end = if limit < idle.open { End::Closed } else { End::Idle };
-        let segments = || idle.keepalives.then(|| segments_of(&a, &b)).flatten();
-        let step = idle.step(limit);
-        silence.poll(cx, clock.as_mut(), limit, step, segments).map(|()| end)
+        let look = |silence: &mut Silence| silence.look(idle.keepalives, &a, &b);
+        silence.poll(cx, clock.as_mut(), limit, idle.step(limit), look).map(|()| end)
     })
     .await;
     let spliced = to_b.spliced + to_a.spliced;
@@ -213,14 +224,14 @@ impl Silence {
         mut clock: Pin<&mut Sleep>,
         limit: Duration,
         step: Duration,
-        segments: impl Fn() -> Option<u64>,
+        look: impl Fn(&mut Self),
     ) -> Poll<()> {
         if clock.deadline() > self.last + limit {
             clock.as_mut().reset(self.last + limit);
         }
         loop {
             ready!(clock.as_mut().poll(cx));
-            self.look(segments());
+            look(self);
             if self.last.elapsed() >= limit {
                 return Poll::Ready(());
             }
@@ -230,13 +241,27 @@ impl Silence {
 
     /// Ends the silence if segments have come since the last look, and no bytes, which have ended it
     /// already.
-    fn look(&mut self, segments: Option<u64>) {
-        let Some(now) = segments else { return };
+    fn look<A: MaybeTcp, B: MaybeTcp>(&mut self, keepalives: Keepalives, a: &A, b: &B) {
+        if keepalives == Keepalives::Ignored {
+            return;
+        }
+        let Some(now) = segments_of(a, b) else { return };
         if self.segments.is_some_and(|(before, last)| last == self.last && before != now) {
             self.last = Instant::now();
+            if let Keepalives::Answered(period) = keepalives {
+                keep_alive(a.socket(), period);
+                keep_alive(b.socket(), period);
+            }
         }
         self.segments = Some((now, self.last));
     }
+}
+
+/// From now on the kernel sends keepalives while the connection is silent. It is for the sake of
+/// others: a connection that cannot have them goes on without.
+fn keep_alive(stream: Option<&TcpStream>, period: Duration) {
+    let often = TcpKeepalive::new().with_time(period).with_interval(period);
+    let _without = stream.map(|stream| SockRef::from(stream).set_tcp_keepalive(&often));
 }
 
 /// Segments that have come on both connections.

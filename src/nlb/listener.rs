@@ -32,7 +32,7 @@ use super::{
 };
 use crate::net::{
     connect, listen, proxy_protocol,
-    relay::{End, Idle, Relayed, Side, relay_until},
+    relay::{End, Idle, Keepalives, Relayed, Side, relay_until},
     reset, saved_syn,
 };
 
@@ -182,7 +182,7 @@ impl Listener {
         let relayed = relay_until(
             &mut client,
             &mut target,
-            Idle { keepalives: true, ..Idle::from(binding.idle_timeout) },
+            Idle { keepalives: Keepalives::Counted, ..Idle::from(binding.idle_timeout) },
             Some(&self.stats.traffic),
             cut(picked.cut, &self.end),
         )

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     headers,
     net::{
-        relay::{self, End, Idle, Side},
+        relay::{self, End, Idle, Keepalives, Side},
         reset,
         timed::Phase,
     },
@@ -151,7 +151,7 @@ pub(super) fn limits(exchange: &Exchange, route: &CompiledRoute) -> Idle {
         open: route.policy.tunnel_timeout,
         a_closed: timeouts.client_fin,
         b_closed: timeouts.server_fin,
-        keepalives: false,
+        keepalives: Keepalives::Ignored,
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::net::{
     connect, listen,
-    relay::{End, Idle, relay_until},
+    relay::{End, Idle, Keepalives, relay_until},
     reset,
 };
 
@@ -33,7 +33,7 @@ const IDLE: Idle = Idle {
     open: Duration::from_secs(86_400),
     a_closed: Duration::from_secs(3600),
     b_closed: Duration::from_secs(3600),
-    keepalives: true,
+    keepalives: Keepalives::Counted,
 };
 
 /// What all listeners share.

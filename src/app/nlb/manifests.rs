@@ -1,9 +1,9 @@
 //! Services of type LoadBalancer to load balancers, as the controllers of AWS program an NLB
 //! (spec/l4-dns.md A.14).
 //!
-//! Called by `fleet` at every change of the manifests, and by `wharf check`. Pure. A Service becomes
-//! the document that a user would write for it, and `nlb::config` reads that: there is one place
-//! that says what a load balancer may be. Always holds: a Service that its controller would refuse
+//! Called by `fleet` at every change of the manifests, and by `wharf check`. Pure, but for the files of
+//! certificates. A Service becomes the document that a user would write for it, and `nlb::config`
+//! reads that: there is one place that says what a load balancer may be. Always holds: a Service that its controller would refuse
 //! gets no new configuration, so that the one before it goes on.
 
 mod annotations;
@@ -12,6 +12,7 @@ mod identity;
 mod options;
 mod service;
 mod targets;
+mod tls;
 
 use std::net::IpAddr;
 

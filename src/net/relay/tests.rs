@@ -193,8 +193,12 @@ async fn the_caller_can_end_it_and_keeps_the_connections() {
 #[tokio::test(start_paused = true)]
 async fn a_half_closed_relay_ends_when_the_other_side_says_no_more() {
     let second = Duration::from_secs(1);
-    let idle =
-        Idle { open: second * 3600, a_closed: second, b_closed: second * 2, keepalives: false };
+    let idle = Idle {
+        open: second * 3600,
+        a_closed: second,
+        b_closed: second * 2,
+        keepalives: Keepalives::Ignored,
+    };
     for (a_ends, seconds) in [(true, 101), (false, 102)] {
         let (client, a) = duplex(64);
         let (b, pod) = duplex(64);
@@ -215,6 +219,35 @@ async fn pair() -> (TcpStream, TcpStream) {
     let address = listener.local_addr().unwrap();
     let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
     (near.unwrap(), far.unwrap().0)
+}
+
+/// A.4, TLS listeners: the first keepalive that comes makes both connections send their own; without
+/// one they send none.
+#[tokio::test]
+async fn a_keepalive_is_answered_by_keepalives_to_both_sides() {
+    let second = Duration::from_secs(1);
+    let period = second * 20;
+    let keepalives = Keepalives::Answered(period);
+    let idle = Idle { keepalives, ..Idle::from(Duration::from_millis(1500)) };
+    for sends in [true, false] {
+        let (left, mut a) = pair().await;
+        let (mut b, right) = pair().await;
+        if sends {
+            let often = TcpKeepalive::new().with_time(second).with_interval(second);
+            SockRef::from(&left).set_tcp_keepalive(&often).unwrap();
+        }
+        let longer = tokio::time::sleep(second * 3);
+        let relayed = relay_until(&mut a, &mut b, idle, None, longer).await;
+        assert_eq!(matches!(relayed.end, End::Cancelled), sends, "{relayed:?}");
+        for side in [SockRef::from(&a), SockRef::from(&b)] {
+            assert_eq!(side.keepalive().unwrap(), sends);
+            if sends {
+                assert_eq!(side.tcp_keepalive_time().unwrap(), period);
+                assert_eq!(side.tcp_keepalive_interval().unwrap(), period);
+            }
+        }
+        drop((left, right));
+    }
 }
 
 /// Decisions 15: between TCP connections all but the first bytes move inside the kernel, in both
@@ -297,7 +330,7 @@ async fn a_failed_side_is_named_while_splicing() {
         let mut got = vec![0; 500_000];
         let (_may_fail, ()) = tokio::join!(left.write_all(&sent), async {
             right.read_exact(&mut got).await.unwrap();
-            socket2::SockRef::from(&right).set_linger(Some(Duration::ZERO)).unwrap();
+            SockRef::from(&right).set_linger(Some(Duration::ZERO)).unwrap();
             drop(right);
         });
     };

@@ -24,7 +24,7 @@ use super::{
     stream::Tls,
 };
 use crate::{
-    net::relay::{End, Idle, Relayed, Side, Traffic, relay_until},
+    net::relay::{End, Idle, Keepalives, Relayed, Side, Traffic, relay_until},
     nlb::{
         accesslog::{Record, quoted_list},
         flow::Flow,
@@ -33,6 +33,9 @@ use crate::{
     },
     tls::{client::nobody, store::Offer, suites},
 };
+
+/// How often both sides get a keepalive once one of them has sent one (A.4); fixed.
+const KEEPALIVES: Duration = Duration::from_secs(20);
 
 /// What the log is to say of a connection, gathered as it becomes known.
 #[derive(Debug, Default)]
@@ -110,7 +113,10 @@ impl Listener {
         let _carried = self.carries(&picked.target, picked.routing);
         let end = cut(picked.cut, &self.end);
         let traffic: Option<&Traffic> = Some(&self.stats.traffic);
-        let idle = Idle { keepalives: true, ..Idle::from(binding.idle_timeout) };
+        let idle = Idle {
+            keepalives: Keepalives::Answered(KEEPALIVES),
+            ..Idle::from(binding.idle_timeout)
+        };
         let (relayed, target) = match target {
             ToTarget::Plain(mut target) => {
                 let relayed = relay_until(&mut *client, &mut target, idle, traffic, end).await;

@@ -11,7 +11,7 @@ use crate::{
 /// What the annotations begin with.
 pub(super) const PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 
-/// Read from the Services of both controllers. Those of TLS leave a port out.
+/// Read from the Services of both controllers.
 const BOTH: [&str; 15] = [
     "backend-protocol",
     "cross-zone-load-balancing-enabled",

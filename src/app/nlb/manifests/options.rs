@@ -1,6 +1,6 @@
 //! What the manifests do not say: where the listeners of this machine are.
 
-use std::{collections::HashMap, net::IpAddr, str::FromStr};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, str::FromStr};
 
 use crate::{model::objects::ObjectKey, nlb::config::ZoneConfig};
 
@@ -16,6 +16,8 @@ pub struct Options {
     /// `ServiceLoadBalancerHealthProbeMode=Shared` of the cloud provider: Services with
     /// externalTrafficPolicy Cluster are checked at kube-proxy's own port (A.14).
     pub shared_probe: bool,
+    /// PEM files with chain and key, by the ARN that annotations name them with.
+    pub certificates: HashMap<String, PathBuf>,
 }
 
 /// Entries such as `80=8080`, `443=127.0.0.2:443`, `NAMESPACE/NAME:80=8081` or `*=+8000`, separated

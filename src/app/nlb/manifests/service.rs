@@ -10,7 +10,7 @@ use super::{
     annotations::{self, field, list, pairs},
     check::{self, Check},
     identity::{self, GroupKey},
-    targets,
+    targets, tls,
 };
 use crate::{
     model::{finding::codes, grammar, objects::Objects},
@@ -36,6 +36,8 @@ struct Port<'a> {
     spec: &'a ServicePort,
     number: u16,
     protocol: Protocol,
+    /// What the targets speak.
+    group_protocol: Protocol,
 }
 
 /// What all groups of a Service have in common.
@@ -58,8 +60,9 @@ pub(super) fn config(source: &Source<'_>, report: &mut Report<'_>) -> Option<Nlb
         attributes: group_attributes(source, report),
     };
     let ranges = source_ranges(report);
+    let tls = tls::listener(source, report);
     let (mut listeners, mut groups) = (Vec::new(), Vec::new());
-    for port in ports(source, report) {
+    for port in ports(source, report, tls.is_some()) {
         let Some((address, number)) = source.options.place(&report.stored.key, port.number) else {
             let text = format!("port {} and the offset of --listen-map are no port", port.number);
             skip(report, text);
@@ -79,6 +82,11 @@ pub(super) fn config(source: &Source<'_>, report: &mut Report<'_>) -> Option<Nlb
                 listener["address"] = json!(std::net::SocketAddr::new(address, number));
             },
             None => listener["port"] = json!(number),
+        }
+        if let (Protocol::Tls, Some(tls), Some(listener)) =
+            (port.protocol, &tls, listener.as_object_mut())
+        {
+            listener.extend(tls.clone());
         }
         listeners.push(listener);
         groups.push(group);
@@ -205,7 +213,7 @@ fn source_ranges(report: &mut Report<'_>) -> Vec<String> {
 }
 
 /// The ports that get a listener.
-fn ports<'a>(source: &Source<'_>, report: &mut Report<'a>) -> Vec<Port<'a>> {
+fn ports<'a>(source: &Source<'_>, report: &mut Report<'a>, tls: bool) -> Vec<Port<'a>> {
     let spec = report.stored.object.spec.as_ref();
     let all = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     if all.is_empty() {
@@ -224,39 +232,27 @@ fn ports<'a>(source: &Source<'_>, report: &mut Report<'a>) -> Vec<Port<'a>> {
                 continue;
             },
         };
-        if protocol == Protocol::Tcp && is_tls(report, spec) {
+        let mut group_protocol = protocol;
+        if protocol == Protocol::Tcp && tls::is_of(report, spec) {
+            if !tls {
+                continue;
+            }
             protocol = Protocol::Tls;
+            group_protocol = tls::group_protocol(report);
         }
         if both && let Some(other) = ports.iter_mut().find(|other| other.number == number) {
-            other.protocol = Protocol::TcpUdp;
+            (other.protocol, other.group_protocol) = (Protocol::TcpUdp, Protocol::TcpUdp);
             continue;
         }
-        ports.push(Port { spec, number, protocol });
+        ports.push(Port { spec, number, protocol, group_protocol });
     }
     ports.retain(|port| is_possible(report, port));
     ports
 }
 
-/// True for a port that ends TLS: there is a certificate, and the port is listed, or none is.
-fn is_tls(report: &Report<'_>, port: &ServicePort) -> bool {
-    let certificate = report.annotation("ssl-cert").is_some_and(|text| !text.trim().is_empty());
-    let listed = list(report.annotation("ssl-ports").unwrap_or_default());
-    let listed: Vec<_> = listed.filter(|entry| *entry != "*").collect();
-    let own = |entry: &&str| port.name.as_deref() == Some(*entry) || entry.parse() == Ok(port.port);
-    certificate && (listed.is_empty() || listed.iter().any(own))
-}
-
 /// False for a port whose listener could not run here.
 fn is_possible(report: &mut Report<'_>, port: &Port<'_>) -> bool {
     let number = port.number;
-    if port.protocol == Protocol::Tls {
-        let text = format!(
-            "port {number} needs a certificate from AWS, which is not to be had; the port is left out"
-        );
-        let fix = "without ssl-cert the port is passed on as TCP";
-        report.add(codes::BALANCER_PORT_SKIPPED, &field("ssl-cert"), text, fix);
-        return false;
-    }
     if !port.protocol.is_served() {
         let name = port.protocol.as_str();
         skip(report, format!("port {number}: {name} listeners are not there yet"));
@@ -293,7 +289,7 @@ fn group(
         };
         (number, targets::endpoints(source, &report.stored.key, spec))
     };
-    let protocol = port.protocol.as_str();
+    let protocol = port.group_protocol.as_str();
     let target_type = if common.to_nodes { "instance" } else { "ip" };
     let key = GroupKey {
         port: port.number,
@@ -392,6 +388,11 @@ fn field_of(problem: &Problem) -> String {
         Problem::UnknownAttribute { key } => key.as_str(),
         // All other words of the document are ours.
         Problem::Yaml(_) => "protocol",
+        Problem::SslPolicyNotFound { .. } => return field("ssl-negotiation-policy"),
+        Problem::Certificate { .. } | Problem::TooMany { what: "certificates", .. } => {
+            return field("ssl-cert");
+        },
+        Problem::StickyTls { .. } => return field("target-group-attributes"),
         _ => return "spec.ports".to_owned(),
     };
     let suffix = match key {
@@ -403,6 +404,7 @@ fn field_of(problem: &Problem) -> String {
         "path" => "healthcheck-path",
         "port" => "healthcheck-port",
         "protocol" => "healthcheck-protocol",
+        "alpnPolicy" => "alpn-policy",
         _ => "target-group-attributes",
     };
     field(suffix)

@@ -428,7 +428,7 @@ fn ports_that_cannot_be_served_are_left_out() {
     let ports: Vec<_> = config.unwrap().listeners.iter().map(|its| its.address.port()).collect();
     assert_eq!(ports, [80]);
     assert!(findings.len() == 1 && findings[0].contains("WH2152"), "{findings:?}");
-    assert!(findings[0].contains("needs a certificate"), "{findings:?}");
+    assert!(findings[0].contains("no file is known for arn:aws:acm:x"), "{findings:?}");
     let sctp = SPEC.replace("targetPort: http,", "targetPort: http, protocol: SCTP,");
     let (config, findings) = compiled(&service(&[("type", "nlb")], &sctp), &Options::default());
     let ports: Vec<_> = config.unwrap().listeners.iter().map(|its| its.address.port()).collect();
@@ -475,3 +475,5 @@ fn one_port_is_served_for_one_service() {
     let all = balancers(&objects(&format!("{first}---\n{second}")), &options);
     assert_eq!(all.findings, []);
 }
+
+mod tls;
