@@ -22,7 +22,7 @@ use crate::{
         get::Resource,
         nlb::{
             manifests::{ListenMap, parse_zone},
-            parse_certificate, parse_instance,
+            parse_bucket, parse_certificate, parse_instance,
         },
         output::Output,
         trace::DnsServer,
@@ -119,6 +119,10 @@ struct NlbArgs {
     /// with the chain and the key; may be repeated
     #[arg(long, value_name = "ARN=FILE", value_parser = parse_certificate)]
     certificate: Vec<(String, PathBuf)>,
+    /// Bucket that access logs of the API and of Services may go to: its name and a folder; may be
+    /// repeated
+    #[arg(long, value_name = "NAME=DIR", value_parser = parse_bucket)]
+    bucket: Vec<(String, PathBuf)>,
     /// Where the load balancers made by the API stay over restarts [default: beside the
     /// configuration file; without one, nowhere]
     #[arg(long, value_name = "DIR")]

@@ -156,6 +156,19 @@ pub fn parse_instance(text: &str) -> Result<(String, Instance), String> {
     Ok((id.to_owned(), Instance { address, zone }))
 }
 
+/// `NAME=DIR`: a bucket for access logs.
+///
+/// # Errors
+/// It is not.
+pub fn parse_bucket(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok((name.to_owned(), path.into()))
+        },
+        _ => Err("a bucket is NAME=DIR".to_owned()),
+    }
+}
+
 /// `ARN=FILE`: a certificate.
 ///
 /// # Errors

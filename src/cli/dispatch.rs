@@ -247,6 +247,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
     let mut environment = Environment {
         instances: args.instance.into_iter().collect(),
         certificates: args.certificate.iter().cloned().collect(),
+        buckets: args.bucket.iter().cloned().collect(),
         ..Environment::default()
     };
     if !args.zone.is_empty() {
@@ -263,6 +264,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
             fast_checks: args.allow_fast_checks,
             shared_probe: args.shared_health_probe,
             certificates: args.certificate.into_iter().collect(),
+            buckets: args.bucket.into_iter().collect(),
         },
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
         dns: args.dns,

@@ -55,7 +55,8 @@ pub const VPC: &str = "vpc-00000000000000000";
 /// Tags of a resource.
 pub type Tags = BTreeMap<String, String>;
 
-/// What surrounds the account: AWS has subnets, machines and certificates; here, options name them.
+/// What surrounds the account: AWS has subnets, machines, certificates and buckets; here, options name
+/// them.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// Region, in ARNs and names.
@@ -67,6 +68,9 @@ pub struct Environment {
     pub instances: BTreeMap<String, Instance>,
     /// PEM files with a chain and its key, by the ARN of the certificate.
     pub certificates: BTreeMap<String, PathBuf>,
+    /// Directories for access logs, by the name of the bucket: a caller may name these and no other
+    /// place to write to.
+    pub buckets: BTreeMap<String, PathBuf>,
 }
 
 /// A machine.
@@ -86,6 +90,7 @@ impl Default for Environment {
             zones: zones.to_vec(),
             instances: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            buckets: BTreeMap::new(),
         }
     }
 }

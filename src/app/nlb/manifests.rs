@@ -7,6 +7,7 @@
 //! gets no new configuration, so that the one before it goes on.
 
 mod annotations;
+mod balancer;
 mod check;
 mod identity;
 mod options;

@@ -14,6 +14,10 @@ pub type Attributes = BTreeMap<String, String>;
 
 /// Cross-zone load balancing, of a load balancer or of a group.
 pub(super) const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
+/// The bucket of the access log.
+pub(super) const BUCKET: &str = "access_logs.s3.bucket";
+/// Whether there is an access log.
+pub(super) const ACCESS_LOG: &str = "access_logs.s3.enabled";
 /// A protected load balancer cannot be deleted.
 pub(super) const DELETION_PROTECTION: &str = "deletion_protection.enabled";
 /// Targets see the address of the client.
@@ -52,8 +56,8 @@ pub(super) fn of_balancer() -> Vec<Known> {
         "availability_zone_affinity",
     ];
     vec![
-        known("access_logs.s3.enabled", "false", Truth),
-        known("access_logs.s3.bucket", "", Text),
+        known(ACCESS_LOG, "false", Truth),
+        known(BUCKET, "", Text),
         known("access_logs.s3.prefix", "", Text),
         known(DELETION_PROTECTION, "false", Truth),
         known("dns_record.client_routing_policy", "any_availability_zone", OneOf(routing)),

@@ -183,8 +183,26 @@ impl Account {
     ) -> Result<Vec<(String, String)>, Refusal> {
         let balancer = self.balancer_mut(arn)?;
         attributes::modify(&attributes::of_balancer(), &mut balancer.attributes, changes)?;
+        self.check_bucket(arn)?;
         self.config(arn)?;
         self.balancer_attributes(arn)
+    }
+
+    /// An access log goes to a bucket that there is.
+    fn check_bucket(&self, arn: &str) -> Result<(), Refusal> {
+        let given = &self.balancer(arn)?.attributes;
+        if !attributes::is_on(given, attributes::ACCESS_LOG) {
+            return Ok(());
+        }
+        let name = given.get(attributes::BUCKET).map_or("", String::as_str);
+        if self.environment.buckets.contains_key(name) {
+            return Ok(());
+        }
+        let text = format!(
+            "Access Denied for bucket: {name}. Please check S3bucket permission; --bucket \
+             {name}=DIR makes it"
+        );
+        Err(Code::InvalidConfigurationRequest.because(text))
     }
 
     /// `SetSubnets`: the zones are these from now on. A zone that stays keeps the address of its node

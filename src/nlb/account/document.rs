@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Account, LoadBalancer, Owner, TargetGroup,
-    attributes::{Attributes, DELETION_PROTECTION, TERMINATION},
+    attributes::{Attributes, BUCKET, DELETION_PROTECTION, TERMINATION},
     error::{Code, Refusal},
 };
 use crate::nlb::config::{NlbConfig, Problem, Protocol, parse};
@@ -78,6 +78,11 @@ impl Account {
         });
         let mut attributes = balancer.attributes.clone();
         attributes.remove(DELETION_PROTECTION);
+        // A name is never a path: one that nobody knows any more is no bucket.
+        if let Some(bucket) = attributes.get_mut(BUCKET) {
+            let path = self.environment.buckets.get(bucket);
+            *bucket = path.map(|path| path.display().to_string()).unwrap_or_default();
+        }
         json!({
             "name": balancer.name,
             "region": self.environment.region,

@@ -2,7 +2,10 @@
 
 mod refused;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use super::*;
 use crate::{health, nlb::config::parse, nlb::stats::TargetState};
@@ -205,6 +208,25 @@ fn attributes_without_effect_are_refused() {
     let key = "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count";
     let set = bed.account.modify_group_attributes(&group, &[pair(key, "2")]);
     refused(set, Code::InvalidConfigurationRequest);
+}
+
+/// A.6b: the access log goes to a bucket that the environment has. A path is no bucket, and one that
+/// is gone after a restart is none either.
+#[test]
+fn access_logs_go_to_known_buckets() {
+    let (mut bed, [balancer, ..]) = Bed::web();
+    let log = |bucket| [pair(attributes::ACCESS_LOG, "true"), pair(attributes::BUCKET, bucket)];
+    for unknown in ["logs", "/tmp", ""] {
+        let set = bed.account.clone().modify_balancer_attributes(&balancer, &log(unknown));
+        refused(set, Code::InvalidConfigurationRequest);
+    }
+    let environment = Arc::make_mut(&mut bed.account.environment);
+    environment.buckets.insert("logs".to_owned(), "/var/logs".into());
+    bed.account.modify_balancer_attributes(&balancer, &log("logs")).unwrap();
+    let config = bed.account.config(&balancer).unwrap();
+    assert_eq!(config.access_log.unwrap().bucket.to_str(), Some("/var/logs"));
+    Arc::make_mut(&mut bed.account.environment).buckets.clear();
+    refused(bed.account.config(&balancer), Code::InvalidConfigurationRequest);
 }
 
 #[test]

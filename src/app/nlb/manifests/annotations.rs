@@ -12,7 +12,10 @@ use crate::{
 pub(super) const PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 
 /// Read from the Services of both controllers.
-const BOTH: [&str; 15] = [
+const BOTH: [&str; 18] = [
+    "access-log-enabled",
+    "access-log-s3-bucket-name",
+    "access-log-s3-bucket-prefix",
     "backend-protocol",
     "cross-zone-load-balancing-enabled",
     "healthcheck-healthy-threshold",
@@ -45,11 +48,8 @@ const LBC: [&str; 9] = [
 ];
 
 /// About the account and the network around the load balancer: nothing to do on one machine.
-const SURROUNDINGS: [&str; 12] = [
+const SURROUNDINGS: [&str; 9] = [
     "access-log-emit-interval",
-    "access-log-enabled",
-    "access-log-s3-bucket-name",
-    "access-log-s3-bucket-prefix",
     "additional-resource-tags",
     "eip-allocations",
     "internal",

@@ -18,6 +18,8 @@ pub struct Options {
     pub shared_probe: bool,
     /// PEM files with chain and key, by the ARN that annotations name them with.
     pub certificates: HashMap<String, PathBuf>,
+    /// Directories for access logs, by the bucket that annotations name.
+    pub buckets: HashMap<String, PathBuf>,
 }
 
 /// Entries such as `80=8080`, `443=127.0.0.2:443`, `NAMESPACE/NAME:80=8081` or `*=+8000`, separated

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Controller, Options, Report,
     annotations::{self, field, list, pairs},
+    balancer,
     check::{self, Check},
     identity::{self, GroupKey},
     targets, tls,
@@ -18,7 +19,6 @@ use crate::{
     zone::Zone,
 };
 
-const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 const PRESERVE: &str = "preserve_client_ip.enabled";
 const PROXY: &str = "proxy_protocol_v2.enabled";
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
@@ -98,7 +98,7 @@ pub(super) fn config(source: &Source<'_>, report: &mut Report<'_>) -> Option<Nlb
     let document = json!({
         "name": identity::balancer(report, source.controller),
         "zones": zones.collect::<Vec<_>>(),
-        "attributes": { CROSS_ZONE: cross_zone(source, report).to_string() },
+        "attributes": balancer::attributes(source, report),
         "allowFastChecks": source.options.fast_checks,
         "listeners": listeners,
         "targetGroups": groups,
@@ -134,27 +134,8 @@ fn to_nodes(source: &Source<'_>, report: &mut Report<'_>) -> bool {
     instance && !source.objects.nodes.is_empty()
 }
 
-fn cross_zone(source: &Source<'_>, report: &mut Report<'_>) -> bool {
-    let mut given = truth(report, "cross-zone-load-balancing-enabled").unwrap_or(false);
-    if source.controller == Controller::Lbc {
-        let mut attributes = pairs(report, "attributes");
-        if let Some(value) = attributes.remove(CROSS_ZONE) {
-            given = value == "true";
-            if !matches!(value.as_str(), "true" | "false") {
-                let text = format!("{CROSS_ZONE} is true or false, not \"{value}\"");
-                report.refuse(&field("attributes"), text, "");
-            }
-        }
-        for key in attributes.keys() {
-            let text = format!("the attribute {key} has no effect in this load balancer");
-            report.add(codes::BALANCER_NO_EFFECT, &field("attributes"), text, "");
-        }
-    }
-    given
-}
-
 /// A bool as Go reads it; anything else refuses the Service.
-fn truth(report: &mut Report<'_>, suffix: &str) -> Option<bool> {
+pub(super) fn truth(report: &mut Report<'_>, suffix: &str) -> Option<bool> {
     let text = report.annotation(suffix).filter(|text| !text.is_empty())?;
     let value = grammar::parse_bool(text);
     if value.is_none() {
@@ -401,6 +382,7 @@ fn field_of(problem: &Problem) -> String {
         "healthyThresholdCount" => "healthcheck-healthy-threshold",
         "unhealthyThresholdCount" => "healthcheck-unhealthy-threshold",
         "matcher" => "healthcheck-success-codes",
+        "access_logs.s3.prefix" => "access-log-s3-bucket-prefix",
         "path" => "healthcheck-path",
         "port" => "healthcheck-port",
         "protocol" => "healthcheck-protocol",

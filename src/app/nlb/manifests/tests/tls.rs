@@ -1,4 +1,4 @@
-//! TLS listeners by annotations (A.9, A.14).
+//! TLS listeners and access logs by annotations (A.6b, A.9, A.14).
 
 use super::*;
 use crate::{nlb::config::Protocol, tls::mint};
@@ -79,6 +79,33 @@ fn the_load_balancer_controller_has_lists_and_alpn() {
     assert_eq!(names, [SECOND, FIRST]);
     assert_eq!(tls.policy.name(), "ELBSecurityPolicy-TLS13-1-3-2021-06");
     assert_eq!(tls.alpn, crate::nlb::tls::policy::AlpnPolicy::named("HTTP2Preferred").unwrap());
+}
+
+/// The access log goes to the folder of its bucket and nowhere else, whoever names the bucket.
+#[test]
+fn access_logs_go_to_known_buckets() {
+    let options =
+        Options { buckets: [("logs".to_owned(), "/var/logs".into())].into(), ..Options::default() };
+    let own = [
+        ("access-log-enabled", "true"),
+        ("access-log-s3-bucket-name", "logs"),
+        ("access-log-s3-bucket-prefix", "a/b"),
+    ];
+    let attributes = "access_logs.s3.enabled=true,access_logs.s3.bucket=logs,\
+                      access_logs.s3.prefix=a/b";
+    for (kind, more) in [("nlb", &own[..]), ("external", &[("attributes", attributes)])] {
+        let annotations: Vec<_> = [("type", kind)].into_iter().chain(more.to_vec()).collect();
+        let (config, findings) = compiled(&service(&annotations, SPEC), &options);
+        assert_eq!(findings, [""; 0], "{kind}");
+        let log = config.unwrap().access_log.unwrap();
+        assert_eq!((log.bucket.to_str(), &*log.prefix), (Some("/var/logs"), "a/b"));
+        let (config, findings) = compiled(&service(&annotations, SPEC), &Options::default());
+        assert_eq!(config.unwrap().access_log, None, "{kind}");
+        assert!(findings.len() == 1 && findings[0].contains("WH2150"), "{findings:?}");
+    }
+    let outside = [("type", "nlb"), own[0], own[1], ("access-log-s3-bucket-prefix", "../x")];
+    let (none, findings) = compiled(&service(&outside, SPEC), &options);
+    assert!(none.is_none() && findings[0].contains("s3-bucket-prefix]"), "{findings:?}");
 }
 
 /// A certificate without a file leaves the ports of TLS out; what AWS would refuse is refused where it
