@@ -27,8 +27,9 @@ use super::{
 use crate::{
     health::State,
     model::objects::Objects,
-    nlb::{config::parse, server::NlbHandle},
+    nlb::{account::Environment, config::parse, server::NlbHandle},
     settings::{DefaultCert, RouterSettings, Timeouts, env::program},
+    task::workers::Workers,
 };
 
 const HTTP: u16 = 8080;
@@ -73,7 +74,11 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     b.ready(START).await?;
     let balancer = NlbHandle::start(parse(&load_balancer(&a, &b))?, cancel.clone()).await?;
     let listener = bind::tokio_tcp(loopback(NLB_API))?;
-    let serve = nlb::serve_api(listener, balancer.clone(), None);
+    let fleet = nlb::Fleet::from(balancer.clone());
+    // What the API makes lives as long as this process.
+    let (environment, workers) = (Environment::default(), Workers::default());
+    let elbv2 = nlb::Elbv2::open(environment, None, fleet.clone(), workers, GRACE).await?;
+    let serve = nlb::serve_api(listener, fleet.clone(), Some(elbv2));
     let api_cancel = cancel.clone();
     tasks.spawn(async move {
         tokio::select! {
@@ -85,7 +90,7 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     banner(&objects, &options.certs, plan.pods.len())?;
     signals.stop().await;
     let stop = async {
-        let flows = balancer.drain(GRACE);
+        let flows = fleet.drain(GRACE);
         tokio::join!(flows, a.finish(), b.finish());
         cancel.cancel();
         while tasks.join_next().await.is_some() {}
