@@ -19,3 +19,4 @@ pub mod saved_syn;
 pub mod splice;
 pub mod tcp_info;
 pub mod timed;
+pub mod udp;

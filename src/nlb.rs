@@ -1,9 +1,9 @@
-//! L4: the NLB emulator: TCP listeners that spread flows over the targets of a target group
+//! L4: the NLB emulator: listeners that spread flows over the targets of a target group
 //! (spec/l4-dns.md A).
 //!
 //! A flow goes through the files in this order: `listener` accepts it, [`flow`] chooses a target,
 //! `target` knows which targets may be chosen and checks their health, [`relay`](crate::net::relay)
-//! carries the bytes. [`server`] holds all of it and applies a new [`config`] while flows go on.
+//! carries the bytes; datagrams go through `udp` instead. [`server`] holds all of it and applies a new [`config`] while flows go on.
 //!
 //! Always holds: a configuration change closes no flow; a target that leaves keeps its flows; a
 //! target that turns unhealthy loses them, unless its group says otherwise (A.6).
@@ -21,5 +21,6 @@ pub mod server;
 pub mod stats;
 mod target;
 pub mod tls;
+mod udp;
 
 pub use server::NlbHandle;

@@ -55,6 +55,9 @@ pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `tcp.idle_timeout.seconds` (A.4).
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(350);
 
+/// How long a flow of UDP may be silent (A.4).
+pub const DEFAULT_UDP_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// A load balancer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NlbConfig {
@@ -145,9 +148,12 @@ pub struct ListenerConfig {
     pub forward: Vec<Weighted>,
     /// `tcp.idle_timeout.seconds`.
     pub idle_timeout: Duration,
+    /// How long a flow of UDP may be silent. Extension: it is fixed at AWS.
+    pub udp_idle_timeout: Duration,
     /// Limit of connecting to a target. Extension.
     pub connect_timeout: Duration,
-    /// Flows at once; more are reset. Extension.
+    /// Flows at once, of TCP and of UDP each; connections beyond are reset, datagrams dropped.
+    /// Extension.
     pub max_flows: usize,
     /// Most flows that wait, silent for longer than `idle_timeout`, for the reset of their first late
     /// segment; the oldest is reset for a new one. They hold two descriptors each.
@@ -275,10 +281,16 @@ impl Protocol {
         }
     }
 
-    /// True if listeners and groups of this protocol can run.
+    /// True if connections of TCP come to a listener of this protocol.
     #[must_use]
-    pub fn is_served(self) -> bool {
-        matches!(self, Self::Tcp | Self::Tls)
+    pub fn has_tcp(self) -> bool {
+        self != Self::Udp
+    }
+
+    /// True if datagrams come to a listener of this protocol.
+    #[must_use]
+    pub fn has_udp(self) -> bool {
+        matches!(self, Self::Udp | Self::TcpUdp)
     }
 }
 

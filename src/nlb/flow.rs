@@ -8,20 +8,31 @@ use std::{hash::BuildHasher, net::IpAddr, net::SocketAddr};
 
 use foldhash::quality::FixedState;
 
-/// What identifies a new TCP flow (A.3).
+/// What carries a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Also below TLS.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// What identifies a new flow (A.3).
 #[derive(Clone, Copy, Debug, Hash)]
 pub struct Flow {
+    /// Protocol.
+    pub transport: Transport,
     /// The client.
     pub source: SocketAddr,
     /// The address that it connected to.
     pub destination: SocketAddr,
     /// Sequence number of the SYN; where it is not known, a count of connections serves, since that
-    /// differs for two flows of one address and port as well.
+    /// differs for two flows of one address and port as well. UDP has none.
     pub sequence: u64,
 }
 
 impl Flow {
-    /// Hash over protocol (TCP alone), addresses, ports and sequence.
+    /// Hash over protocol, addresses, ports and sequence.
     #[must_use]
     pub fn hash(&self, seed: u64) -> u64 {
         FixedState::with_seed(seed).hash_one(self)

@@ -1,4 +1,4 @@
-//! A TCP listener: accepts, chooses a target, connects, relays.
+//! A listener with what its tasks share; over TCP: accepts, chooses a target, connects, relays.
 //!
 //! Started by `server`. Always holds: an accept error pauses the loop and never ends or spins it;
 //! a flow keeps what it was started with when the listener's settings change.
@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     expired::Expired,
-    flow::{Flow, Routing, weighted},
+    flow::{Flow, Routing, Transport, weighted},
     stats::ListenerStats,
     target::{Group, Picked, Target},
     tls::Front,
@@ -48,6 +48,7 @@ pub(super) struct Binding {
     pub(super) forward: Vec<(Arc<Group>, u32)>,
     pub(super) zone: Option<Arc<str>>,
     pub(super) idle_timeout: Duration,
+    pub(super) udp_idle_timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) max_flows: usize,
     pub(super) max_expired_flows: usize,
@@ -68,7 +69,7 @@ pub(super) struct Listener {
     pub(super) expired: Expired,
     /// Owns the flows.
     pub(super) flows: TaskTracker,
-    /// Ends accepting, and the wait of expired flows.
+    /// Ends taking new flows, and the wait of expired ones.
     pub(super) stop: CancellationToken,
     /// Resets the flows.
     pub(super) end: CancellationToken,
@@ -78,8 +79,11 @@ pub(super) struct Listener {
 
 /// Accepts until `stop`, then takes what already waits in the kernel's queue: closing the socket
 /// would reset it.
-pub(super) async fn accept_loop(listener: Arc<Listener>, socket: TcpListener) {
-    let stop = &listener.stop;
+pub(super) async fn accept_loop(
+    listener: Arc<Listener>,
+    socket: TcpListener,
+    stop: CancellationToken,
+) {
     while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
         match accepted {
             Ok((stream, client)) => listener.start(stream, client),
@@ -109,7 +113,7 @@ impl Binding {
     }
 
     /// The target group of a new flow.
-    fn group(&self, flow: &Flow) -> Option<&Group> {
+    pub(super) fn group(&self, flow: &Flow) -> Option<&Group> {
         let (first, _) = self.forward.first()?;
         let weights = self.forward.iter().map(|(_, weight)| *weight);
         let index = weighted(first.hash(flow), weights)?;
@@ -159,7 +163,8 @@ impl Listener {
         let local = self.local_of(&client).ok()?;
         let sequence = saved_syn::sequence(&client)
             .map_or_else(|| self.sequence.fetch_add(1, Relaxed), u64::from);
-        let flow = Flow { source: address, destination: local, sequence };
+        let transport = Transport::Tcp;
+        let flow = Flow { transport, source: address, destination: local, sequence };
         match &binding.tls {
             // Boxed, so that flows without TLS stay small.
             Some(front) => Box::pin(self.run_tls(client, &flow, binding, front)).await,

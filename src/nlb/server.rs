@@ -3,6 +3,8 @@
 //! Started by `app::nlb` and by `wharf up`. Always holds: what a new configuration does not change
 //! goes on untouched, and a part of it that cannot be applied leaves the rest applied.
 
+mod sockets;
+
 use std::{
     collections::HashMap,
     io,
@@ -12,12 +14,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{
-    net::TcpListener,
-    runtime::Handle,
-    sync::{Semaphore, watch},
+use tokio::sync::{Semaphore, watch};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use sockets::{Sockets, TcpSockets, UdpSocketOn};
 
 use super::{
     accesslog::{self, AccessLog, AccessLogConfig},
@@ -30,11 +33,9 @@ use super::{
     stats::{Count, ListenerStats, ListenerTotals, TargetState},
     target::{CHECKS_AT_ONCE, Group, Shared, Usage},
     tls::{Front, FrontError, Log, Profiles},
+    udp,
 };
-use crate::{
-    net::{listen, saved_syn},
-    task::workers::Workers,
-};
+use crate::{net::listen, task::workers::Workers};
 
 /// What could not be applied; everything else was.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +91,11 @@ struct Running {
 struct Bound {
     /// As configured; the port may be 0.
     wanted: SocketAddr,
-    local: SocketAddr,
+    protocol: Protocol,
     listener: Arc<Listener>,
-    /// Ends accepting on this socket.
-    stop: CancellationToken,
+    /// Each of them ends taking what is new when it is dropped.
+    tcp: Option<DropGuard>,
+    udp: Option<DropGuard>,
 }
 
 impl NlbHandle {
@@ -155,7 +157,7 @@ impl NlbHandle {
         running.listeners.retain(|name, bound| {
             let stays = listeners.iter().any(|listener| listener.name == *name);
             if !stays {
-                bound.stop.cancel();
+                bound.listener.stop.cancel();
             }
             stays
         });
@@ -237,24 +239,22 @@ impl NlbHandle {
             forward,
             zone: config.zone,
             idle_timeout: config.idle_timeout,
+            udp_idle_timeout: config.udp_idle_timeout,
             connect_timeout: config.connect_timeout,
             max_flows: config.max_flows,
             max_expired_flows: config.max_expired_flows,
             source_ranges: config.source_ranges,
         });
-        if let Some(bound) = running.listeners.get(&config.name) {
+        let ListenerConfig { name, address, protocol, .. } = config;
+        let error = |source| BindError { name: Arc::clone(&name), address, source };
+        if let Some(bound) = running.listeners.get_mut(&name) {
             bound.listener.binding.store(Arc::clone(&binding));
-            if bound.wanted == config.address {
-                return Ok(());
+            if [bound.wanted, bound.listener.local].contains(&address) {
+                return self.carry(bound, protocol).map_err(error);
             }
         }
-        let (name, address) = (config.name, config.address);
-        let (sockets, local) = self.bind(address).map_err(|source| BindError {
-            name: Arc::clone(&name),
-            address,
-            source,
-        })?;
-        let stop = self.0.cancel.child_token();
+        let Sockets { tcp, udp, local } =
+            sockets::bind(&self.0.workers.handles(), protocol, address).map_err(error)?;
         let previous = running.listeners.get(&name);
         let listener = Arc::new(Listener {
             local,
@@ -263,35 +263,59 @@ impl NlbHandle {
                 .map_or_else(Arc::<ListenerStats>::default, |old| Arc::clone(&old.listener.stats)),
             expired: Expired::default(),
             flows: self.0.flows.clone(),
-            stop: stop.clone(),
+            stop: self.0.cancel.child_token(),
             end: self.0.shared.end.clone(),
             sequence: AtomicU64::new(0),
         });
-        for (worker, socket) in sockets {
-            let accepts = accept_loop(Arc::clone(&listener), socket);
-            self.0.flows.spawn_on(accepts, &worker);
+        let mut bound = Bound { wanted: address, protocol, listener, tcp: None, udp: None };
+        if protocol.has_tcp() {
+            self.accept(&mut bound, tcp);
+        }
+        if let Some(socket) = udp {
+            self.receive(&mut bound, socket);
         }
         tracing::info!(listener = %name, address = %local, "listening");
-        let bound = Bound { wanted: address, local, listener, stop };
         if let Some(previous) = running.listeners.insert(name, bound) {
-            previous.stop.cancel();
+            previous.listener.stop.cancel();
         }
         Ok(())
     }
 
-    /// A listening socket for each worker, all of one descriptor, and where they are bound.
-    fn bind(&self, address: SocketAddr) -> io::Result<(Vec<(Handle, TcpListener)>, SocketAddr)> {
-        let socket = listen::tcp(address)?;
-        saved_syn::keep(&socket)?;
-        let of_worker = |worker: Handle| {
-            let copy = socket.try_clone()?;
-            let entered = worker.enter();
-            let socket = TcpListener::from_std(copy)?;
-            drop(entered);
-            Ok((worker, socket))
-        };
-        let sockets = self.0.workers.handles().into_iter().map(of_worker);
-        Ok((sockets.collect::<io::Result<_>>()?, socket.local_addr()?))
+    /// Lets a listener carry `protocol` on its port from now on. What it carries already goes on.
+    fn carry(&self, bound: &mut Bound, protocol: Protocol) -> io::Result<()> {
+        let (workers, local) = (self.0.workers.handles(), bound.listener.local);
+        if protocol.has_tcp() && bound.tcp.is_none() {
+            let (sockets, _) = sockets::bind_tcp(&workers, local)?;
+            self.accept(bound, sockets);
+        }
+        if protocol.has_udp() && bound.udp.is_none() {
+            let (socket, _) = sockets::bind_udp(&workers, local)?;
+            self.receive(bound, socket);
+        }
+        if !protocol.has_tcp() {
+            bound.tcp = None;
+        }
+        if !protocol.has_udp() {
+            bound.udp = None;
+        }
+        bound.protocol = protocol;
+        Ok(())
+    }
+
+    fn accept(&self, bound: &mut Bound, sockets: TcpSockets) {
+        let stop = bound.listener.stop.child_token();
+        for (worker, socket) in sockets {
+            let accepts = accept_loop(Arc::clone(&bound.listener), socket, stop.clone());
+            self.0.flows.spawn_on(accepts, &worker);
+        }
+        bound.tcp = Some(stop.drop_guard());
+    }
+
+    fn receive(&self, bound: &mut Bound, (worker, socket): UdpSocketOn) {
+        let stop = bound.listener.stop.child_token();
+        let serves = udp::serve(Arc::clone(&bound.listener), socket, stop.clone());
+        self.0.flows.spawn_on(serves, &worker);
+        bound.udp = Some(stop.drop_guard());
     }
 
     /// Ends accepting, waits up to `grace` for the flows, and resets what is left. Says whether none
@@ -317,8 +341,11 @@ impl NlbHandle {
     #[must_use]
     pub fn local_addrs(&self) -> Vec<(Arc<str>, SocketAddr)> {
         let running = self.lock();
-        let mut addresses: Vec<_> =
-            running.listeners.iter().map(|(name, bound)| (Arc::clone(name), bound.local)).collect();
+        let mut addresses: Vec<_> = running
+            .listeners
+            .iter()
+            .map(|(name, bound)| (Arc::clone(name), bound.listener.local))
+            .collect();
         addresses.sort();
         addresses
     }
@@ -328,20 +355,21 @@ impl NlbHandle {
     pub fn explain(&self, source: SocketAddr, destination: SocketAddr) -> Option<FlowView> {
         let running = self.lock();
         let is_there = |bound: &&Bound| {
-            let local = bound.local;
+            let local = bound.listener.local;
             local.port() == destination.port()
                 && (local.ip().is_unspecified() || local.ip() == destination.ip())
         };
         // The more particular address takes the connection.
         let bounds = running.listeners.iter().filter(|(_, bound)| is_there(bound));
-        let (name, bound) = bounds.min_by_key(|(_, bound)| bound.local.ip().is_unspecified())?;
+        let (name, bound) =
+            bounds.min_by_key(|(_, bound)| bound.listener.local.ip().is_unspecified())?;
         let binding = bound.listener.binding.load();
         let groups = binding.forward.iter();
         let groups = groups
             .map(|(group, weight)| group.explain(source.ip(), binding.zone.as_deref(), *weight));
         Some(FlowView {
             listener: name.to_string(),
-            address: bound.local,
+            address: bound.listener.local,
             zone: binding.zone.as_deref().map(str::to_owned),
             admitted: binding.admits(source),
             groups: groups.collect(),
@@ -382,7 +410,8 @@ impl NlbHandle {
         let running = self.lock();
         let totals = |(name, bound): (&Arc<str>, &Bound)| {
             let zone = bound.listener.binding.load().zone.clone();
-            bound.listener.stats.totals(Arc::clone(name), zone, bound.listener.expired.len())
+            let expired = bound.listener.expired.len();
+            bound.listener.stats.totals(Arc::clone(name), zone, bound.protocol, expired)
         };
         let mut all: Vec<_> = running.listeners.iter().map(totals).collect();
         all.sort_by(|a, b| a.listener.cmp(&b.listener));

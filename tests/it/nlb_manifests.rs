@@ -24,7 +24,7 @@ use wharf::{
         manifests::{Balancers, Options, balancers},
     },
     health::{Code, State},
-    nlb::config::{CheckProtocol, NlbConfig, Protocol, parse},
+    nlb::config::{CheckProtocol, NlbConfig, parse},
     source::{directory::Directory, watch::Update},
     task::workers::Workers,
 };
@@ -86,8 +86,10 @@ fn the_router_service_sample_is_an_nlb() {
 fn the_estate_sample_is_a_configuration() {
     let config = parse(&text("balancer/estate.yaml")).unwrap();
     let ports: Vec<_> = config.listeners.iter().map(|its| its.address.port()).collect();
-    assert_eq!(ports, [22, 25, 80, 443, 3389, 5000, 6443, 8080, 8200, 9090, 9418]);
+    assert_eq!(ports, [22, 25, 53, 80, 443, 3389, 5000, 6443, 8080, 8200, 9090, 9418]);
     assert_eq!(config.groups.len(), ports.len());
+    let datagrams = config.listeners.iter().filter(|listener| listener.protocol.has_udp());
+    assert_eq!(datagrams.map(|listener| listener.address.port()).collect::<Vec<_>>(), [53]);
     for (listener, group) in config.listeners.iter().zip(&config.groups) {
         assert!(listener.forwards_to(&group.name), "{} and {}", listener.name, group.name);
         assert_eq!(group.targets.len(), 2);
@@ -99,19 +101,6 @@ fn the_estate_sample_is_a_configuration() {
         .map(|group| &*group.name)
         .collect();
     assert_eq!(http, ["router-http", "router-https", "registry", "web", "vault", "prometheus"]);
-}
-
-/// The UDP part reads as soon as UDP is served, and says so until then.
-#[test]
-fn the_udp_part_of_the_estate_is_a_configuration_or_says_why_not() {
-    let read = parse(&text("balancer/estate-udp.yaml"));
-    if Protocol::Udp.is_served() {
-        let config = read.unwrap();
-        assert_eq!(config.listeners[0].protocol, Protocol::Udp);
-    } else {
-        let error = read.unwrap_err().to_string();
-        assert!(error.contains("`protocol` must be"), "{error}");
-    }
 }
 
 /// Puts the same names into both.

@@ -1,7 +1,7 @@
 """A life of a network load balancer by boto3: every operation that is served, with each answer held
 to the model of botocore; traffic in between; calls that must fail with the names of AWS.
 
-Arguments: the endpoint, the address of the node, two free ports, the ARNs of certificates for one.test
+Arguments: the endpoint, the address of the node, three free ports, the ARNs of certificates for one.test
 and two.test, two pods as HOST:PORT.
 """
 
@@ -17,8 +17,8 @@ import botocore.config
 import botocore.exceptions
 from botocore.model import ListShape, StructureShape
 
-ENDPOINT, NODE, PORT, TLS_PORT, ONE, TWO, *PODS = sys.argv[1:]
-PORT, TLS_PORT = int(PORT), int(TLS_PORT)
+ENDPOINT, NODE, PORT, TLS_PORT, UDP_PORT, ONE, TWO, *PODS = sys.argv[1:]
+PORT, TLS_PORT, UDP_PORT = int(PORT), int(TLS_PORT), int(UDP_PORT)
 
 elb = boto3.client(
     "elbv2",
@@ -247,6 +247,36 @@ assert elb.describe_listener_certificates(ListenerArn=listener)["Certificates"] 
 elb.remove_listener_certificates(
     ListenerArn=listener, Certificates=[{"CertificateArn": "arn:aws:acm:::certificate/x"}]
 )
+
+# Datagrams: a listener of UDP, made one of TCP and UDP and back; targets are checked over TCP.
+with (
+    socket.create_server(("127.0.0.1", 0)) as checked,
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo,
+):
+    echo.bind(checked.getsockname())
+    echo.settimeout(10)
+    names = create_group("names", Protocol="TCP_UDP", Port=53)["TargetGroupArn"]
+    told = attributes(elb.describe_target_group_attributes(TargetGroupArn=names))
+    assert told["deregistration_delay.connection_termination.enabled"] == "true", told
+    elb.register_targets(TargetGroupArn=names, Targets=[target("%s:%d" % checked.getsockname())])
+    action = [{"Type": "forward", "TargetGroupArn": names}]
+    datagrams = elb.create_listener(
+        LoadBalancerArn=lb, Protocol="UDP", Port=UDP_PORT, DefaultActions=action
+    )["Listeners"][0]["ListenerArn"]
+    wait("target_in_service", TargetGroupArn=names)
+    for protocol in ("UDP", "TCP_UDP", "UDP"):
+        changed = elb.modify_listener(ListenerArn=datagrams, Protocol=protocol)["Listeners"][0]
+        assert changed["Protocol"] == protocol, changed
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.connect((NODE, UDP_PORT))
+            client.send(b"who")
+            echo.sendto(b"me", echo.recvfrom(100)[1])
+            assert client.recv(100) == b"me"
+    fails("IncompatibleProtocols", "modify_listener", ListenerArn=datagrams, Protocol="TLS",
+          Certificates=[{"CertificateArn": ONE}])
+    elb.delete_listener(ListenerArn=datagrams)
+    elb.delete_target_group(TargetGroupArn=names)
 
 # A TLS listener with a second certificate, and without it.
 forward = listen["DefaultActions"]

@@ -76,7 +76,7 @@ fn metrics(fleet: &Fleet) -> Result<String, std::fmt::Error> {
 struct Metrics(Fleet);
 
 /// Counters that CloudWatch does not have.
-const OWN_COUNTERS: [(&str, &str, Read); 5] = [
+const OWN_COUNTERS: [(&str, &str, Read); 7] = [
     ("source_blocked_flow_count", "Connections of clients in no source range", |totals| {
         totals.source_blocked_flow_count
     }),
@@ -85,6 +85,12 @@ const OWN_COUNTERS: [(&str, &str, Read); 5] = [
     }),
     ("redispatches", "Flows that went to a second target", |totals| totals.redispatches),
     ("accept_errors", "Failed accepts", |totals| totals.accept_errors),
+    ("datagram_count", "Datagrams relayed in both directions", |totals| totals.datagram_count),
+    (
+        "dropped_datagram_count",
+        "Datagrams dropped: no target, too many flows, a full queue",
+        |totals| totals.dropped_datagram_count,
+    ),
     ("expired_flow_evictions", "Expired flows that were reset to make room", |totals| {
         totals.expired_flow_evictions
     }),

@@ -13,7 +13,11 @@ use prometheus_client::{
 use super::Fleet;
 use crate::{
     health::State,
-    nlb::{NlbHandle, stats::ListenerTotals},
+    nlb::{
+        NlbHandle,
+        config::Protocol,
+        stats::{ListenerTotals, ProtocolTotals},
+    },
 };
 
 /// Encodes the metrics of the load balancers.
@@ -42,6 +46,19 @@ pub(super) const COUNTERS: [(&str, &str, Read); 9] = [
     ("target_tls_negotiation_error_count", "TLS handshakes with targets that failed", |totals| {
         totals.target_tls_negotiation_error_count
     }),
+];
+
+/// Protocols that have counts of their own, by the ends of their names.
+const PROTOCOLS: [(&str, Protocol); 3] =
+    [("tcp", Protocol::Tcp), ("tls", Protocol::Tls), ("udp", Protocol::Udp)];
+
+/// What a counter shows of a protocol.
+type ReadPart = fn(&ProtocolTotals) -> u64;
+
+/// Counters that each of them has.
+const PARTS: [(&str, &str, ReadPart); 2] = [
+    ("new_flow_count", "Flows accepted", |part| part.new_flow_count),
+    ("processed_bytes", "Bytes relayed in both directions", |part| part.processed_bytes),
 ];
 
 /// How many healthy and unhealthy hosts a target in this state is.
@@ -87,9 +104,12 @@ impl Collector for CloudWatch {
 /// A load balancer with its label.
 type Labelled = (String, NlbHandle);
 
+/// Listeners by load balancer and zone.
+type ByZone<'a> = BTreeMap<(&'a str, Arc<str>), Vec<ListenerTotals>>;
+
 /// Counts of flows by the zone of the node; the zone is empty for a listener of all zones.
 fn encode_flows(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> fmt::Result {
-    let mut zones: BTreeMap<(&str, Arc<str>), Vec<ListenerTotals>> = BTreeMap::new();
+    let mut zones = ByZone::new();
     for (balancer, handle) in balancers {
         for totals in handle.listeners() {
             let zone = totals.availability_zone.clone().unwrap_or_default();
@@ -111,6 +131,44 @@ fn encode_flows(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> 
         let labels = [("load_balancer", *balancer), ("availability_zone", &**zone)];
         let sum: i64 = listeners.iter().map(|totals| totals.active_flow_count).sum();
         ConstGauge::new(sum).encode(family.encode_family(&labels)?)?;
+    }
+    for (suffix, protocol) in PROTOCOLS {
+        encode_part(encoder, &zones, suffix, protocol)?;
+    }
+    Ok(())
+}
+
+/// The counts of one protocol, by the zone of the node.
+fn encode_part(
+    encoder: &mut DescriptorEncoder<'_>,
+    zones: &ByZone<'_>,
+    suffix: &str,
+    protocol: Protocol,
+) -> fmt::Result {
+    let sums = zones.iter().map(|((balancer, zone), listeners)| {
+        let parts = listeners.iter().map(|totals| totals.part(protocol));
+        let sum = parts.fold(ProtocolTotals::default(), |sum, part| ProtocolTotals {
+            active_flow_count: sum.active_flow_count + part.active_flow_count,
+            new_flow_count: sum.new_flow_count + part.new_flow_count,
+            processed_bytes: sum.processed_bytes + part.processed_bytes,
+        });
+        ([("load_balancer", *balancer), ("availability_zone", &**zone)], sum)
+    });
+    let sums: Vec<_> = sums.collect();
+    let name = |metric: &str| format!("aws_networkelb_{metric}_{suffix}");
+    let of = protocol.as_str();
+    for (metric, help, read) in PARTS {
+        let (name, help) = (name(metric), format!("{help}, of {of}"));
+        let mut family = encoder.encode_descriptor(&name, &help, None, MetricType::Counter)?;
+        for (labels, sum) in &sums {
+            ConstCounter::new(read(sum)).encode(family.encode_family(labels)?)?;
+        }
+    }
+    let help = format!("Open flows, of {of}");
+    let name = name("active_flow_count");
+    let mut family = encoder.encode_descriptor(&name, &help, None, MetricType::Gauge)?;
+    for (labels, sum) in &sums {
+        ConstGauge::new(sum.active_flow_count).encode(family.encode_family(labels)?)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Account, LoadBalancer, Owner, TargetGroup,
-    attributes::{Attributes, BUCKET, DELETION_PROTECTION, TERMINATION},
+    attributes::{Attributes, BUCKET, DELETION_PROTECTION},
     error::{Code, Refusal},
 };
 use crate::nlb::config::{NlbConfig, Problem, Protocol, parse};
@@ -59,7 +59,8 @@ impl Account {
             });
             let protocol = listener.protocol.as_str();
             let mut document = json!({
-                "name": format!("{}/{protocol}:{}", balancer.name, listener.port),
+                // It stays when the protocol changes: what the port carries already goes on.
+                "name": format!("{}:{}", balancer.name, listener.port),
                 "port": listener.port,
                 "protocol": protocol,
                 "targetGroups": forward.collect::<Vec<_>>(),
@@ -130,9 +131,6 @@ impl Account {
 /// The attributes of a group, with those defaults that `nlb::config` does not have.
 fn attributes(group: &TargetGroup) -> Attributes {
     let mut attributes = group.attributes.clone();
-    if matches!(group.protocol, Protocol::Udp | Protocol::TcpUdp) {
-        attributes.entry(TERMINATION.to_owned()).or_insert_with(|| "true".to_owned());
-    }
     // A limit of DNS that is left out would follow that of routing; at AWS it is 1.
     if attributes.contains_key(ROUTING_COUNT) {
         attributes.entry(DNS_COUNT.to_owned()).or_insert_with(|| "1".to_owned());

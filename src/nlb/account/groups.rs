@@ -66,18 +66,16 @@ pub struct GroupFilter {
     pub page: PageOf,
 }
 
-/// The protocol of this name, which must be one of network load balancers. `Ok(None)` is one that
-/// exists and is not served.
+/// The protocol of this name. `Ok(None)` is one that exists and is not served.
 pub(super) fn protocol(name: &str) -> Result<Option<Protocol>, Refusal> {
-    let known = match name {
-        "TCP" => Protocol::Tcp,
-        "TLS" => Protocol::Tls,
-        "UDP" => Protocol::Udp,
-        "TCP_UDP" => Protocol::TcpUdp,
-        "HTTP" | "HTTPS" | "GENEVE" | "QUIC" | "TCP_QUIC" => return Ok(None),
-        _ => return Err(invalid(format!("'{name}' is not a protocol"))),
-    };
-    Ok(known.is_served().then_some(known))
+    match name {
+        "TCP" => Ok(Some(Protocol::Tcp)),
+        "TLS" => Ok(Some(Protocol::Tls)),
+        "UDP" => Ok(Some(Protocol::Udp)),
+        "TCP_UDP" => Ok(Some(Protocol::TcpUdp)),
+        "HTTP" | "HTTPS" | "GENEVE" | "QUIC" | "TCP_QUIC" => Ok(None),
+        _ => Err(invalid(format!("'{name}' is not a protocol"))),
+    }
 }
 
 /// A port.

@@ -278,13 +278,11 @@ fn protocols_are_taken_as_far_as_they_are_served() {
         let of = NewGroup { protocol: some(name), ..group(&name.replace('_', "-")) };
         let mut on = listener(&balancer, 90, &group_arn);
         on.listener.protocol = some(name);
-        if protocol.is_served() {
-            bed.group(of).unwrap();
-            refused(bed.listener(on), Code::IncompatibleProtocols);
-        } else {
-            refused(bed.group(of), Code::InvalidConfigurationRequest);
-            refused(bed.listener(on), Code::UnsupportedProtocol);
-        }
+        let own = bed.group(of).unwrap().arn;
+        refused(bed.listener(on.clone()), Code::IncompatibleProtocols);
+        on.listener.port = Some(90 + u32::from(protocol == Protocol::Udp));
+        on.listener.actions = listener(&balancer, 90, &own).listener.actions;
+        bed.listener(on).unwrap();
     }
     let mut quic = listener(&balancer, 90, &group_arn);
     quic.listener.protocol = some("QUIC");
@@ -320,10 +318,6 @@ fn certificates_are_known_by_their_arns() {
     assert_eq!((page.items, page.next), (Vec::new(), None));
     let mut tls = listener(&balancer, 443, &group_arn);
     tls.listener.protocol = some("TLS");
-    if !Protocol::Tls.is_served() {
-        refused(bed.listener(tls), Code::UnsupportedProtocol);
-        return;
-    }
     refused(bed.listener(tls.clone()), Code::ValidationError);
     tls.listener.certificates = vec!["arn:aws:acm:us-east-1:1:certificate/no".to_owned()];
     refused(bed.listener(tls.clone()), Code::CertificateNotFound);

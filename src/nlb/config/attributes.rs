@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use serde_saphyr::Spanned;
 
 use super::{
-    access,
+    Protocol, access,
     read::{ConfigError, Problem},
 };
 use crate::{health::OnUnhealthy, nlb::flow::Minimum};
@@ -79,10 +79,16 @@ pub(super) fn balancer(attributes: &Attributes) -> Result<BalancerAttributes, Co
     Ok(read)
 }
 
-pub(super) fn listener(attributes: &Attributes) -> Result<ListenerAttributes, ConfigError> {
+pub(super) fn listener(
+    attributes: &Attributes,
+    protocol: Protocol,
+) -> Result<ListenerAttributes, ConfigError> {
     let mut read = ListenerAttributes { idle_timeout: super::DEFAULT_IDLE_TIMEOUT };
     for (key, value) in attributes {
         match key.as_str() {
+            "tcp.idle_timeout.seconds" if protocol == Protocol::Udp => {
+                return Err(bad(key, value, "left out with protocol UDP"));
+            },
             "tcp.idle_timeout.seconds" => read.idle_timeout = seconds(key, value, 60..=6000)?,
             _ => return Err(unknown(key, value)),
         }
@@ -90,8 +96,12 @@ pub(super) fn listener(attributes: &Attributes) -> Result<ListenerAttributes, Co
     Ok(read)
 }
 
-pub(super) fn group(attributes: &Attributes) -> Result<GroupAttributes, ConfigError> {
-    let mut read = GroupAttributes::default();
+pub(super) fn group(
+    attributes: &Attributes,
+    protocol: Protocol,
+) -> Result<GroupAttributes, ConfigError> {
+    let deregistration_termination = protocol.has_udp();
+    let mut read = GroupAttributes { deregistration_termination, ..GroupAttributes::default() };
     for (key, value) in attributes {
         match key.as_str() {
             "deregistration_delay.connection_termination.enabled" => {
@@ -112,7 +122,12 @@ pub(super) fn group(attributes: &Attributes) -> Result<GroupAttributes, ConfigEr
                     return Err(bad(key, value, "false"));
                 }
             },
-            "proxy_protocol_v2.enabled" => read.proxy_protocol = truth(key, value)?,
+            "proxy_protocol_v2.enabled" => {
+                read.proxy_protocol = truth(key, value)?;
+                if read.proxy_protocol && protocol == Protocol::Udp {
+                    return Err(bad(key, value, "false with protocol UDP"));
+                }
+            },
             "stickiness.enabled" => read.sticky = truth(key, value)?,
             "stickiness.type" => {
                 if value.value != "source_ip" {

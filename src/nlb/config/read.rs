@@ -14,8 +14,9 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{
-    DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_EXPIRED_FLOWS, DEFAULT_MAX_FLOWS, GroupConfig,
-    ListenerConfig, NlbConfig, Protocol, TargetConfig, TargetType, Weighted, ZoneConfig, access,
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_EXPIRED_FLOWS, DEFAULT_MAX_FLOWS,
+    DEFAULT_UDP_IDLE_TIMEOUT, GroupConfig, ListenerConfig, NlbConfig, Protocol, TargetConfig,
+    TargetType, Weighted, ZoneConfig, access,
     attributes::{self, Attributes},
     checks::{Bounds, RawCheck, build_check},
     nodes::{self, RawZone},
@@ -260,6 +261,7 @@ struct RawListener {
     #[serde(default)]
     attributes: Attributes,
     connect_timeout_seconds: Option<Spanned<f64>>,
+    udp_idle_timeout_seconds: Option<Spanned<f64>>,
     max_flows: Option<Spanned<usize>>,
     max_expired_flows: Option<usize>,
     #[serde(default)]
@@ -379,7 +381,7 @@ fn build_forward(
             let problem = Problem::UnknownGroup { name: name.value.to_string() };
             return Err(ConfigError::at(name, problem));
         };
-        let protocol = protocol(&listener.protocol)?;
+        let protocol = protocol(&listener.protocol);
         if !protocol.may_forward_to(group.protocol) {
             let problem = Problem::IncompatibleProtocols { protocol, group: group.protocol };
             return Err(ConfigError::at(name, problem));
@@ -399,13 +401,13 @@ fn build_listener(
     directory: &Path,
 ) -> Result<ListenerConfig, ConfigError> {
     let listener = &raw.value;
-    let protocol = protocol(&listener.protocol)?;
+    let protocol = protocol(&listener.protocol);
     let address = match (&listener.port, listener.address) {
         (Some(port), None) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, above_zero("port", port)?)),
         (None, Some(address)) => address,
         _ => return Err(ConfigError::at(raw, Problem::ListenerAddress)),
     };
-    let attributes = attributes::listener(&listener.attributes)?;
+    let attributes = attributes::listener(&listener.attributes, protocol)?;
     let connect_timeout = match &listener.connect_timeout_seconds {
         Some(seconds) => duration("connectTimeoutSeconds", seconds, 0.001, 300.0)?,
         None => DEFAULT_CONNECT_TIMEOUT,
@@ -437,6 +439,7 @@ fn build_listener(
         zone: listener.zone.as_ref().map(|zone| zone.value.clone()),
         forward: build_forward(raw, groups)?,
         idle_timeout: attributes.idle_timeout,
+        udp_idle_timeout: udp_idle_timeout(protocol, listener)?,
         connect_timeout,
         max_flows,
         max_expired_flows: listener.max_expired_flows.unwrap_or(DEFAULT_MAX_EXPIRED_FLOWS),
@@ -444,12 +447,24 @@ fn build_listener(
     })
 }
 
+fn udp_idle_timeout(protocol: Protocol, listener: &RawListener) -> Result<Duration, ConfigError> {
+    const NAME: &str = "udpIdleTimeoutSeconds";
+    match &listener.udp_idle_timeout_seconds {
+        None => Ok(DEFAULT_UDP_IDLE_TIMEOUT),
+        Some(seconds) if protocol.has_udp() => duration(NAME, seconds, 0.01, 6000.0),
+        Some(seconds) => {
+            Err(value(seconds, NAME, &format!("left out with protocol {}", protocol.as_str())))
+        },
+    }
+}
+
 fn build_group(
     raw: &RawGroup,
     bounds: Bounds,
     cross_zone: bool,
 ) -> Result<GroupConfig, ConfigError> {
-    let attributes = attributes::group(&raw.attributes)?;
+    let of = protocol(&raw.protocol);
+    let attributes = attributes::group(&raw.attributes, of)?;
     let port = above_zero("port", &raw.port)?;
     let mut targets: Vec<TargetConfig> = Vec::new();
     let mut seen = HashSet::new();
@@ -466,7 +481,7 @@ fn build_group(
     }
     Ok(GroupConfig {
         name: raw.name.clone(),
-        protocol: protocol(&raw.protocol)?,
+        protocol: of,
         target_type: raw.target_type,
         check: build_check(&raw.health_check, &attributes, bounds)?,
         proxy_protocol: attributes.proxy_protocol,
@@ -500,14 +515,8 @@ fn source_ranges(raw: &[Spanned<String>]) -> Result<Vec<IpNet>, ConfigError> {
 }
 
 /// TCP unless named.
-fn protocol(raw: &Option<Spanned<Protocol>>) -> Result<Protocol, ConfigError> {
-    match raw {
-        None => Ok(Protocol::default()),
-        Some(protocol) if !protocol.value.is_served() => {
-            Err(value(protocol, "protocol", "TCP or TLS"))
-        },
-        Some(protocol) => Ok(protocol.value),
-    }
+fn protocol(raw: &Option<Spanned<Protocol>>) -> Protocol {
+    raw.as_ref().map_or_else(Protocol::default, |protocol| protocol.value)
 }
 
 pub(super) fn duration(

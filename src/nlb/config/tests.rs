@@ -108,6 +108,7 @@ fn every_field_is_read() {
                 forward: vec![Weighted { group: "https".into(), weight: 1 }],
                 protocol: Protocol::Tcp,
                 idle_timeout: Duration::from_secs(60),
+                udp_idle_timeout: DEFAULT_UDP_IDLE_TIMEOUT,
                 connect_timeout: DEFAULT_CONNECT_TIMEOUT,
                 max_flows: DEFAULT_MAX_FLOWS,
                 max_expired_flows: DEFAULT_MAX_EXPIRED_FLOWS,
@@ -121,6 +122,7 @@ fn every_field_is_read() {
                 forward: vec![Weighted { group: "https".into(), weight: 1 }],
                 protocol: Protocol::Tcp,
                 idle_timeout: DEFAULT_IDLE_TIMEOUT,
+                udp_idle_timeout: DEFAULT_UDP_IDLE_TIMEOUT,
                 connect_timeout: Duration::from_millis(1500),
                 max_flows: 10,
                 max_expired_flows: 0,
@@ -242,7 +244,7 @@ fn errors_name_place_and_cause() {
     }
     for (from, to, place) in [
         ("name: small", "nmae: small", "1:1: unknown field"),
-        ("port: 80,", "port: 80, protocol: UDP,", "2:35: "),
+        ("port: 80,", "port: 80, protocol: UDP,", "2:53: "),
         ("name: small", "name: [", "1:7: "),
     ] {
         let text = error(from, to);
@@ -367,7 +369,39 @@ fn listeners_forward_to_groups_of_fitting_protocols() {
     }
 }
 
-/// What has no effect yet, and names that would make no DNS name, are refused with their place.
+/// [NLB-06] A.1, A.4, A.6b: listeners and groups of datagrams, with their own defaults.
+#[test]
+fn nlb_06_datagrams_have_limits_of_their_own() {
+    let read = |protocol: &str, listener: &str, attributes: &str| {
+        let config = parse(&format!(
+            "name: a
+listeners: [{{ port: 53, protocol: {protocol}, targetGroup: dns, {listener} }}]
+targetGroups: [{{ name: dns, protocol: {protocol}, port: 53, attributes: {{ {attributes} }} }}]
+"
+        ));
+        config.map_err(|error| error.to_string())
+    };
+    for protocol in ["UDP", "TCP_UDP"] {
+        let config = read(protocol, "", "").unwrap();
+        let (listener, group) = (&config.listeners[0], &config.groups[0]);
+        assert_eq!(listener.udp_idle_timeout, Duration::from_secs(120));
+        assert_eq!(listener.protocol.has_tcp(), protocol == "TCP_UDP");
+        assert!(listener.protocol.has_udp() && group.deregistration_termination);
+        assert_eq!(group.check.protocol, CheckProtocol::Tcp);
+        let kept = "deregistration_delay.connection_termination.enabled: \"false\"";
+        let config = read(protocol, "udpIdleTimeoutSeconds: 0.5", kept).unwrap();
+        assert_eq!(config.listeners[0].udp_idle_timeout, Duration::from_millis(500));
+        assert!(!config.groups[0].deregistration_termination);
+    }
+    let tcp_idle = "attributes: { tcp.idle_timeout.seconds: \"60\" }";
+    read("TCP_UDP", tcp_idle, "").unwrap();
+    assert!(read("UDP", tcp_idle, "").unwrap_err().contains("left out with protocol UDP"));
+    let header = "proxy_protocol_v2.enabled: \"true\"";
+    read("TCP_UDP", "", header).unwrap();
+    assert!(read("UDP", "", header).unwrap_err().contains("false with protocol UDP"));
+}
+
+/// What has no effect, and names that would make no DNS name, are refused with their place.
 #[test]
 fn what_is_not_served_is_refused() {
     let wrong = |from: &str, to: &str| {
@@ -377,8 +411,9 @@ fn what_is_not_served_is_refused() {
         error.problem.to_string()
     };
     let port = "port: 80,";
-    assert_eq!(wrong(port, "port: 80, protocol: UDP,"), "`protocol` must be TCP or TLS");
     assert_eq!(wrong(port, "port: 80, name: web@a,"), "`name` must be without an `@`");
+    let idle = "`udpIdleTimeoutSeconds` must be left out with protocol TCP";
+    assert_eq!(wrong(port, "port: 80, udpIdleTimeoutSeconds: 5,"), idle);
     let name = "`name` must be 1 to 32 letters, digits and inner hyphens";
     for bad in ["name: a.b", "name: -a", "name: a_b", &format!("name: {}", "a".repeat(33))] {
         assert_eq!(wrong("name: small", bad), name, "{bad}");

@@ -12,6 +12,7 @@ fn members(standings: &[Standing]) -> impl Iterator<Item = Member> + Clone {
 
 fn flow(port: u16, sequence: u64) -> Flow {
     Flow {
+        transport: Transport::Tcp,
         source: SocketAddr::from(([10, 0, 0, 1], port)),
         destination: SocketAddr::from(([10, 0, 0, 2], 443)),
         sequence,

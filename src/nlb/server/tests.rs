@@ -2,12 +2,13 @@
 
 mod expiry;
 mod tuple;
+mod udp;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 
@@ -106,6 +107,7 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             forward: vec![Weighted { group: "pods".into(), weight: 1 }],
             protocol: Protocol::Tcp,
             idle_timeout: LIMIT,
+            udp_idle_timeout: LIMIT,
             connect_timeout: LIMIT,
             max_flows: 1000,
             max_expired_flows: 100,

@@ -31,9 +31,10 @@ async fn peers_boto3_drives_every_operation() {
     let options = ["--zone", "a=127.0.26.8", "--certificate", first, "--certificate", second];
     let nlb = Nlb::start(&options).await;
     let endpoint = format!("http://{}", nlb.api);
-    let ports = [(); 2].map(|()| free_port("127.0.26.9").to_string());
+    let ports = [(); 3].map(|()| free_port("127.0.26.9").to_string());
     let pods = pods.each_ref().map(|pod| pod.address.to_string());
-    let arguments = [&endpoint, "127.0.26.9", &ports[0], &ports[1], one, two, &pods[0], &pods[1]];
+    let [tcp, tls, udp] = &ports;
+    let arguments = [&endpoint, "127.0.26.9", tcp, tls, udp, one, two, &pods[0], &pods[1]];
     let said = python::says("nlb_api.py", &arguments).await;
     assert_eq!(said.split_whitespace().count(), OPERATIONS, "{said}");
 }

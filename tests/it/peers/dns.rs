@@ -1,5 +1,13 @@
 //! dig against cluster DNS: the same truth table, read by a resolver tool that is not ours.
 
+use std::net::SocketAddr;
+
+use tokio_util::sync::CancellationToken;
+use wharf::nlb::{
+    NlbHandle,
+    config::{Protocol, parse},
+};
+
 use super::{run, wanted};
 use crate::dns::{Row, Said, start, table};
 
@@ -31,13 +39,8 @@ fn printed(text: &str) -> Said {
     said
 }
 
-/// [DNS-01] [DNS-C] dig reads every row of C.4 by UDP and by TCP.
-#[tokio::test]
-async fn dns_01_dig_reads_the_truth_table() {
-    if !wanted("dns_01_dig_reads_the_truth_table") {
-        return;
-    }
-    let (server, _running) = start().await;
+/// What dig says of each row, asked at `server` by UDP and by TCP.
+async fn dig_reads_the_table(server: SocketAddr) {
     let (at, port) = (format!("@{}", server.ip()), server.port().to_string());
     for Row { name, record_type, wanted } in table() {
         for transport in ["+notcp", "+tcp"] {
@@ -64,4 +67,40 @@ async fn dns_01_dig_reads_the_truth_table() {
             assert_eq!(printed(&text), wanted, "{name} {record_type} {transport}\n{text}");
         }
     }
+}
+
+/// [DNS-01] [DNS-C] dig reads every row of C.4 by UDP and by TCP.
+#[tokio::test]
+async fn dns_01_dig_reads_the_truth_table() {
+    if !wanted("dns_01_dig_reads_the_truth_table") {
+        return;
+    }
+    let (server, _running) = start().await;
+    dig_reads_the_table(server).await;
+}
+
+/// [NLB-06] The same through a load balancer, whose listener has both transports on one port.
+#[tokio::test]
+async fn nlb_06_dig_asks_through_the_load_balancer() {
+    if !wanted("nlb_06_dig_asks_through_the_load_balancer") {
+        return;
+    }
+    let (server, _running) = start().await;
+    let config = parse(&format!(
+        "name: dns
+listeners: [{{ address: 127.0.0.1:0, protocol: TCP_UDP, targetGroup: dns }}]
+targetGroups:
+  - {{ name: dns, protocol: TCP_UDP, port: {}, targets: [{{ id: {} }}] }}
+",
+        server.port(),
+        server.ip()
+    ));
+    let cancel = CancellationToken::new();
+    let balancer = NlbHandle::start(config.unwrap(), cancel).await.unwrap();
+    dig_reads_the_table(balancer.local_addrs()[0].1).await;
+    let totals = &balancer.listeners()[0];
+    let (tcp, udp) = (totals.part(Protocol::Tcp), totals.part(Protocol::Udp));
+    let rows = u64::try_from(table().len()).unwrap();
+    assert!(tcp.new_flow_count >= rows && udp.new_flow_count >= 1, "{totals:?}");
+    assert_eq!(totals.dropped_datagram_count, 0);
 }

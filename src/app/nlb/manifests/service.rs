@@ -227,19 +227,7 @@ fn ports<'a>(source: &Source<'_>, report: &mut Report<'a>, tls: bool) -> Vec<Por
         }
         ports.push(Port { spec, number, protocol, group_protocol });
     }
-    ports.retain(|port| is_possible(report, port));
     ports
-}
-
-/// False for a port whose listener could not run here.
-fn is_possible(report: &mut Report<'_>, port: &Port<'_>) -> bool {
-    let number = port.number;
-    if !port.protocol.is_served() {
-        let name = port.protocol.as_str();
-        skip(report, format!("port {number}: {name} listeners are not there yet"));
-        return false;
-    }
-    true
 }
 
 fn skip(report: &mut Report<'_>, text: String) {

@@ -435,6 +435,31 @@ fn ports_that_cannot_be_served_are_left_out() {
     assert_eq!((ports, findings.len()), (vec![443], 1), "{findings:?}");
 }
 
+/// [NLB-06] Ports of UDP are listeners of UDP; with the same number for TCP and the annotation of the
+/// AWS Load Balancer Controller they are one listener of both.
+#[test]
+fn nlb_06_ports_of_udp_have_listeners() {
+    let spec = "  ports:
+    - { name: dns, port: 53, protocol: UDP, nodePort: 30053 }
+    - { name: dns-tcp, port: 53, protocol: TCP, nodePort: 30053 }
+    - { name: log, port: 514, protocol: UDP, nodePort: 30514 }
+";
+    let both = [("type", "external"), ("enable-tcp-udp-listener", "true")];
+    let config = quiet(&both, spec);
+    let shown: Vec<_> = config
+        .listeners
+        .iter()
+        .zip(&config.groups)
+        .map(|(listener, group)| (listener.address.port(), listener.protocol, group.protocol))
+        .collect();
+    let (tcp_udp, udp) = (Protocol::TcpUdp, Protocol::Udp);
+    assert_eq!(shown, [(53, tcp_udp, tcp_udp), (514, udp, udp)]);
+    assert!(config.groups.iter().all(|group| group.deregistration_termination));
+    // As AWS says for two listeners on one port.
+    let (none, findings) = compiled(&service(&[("type", "nlb")], spec), &Options::default());
+    assert!(none.is_none() && findings[0].contains("WH1071"), "{findings:?}");
+}
+
 /// Listeners are moved by `--listen-map`, and stand at the nodes of zones with addresses.
 #[test]
 fn listeners_are_where_the_options_say() {
