@@ -40,6 +40,7 @@ mod metrics;
 mod nft;
 mod nlb_api;
 mod nlb_manifests;
+mod nlb_openshift;
 mod nlb_tls;
 mod nlb_zones;
 mod parking;

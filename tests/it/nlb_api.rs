@@ -71,7 +71,7 @@ impl Nlb {
     }
 
     /// The body of a call that must succeed.
-    async fn ok(&self, parameters: &str) -> String {
+    pub(crate) async fn ok(&self, parameters: &str) -> String {
         let (status, body) = self.call(parameters).await;
         assert_eq!(status, 200, "{parameters}: {body}");
         body
@@ -88,7 +88,7 @@ impl Nlb {
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n";
 
 /// The text of the first element of this name.
-fn value(xml: &str, name: &str) -> String {
+pub(crate) fn value(xml: &str, name: &str) -> String {
     let text = xml.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once('<'));
     text.unwrap_or_else(|| panic!("no {name} in {xml}")).0.to_owned()
 }

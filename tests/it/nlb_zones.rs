@@ -95,7 +95,7 @@ fn addresses(answer: &[u8]) -> Vec<IpAddr> {
 }
 
 /// The addresses of a name, sorted: the server gives them in turns.
-async fn resolve(server: SocketAddr, name: &str) -> Vec<IpAddr> {
+pub(crate) async fn resolve(server: SocketAddr, name: &str) -> Vec<IpAddr> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&question(name), server).await.unwrap();
     let mut answer = [0; 1500];
