@@ -221,17 +221,24 @@ impl Estate {
         kept
     }
 
-    /// `aws_networkelb_zonal_health_status` of the zones that are healthy.
-    async fn healthy_zones(&self) -> String {
+    /// What CloudWatch would show as `name` of each zone.
+    async fn by_zone(&self, name: &str) -> [u64; 3] {
         let metrics = Client::connect(self.nlb.api).await.get("localhost", "/metrics").await.text();
-        let sample = |zone: &char| {
-            let mut lines = metrics.lines().filter(|line| {
-                line.starts_with("aws_networkelb_zonal_health_status{")
-                    && line.contains(&format!("availability_zone=\"{zone}\""))
-            });
-            lines.next().unwrap().ends_with(" 1")
-        };
-        ['a', 'b', 'c'].iter().filter(|zone| sample(zone)).collect()
+        ['a', 'b', 'c'].map(|zone| {
+            let label = format!("availability_zone=\"{zone}\"");
+            let mut lines = metrics.lines();
+            let sample =
+                lines.find(|line| line.starts_with(name) && line.contains(&label)).unwrap();
+            sample.rsplit(' ').next().unwrap().parse().unwrap()
+        })
+    }
+
+    async fn healthy_zones(&self) -> [u64; 3] {
+        self.by_zone("aws_networkelb_zonal_health_status{").await
+    }
+
+    async fn routed_to_unhealthy(&self) -> [u64; 3] {
+        self.by_zone("aws_networkelb_unhealthy_routing_flow_count_total{").await
     }
 }
 
@@ -310,7 +317,7 @@ async fn nlb_24_routers_die_and_drain_and_come_back_behind_dns() {
     let mut first = estate.router(0, "3600s");
     let _second = estate.router(1, "3600s");
     estate.until_dns_names("ab").await;
-    assert_eq!(estate.healthy_zones().await, "ab");
+    assert_eq!(estate.healthy_zones().await, [1, 1, 0]);
     let (steady, ()) = estate.load(async {}).await;
     assert_eq!(steady.keys().collect::<Vec<_>>(), ["ab"], "the zone without a router is not named");
     assert_eq!(without_failure(&steady), 2 * CLIENTS * ROUNDS);
@@ -331,17 +338,17 @@ async fn nlb_24_routers_die_and_drain_and_come_back_behind_dns() {
     assert!(after.failures.is_empty(), "after the zone left DNS: {around:?}");
     assert_eq!(still_served(&mut of_first).await, 0, "flows of a router that is gone");
     assert_eq!(still_served(&mut of_second).await, KEPT, "flows of the other router");
-    assert_eq!(estate.healthy_zones().await, "b");
+    assert_eq!(estate.healthy_zones().await, [0, 1, 0]);
     let (without, ()) = estate.load(async {}).await;
     assert_eq!(without.keys().collect::<Vec<_>>(), ["b"]);
     assert_eq!(without_failure(&without), CLIENTS * ROUNDS);
     let zonal = resolve(estate.dns, &format!("a.{}", estate.name)).await;
     assert_eq!(zonal, [BALANCER[0].parse::<IpAddr>().unwrap()], "the zonal name stays");
 
-    first = estate.router(0, "2s");
+    first = estate.router(0, "6s");
     let (back, ()) = estate.load(estate.until_dns_names("ab")).await;
     assert!(without_failure(&back) >= CLIENTS * ROUNDS);
-    assert_eq!(estate.healthy_zones().await, "ab");
+    assert_eq!(estate.healthy_zones().await, [1, 1, 0]);
 
     let mut of_first = estate.keep(0).await;
     let (drained, ()) = estate
@@ -350,9 +357,32 @@ async fn nlb_24_routers_die_and_drain_and_come_back_behind_dns() {
             eventually("503", async || (first.node_health().await == 503).then_some(())).await;
             assert_eq!(still_served(&mut of_first).await, KEPT, "a router that drains serves");
             estate.until_dns_names("b").await;
+            assert!(succeeds((zonal[0], estate.port).into()).await, "its node fails open");
             assert!(first.ended().await);
         })
         .await;
     assert!(drained["b"].requests > 0);
+    let [of_a, of_b, of_c] = estate.routed_to_unhealthy().await;
+    assert!(of_a > 0, "UnhealthyRoutingFlowCount of the node that failed open");
+    assert_eq!([of_b, of_c], [0, 0]);
     assert!(without_failure(&drained) >= CLIENTS * ROUNDS, "{drained:?}");
+    print(&[
+        ("steady", &steady),
+        ("killed", &around),
+        ("gone", &without),
+        ("back", &back),
+        ("drained", &drained),
+    ]);
+}
+
+/// Prints the counts (`cargo test -- --nocapture`).
+#[expect(clippy::print_stdout, reason = "the counts are what is shown")]
+fn print(phases: &[(&str, &Tally)]) {
+    for (phase, tally) in phases {
+        for (named, Seen { answers, requests, failures }) in *tally {
+            println!(
+                "{phase}: {answers} answers of DNS named {named}, {requests} requests, failed {failures:?}"
+            );
+        }
+    }
 }

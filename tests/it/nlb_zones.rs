@@ -8,7 +8,8 @@
 )]
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -27,7 +28,10 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use wharf::nlb::{NlbHandle, config::parse};
+use wharf::{
+    health::State,
+    nlb::{NlbHandle, config::parse},
+};
 
 /// No step takes as long as this.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -121,22 +125,32 @@ struct Balancer {
 }
 
 impl Balancer {
+    /// One of zones a to c, cross-zone off.
     async fn start(targets: &[String]) -> Self {
+        Self::of("abc", &[], targets).await
+    }
+
+    /// One of these zones, whose group has these attributes.
+    async fn of(zones: &str, attributes: &[(&str, &str)], targets: &[String]) -> Self {
+        let zones = zones.chars().zip(1..);
+        let zones: String = zones
+            .map(|(zone, last)| format!("- {{ name: {zone}, address: 127.0.1.{last} }}\n"))
+            .collect();
+        let attributes: String =
+            attributes.iter().map(|(key, value)| format!("    {key}: \"{value}\"\n")).collect();
         let text = format!(
             "name: router
 zones:
-- {{ name: a, address: 127.0.1.1 }}
-- {{ name: b, address: 127.0.1.2 }}
-- {{ name: c, address: 127.0.1.3 }}
-aliases: ['*.apps.example.com']
+{zones}aliases: ['*.apps.example.com']
 allowFastChecks: true
 listeners: [{{ name: https, port: 443, targetGroup: routers }}]
 targetGroups:
 - name: routers
   port: 443
   healthCheck: {{ protocol: HTTP, path: /healthz/ready, intervalSeconds: 0.05, healthyThresholdCount: 2 }}
-  attributes: {{ target_health_state.unhealthy.connection_termination.enabled: \"false\" }}
-  targets: [{}]
+  attributes:
+    target_health_state.unhealthy.connection_termination.enabled: \"false\"
+{attributes}  targets: [{}]
 ",
             targets.join(", ")
         );
@@ -168,6 +182,49 @@ targetGroups:
             }
         };
         timeout(LIMIT, reached).await.expect(in_dns);
+    }
+
+    /// Waits until so many targets are healthy and so many unhealthy.
+    async fn until_targets(&self, healthy: usize, unhealthy: usize) {
+        let mut changes = self.handle.changes();
+        let reached = async {
+            loop {
+                changes.borrow_and_update();
+                let targets = self.handle.targets();
+                let in_state =
+                    |state| targets.iter().filter(|target| target.state == state).count();
+                if (in_state(State::Healthy), in_state(State::Unhealthy)) == (healthy, unhealthy) {
+                    return;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        timeout(LIMIT, reached).await.expect("targets");
+    }
+
+    /// The zones that the regional name answers with, and those that are healthy.
+    async fn zones(&self) -> (Vec<IpAddr>, String) {
+        let regional = resolve(self.dns, &self.handle.names().regional).await;
+        let healthy = self.handle.zones();
+        let healthy = healthy.iter().filter(|zone| zone.healthy);
+        (regional, healthy.map(|zone| &*zone.zone).collect())
+    }
+
+    /// Who answers `count` connections to the node of zone `a` or `b`, each once, in order.
+    async fn used(&self, zone: char, count: usize) -> String {
+        let node = IpAddr::from([127, 0, 1, if zone == 'a' { 1 } else { 2 }]);
+        let mut letters = BTreeSet::new();
+        for _ in 0..count {
+            letters.insert(self.connect(node).await);
+        }
+        letters.into_iter().collect()
+    }
+
+    /// Flows that the node of a zone has routed by fail-open.
+    fn fail_open(&self, zone: char) -> u64 {
+        let listeners = self.handle.listeners();
+        let own = listeners.iter().find(|totals| totals.listener.ends_with(zone)).unwrap();
+        own.unhealthy_routing_flow_count
     }
 
     /// Asks DNS and connects to every address of the answer; returns the letters of who answered.
@@ -220,12 +277,8 @@ async fn nlb_24_a_zone_without_a_ready_router_leaves_dns_and_no_client_notices()
     let zonal = resolve(balancer.dns, &format!("a.{regional}")).await;
     assert_eq!(zonal, [IpAddr::from([127, 0, 1, 1])], "the zonal name stays");
     assert_eq!(balancer.connect(zonal[0]).await, 'A', "the node of a fails open");
-    let fail_open = |name: &str| {
-        let all = balancer.handle.listeners();
-        all.iter().find(|totals| &*totals.listener == name).unwrap().unhealthy_routing_flow_count
-    };
-    assert!(fail_open("https@a") > 0);
-    assert_eq!(fail_open("https@b"), 0);
+    assert!(balancer.fail_open('a') > 0);
+    assert_eq!(balancer.fail_open('b'), 0);
 
     routers[0].ready.store(true, Relaxed);
     balancer.until("ab", "ab").await;
@@ -245,4 +298,79 @@ async fn nlb_09_dns_names_all_zones_when_none_is_healthy() {
     balancer.until("abc", "").await;
     let all = [1, 2, 3].map(|last| IpAddr::from([127, 0, 1, last]));
     assert_eq!(resolve(balancer.dns, "www.apps.example.com.").await, all);
+}
+
+/// Routers with the letters from `first`, one for each entry: whether it is ready.
+async fn routers(first: u8, ready: &[bool]) -> Vec<Router> {
+    let mut routers = Vec::new();
+    for (letter, ready) in (first..).zip(ready) {
+        let router = Router::start(letter).await;
+        router.ready.store(*ready, Relaxed);
+        routers.push(router);
+    }
+    routers
+}
+
+fn targets(a: &[Router], b: &[Router]) -> Vec<String> {
+    let in_zone = |routers: &[Router], zone| {
+        routers.iter().map(|router| router.target(zone)).collect::<Vec<_>>()
+    };
+    [in_zone(a, 'a'), in_zone(b, 'b')].concat()
+}
+
+const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
+/// Addresses of the nodes of zones a and b.
+const A: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
+const B: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 2));
+
+/// [NLB-10] Two zones, cross-zone off, all targets of b fail: the regional name loses b, whose zonal name
+/// stays and whose node uses its targets all the same.
+#[tokio::test]
+async fn nlb_10_a_failed_zone_leaves_the_regional_name_and_its_node_fails_open() {
+    let (a, b) = (routers(b'A', &[true; 2]).await, routers(b'K', &[false; 2]).await);
+    let balancer = Balancer::of("ab", &[], &targets(&a, &b)).await;
+    balancer.until_targets(2, 2).await;
+    assert_eq!(balancer.zones().await, (vec![A], "a".to_owned()));
+    let zonal = format!("b.{}", balancer.handle.names().regional);
+    assert_eq!(resolve(balancer.dns, &zonal).await, [B]);
+    assert_eq!(balancer.used('a', 60).await, "AB");
+    assert_eq!(balancer.used('b', 60).await, "KL");
+    assert_eq!([balancer.fail_open('a'), balancer.fail_open('b')], [0, 60]);
+}
+
+/// [NLB-11] The same with cross-zone on: both addresses stay, and both nodes use the healthy targets
+/// alone.
+#[tokio::test]
+async fn nlb_11_across_zones_both_nodes_stay_and_use_what_is_healthy() {
+    let (a, b) = (routers(b'A', &[true; 2]).await, routers(b'K', &[false; 2]).await);
+    let balancer = Balancer::of("ab", &[(CROSS_ZONE, "true")], &targets(&a, &b)).await;
+    balancer.until_targets(2, 2).await;
+    assert_eq!(balancer.zones().await, (vec![A, B], "ab".to_owned()));
+    assert_eq!(balancer.used('a', 60).await, "AB");
+    assert_eq!(balancer.used('b', 60).await, "AB");
+    assert_eq!([balancer.fail_open('a'), balancer.fail_open('b')], [0, 0]);
+}
+
+/// [NLB-12] The example of AWS: two zones of 10 targets, both percentages 50, 6 targets of b fail. Off:
+/// b leaves DNS and its node uses all 10. On: 14 of 20 are healthy, so nothing leaves, and they alone
+/// are used.
+#[tokio::test]
+async fn nlb_12_the_example_of_two_half_healthy_zones() {
+    let ready: Vec<_> = (0..10).map(|number| number < 4).collect();
+    let (a, b) = (routers(b'A', &[true; 10]).await, routers(b'K', &ready).await);
+    let minimum = "minimum_healthy_targets.percentage";
+    let [dns, routing] = ["dns_failover", "unhealthy_state_routing"]
+        .map(|rule| format!("target_group_health.{rule}.{minimum}"));
+    for (cross_zone, in_dns, healthy, from_a, from_b, fail_open) in [
+        ("false", vec![A], "a", "ABCDEFGHIJ", "KLMNOPQRST", 400),
+        ("true", vec![A, B], "ab", "ABCDEFGHIJKLMN", "ABCDEFGHIJKLMN", 0),
+    ] {
+        let attributes = [(CROSS_ZONE, cross_zone), (&*dns, "50"), (&*routing, "50")];
+        let balancer = Balancer::of("ab", &attributes, &targets(&a, &b)).await;
+        balancer.until_targets(14, 6).await;
+        assert_eq!(balancer.zones().await, (in_dns, healthy.to_owned()), "{cross_zone}");
+        assert_eq!(balancer.used('a', 400).await, from_a, "{cross_zone}");
+        assert_eq!(balancer.used('b', 400).await, from_b, "{cross_zone}");
+        assert_eq!([balancer.fail_open('a'), balancer.fail_open('b')], [0, fail_open]);
+    }
 }
