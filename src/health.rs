@@ -98,6 +98,9 @@ pub enum State {
     /// Fails its checks, and its flows may end by themselves for a while.
     #[serde(rename = "unhealthy.draining")]
     UnhealthyDraining,
+    /// Used, and nobody checks it.
+    #[serde(rename = "unavailable")]
+    Unavailable,
     /// Not checked and not used.
     #[serde(rename = "unused")]
     Unused,
@@ -112,9 +115,18 @@ pub enum Code {
     /// The connection failed.
     #[serde(rename = "Target.FailedHealthChecks")]
     FailedHealthChecks,
+    /// Health checks of the group are off.
+    #[serde(rename = "Target.HealthCheckDisabled")]
+    HealthCheckDisabled,
     /// No check has finished yet.
     #[serde(rename = "Elb.InitialHealthChecking")]
     InitialHealthChecking,
+    /// The machine is not there, or does not run.
+    #[serde(rename = "Target.InvalidState")]
+    InvalidState,
+    /// The address is the load balancer's own, or of nobody.
+    #[serde(rename = "Target.IpUnusable")]
+    IpUnusable,
     /// No listener uses the group, or the target's zone is not enabled.
     #[serde(rename = "Target.NotInUse")]
     NotInUse,
@@ -141,7 +153,12 @@ impl Code {
                 "Deregistered; gets no new flow, and keeps those it has"
             },
             Self::FailedHealthChecks => "Health checks failed: the connection was refused or broke",
+            Self::HealthCheckDisabled => "Health checks of the group are off",
             Self::InitialHealthChecking => "No health check has ended yet",
+            Self::InvalidState => "No option tells the address of this machine",
+            Self::IpUnusable => {
+                "The address is that of a listener of the load balancer, or of no machine"
+            },
             Self::NotInUse => "No listener forwards to the group, or the zone is not enabled",
             Self::NotRegistered => "Not registered with the group",
             Self::RegistrationInProgress => "The first health check has not begun",
@@ -209,6 +226,7 @@ pub struct TargetHealth {
 enum Registration {
     Draining,
     Registered,
+    Unchecked,
     Unused(Code),
 }
 
@@ -238,11 +256,24 @@ impl TargetHealth {
         Self { registration: Registration::Unused(Code::NotInUse), ..Self::registered() }
     }
 
+    /// A target whose address can get no traffic.
+    #[must_use]
+    pub fn unusable() -> Self {
+        Self { registration: Registration::Unused(Code::IpUnusable), ..Self::registered() }
+    }
+
+    /// A target that is registered and never checked.
+    #[must_use]
+    pub fn unchecked() -> Self {
+        Self { registration: Registration::Unchecked, ..Self::registered() }
+    }
+
     /// The state that the API shows.
     #[must_use]
     pub fn state(&self) -> State {
         match (self.registration, self.health) {
             (Registration::Draining, _) => State::Draining,
+            (Registration::Unchecked, _) => State::Unavailable,
             (Registration::Unused(_), _) => State::Unused,
             (Registration::Registered, Health::Healthy) => State::Healthy,
             (Registration::Registered, Health::Initial) => State::Initial,
@@ -256,6 +287,7 @@ impl TargetHealth {
     pub fn code(&self) -> Option<Code> {
         match self.registration {
             Registration::Draining => Some(Code::DeregistrationInProgress),
+            Registration::Unchecked => Some(Code::HealthCheckDisabled),
             Registration::Unused(code) => Some(code),
             Registration::Registered => self.code,
         }
@@ -272,7 +304,7 @@ impl TargetHealth {
     /// a target healthy whatever the threshold is; all other changes need a row of outcomes. A
     /// draining target stays draining, but one that turns unhealthy loses its flows.
     pub fn record(&mut self, outcome: Result<(), Code>, rules: &Rules) -> Option<Step> {
-        if matches!(self.registration, Registration::Unused(_)) {
+        if matches!(self.registration, Registration::Unchecked | Registration::Unused(_)) {
             return None;
         }
         let before = self.state();
@@ -337,7 +369,7 @@ impl TargetHealth {
     pub fn deregister(&mut self) -> Option<Step> {
         let from = self.state();
         self.registration = match self.registration {
-            Registration::Registered => Registration::Draining,
+            Registration::Registered | Registration::Unchecked => Registration::Draining,
             Registration::Draining => return None,
             Registration::Unused(_) => Registration::Unused(Code::NotRegistered),
         };

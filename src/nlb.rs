@@ -17,6 +17,7 @@ pub mod flow;
 mod listener;
 pub mod names;
 pub mod nodes;
+mod retired;
 pub mod server;
 pub mod stats;
 mod target;

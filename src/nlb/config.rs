@@ -8,7 +8,10 @@
 //! zones: [{ name: a, address: 127.0.1.1 }, { name: b, address: 127.0.1.2 }]  # or [a, b]
 //! region: us-east-1                                                         # for DNS names
 //! aliases: ["*.apps.example.com"]
-//! attributes: { load_balancing.cross_zone.enabled: "true" }
+//! attributes: { load_balancing.cross_zone.enabled: "true", zonal_shift.config.enabled: "true" }
+//! healthCheckers: each-zone         # or one
+//! propagationDelaySeconds: 0
+//! zonalShift: { awayFrom: b }       # while it stands here
 //! listeners:
 //!   - { port: 443, protocol: TCP, targetGroup: https }  # or targetGroups: [{ name, weight }]
 //! targetGroups:
@@ -73,6 +76,9 @@ pub struct NlbConfig {
     pub groups: Vec<GroupConfig>,
     /// The access log of TLS listeners, if there is one.
     pub access_log: Option<AccessLogConfig>,
+    /// The zone that traffic is shifted away from, if one is (A.2). Extension: at AWS another service
+    /// starts and ends it.
+    pub shifted: Option<Arc<str>>,
 }
 
 /// An enabled zone.
@@ -191,6 +197,11 @@ pub struct GroupConfig {
     pub minimum: Minimum,
     /// `target_group_health.dns_failover.minimum_healthy_targets.*`.
     pub dns_minimum: Minimum,
+    /// How long a change of a target takes to reach flows and DNS, after the API shows it. Extension:
+    /// 0 by default; at AWS it is 20 to 120 s (A.14).
+    pub propagation_delay: Duration,
+    /// [`NlbConfig::shifted`].
+    pub shifted: Option<Arc<str>>,
     /// Targets; addresses are unique.
     pub targets: Vec<TargetConfig>,
 }
@@ -217,6 +228,10 @@ pub struct CheckConfig {
     pub interval: Duration,
     /// HealthCheckTimeoutSeconds.
     pub timeout: Duration,
+    /// HealthCheckEnabled. Extension: AWS takes `false` for functions only.
+    pub enabled: bool,
+    /// Checks in each interval, one for each node that checks; most of them decide.
+    pub checkers: usize,
     /// Thresholds, and what the attributes say about unhealthy targets.
     pub rules: Rules,
     /// Which checks carry a PROXY header when the group has it enabled (A.7).
@@ -298,7 +313,14 @@ impl ListenerConfig {
     /// True if it forwards to the group of this name.
     #[must_use]
     pub fn forwards_to(&self, group: &str) -> bool {
-        self.forward.iter().any(|weighted| &*weighted.group == group)
+        self.weight_of(group).is_some()
+    }
+
+    /// With which weight it forwards to the group of this name, if it does.
+    #[must_use]
+    pub fn weight_of(&self, group: &str) -> Option<u32> {
+        let mut all = self.forward.iter();
+        all.find(|weighted| &*weighted.group == group).map(|weighted| weighted.weight)
     }
 }
 

@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     expired::Expired,
     flow::{Flow, Routing, Transport, weighted},
-    stats::ListenerStats,
+    stats::{self, ListenerStats},
     target::{Group, Picked, Target},
     tls::Front,
 };
@@ -130,14 +130,14 @@ impl Listener {
             reset::on_close(&stream);
             return;
         }
-        let active = usize::try_from(self.stats.active.load()).unwrap_or(0);
+        let active = self.stats.tcp.active.load() + self.stats.tls.active.load();
+        let active = usize::try_from(active).unwrap_or(0);
         if active >= binding.max_flows {
             self.stats.rejected.one();
             reset::on_close(&stream);
             return;
         }
-        self.stats.new.one();
-        let open = Open::new(Arc::clone(self));
+        let open = Open::new(Arc::clone(self), binding.tls.is_some());
         self.flows.spawn(async move {
             let expired = open.listener.run(stream, client, &binding).await;
             let Some((client, target)) = expired else { return };
@@ -188,7 +188,7 @@ impl Listener {
             &mut client,
             &mut target,
             Idle { keepalives: Keepalives::Counted, ..Idle::from(binding.idle_timeout) },
-            Some(&self.stats.traffic),
+            Some(&self.stats.tcp.traffic),
             cut(picked.cut, &self.end),
         )
         .await;
@@ -314,18 +314,26 @@ pub(super) async fn cut(mut target: watch::Receiver<u64>, end: &CancellationToke
 /// Counts a flow as open until it is dropped.
 struct Open {
     listener: Arc<Listener>,
+    tls: bool,
 }
 
 impl Open {
-    fn new(listener: Arc<Listener>) -> Self {
-        listener.stats.active.add(1);
-        Self { listener }
+    fn new(listener: Arc<Listener>, tls: bool) -> Self {
+        let open = Self { listener, tls };
+        open.counts().new.one();
+        open.counts().active.add(1);
+        open
+    }
+
+    fn counts(&self) -> &stats::Carried {
+        let stats = &self.listener.stats;
+        if self.tls { &stats.tls } else { &stats.tcp }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.listener.stats.active.add(-1);
+        self.counts().active.add(-1);
     }
 }
 

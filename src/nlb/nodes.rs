@@ -46,22 +46,28 @@ pub struct ZoneState {
     pub address: Option<IpAddr>,
     /// No target group fails it (`ZonalHealthStatus`, A.12).
     pub healthy: bool,
-    /// The regional name answers with it: it is healthy, or no zone is.
+    /// The regional name answers with it: it is healthy and not shifted away from, or no zone is.
     pub in_dns: bool,
 }
 
-/// The states of `zones`. One group that fails a zone is enough (A.2).
+/// The states of `zones`, while traffic is shifted away from `shifted`. One group that fails a zone is
+/// enough (A.2).
 #[must_use]
-pub fn states(zones: &[ZoneConfig], groups: &[GroupHealth]) -> Vec<ZoneState> {
+pub fn states(
+    zones: &[ZoneConfig],
+    groups: &[GroupHealth],
+    shifted: Option<&str>,
+) -> Vec<ZoneState> {
     let mut states: Vec<_> = zones
         .iter()
         .map(|zone| {
             let healthy = groups.iter().all(|group| group.keeps(&zone.name));
             let ZoneConfig { name, address } = zone.clone();
-            ZoneState { zone: name, address, healthy, in_dns: healthy }
+            let in_dns = healthy && shifted != Some(&*name);
+            ZoneState { zone: name, address, healthy, in_dns }
         })
         .collect();
-    if states.iter().all(|state| !state.healthy) {
+    if states.iter().all(|state| !state.in_dns) {
         for state in &mut states {
             state.in_dns = true;
         }

@@ -30,8 +30,9 @@ use super::{
     listener::{Binding, Listener, accept_loop},
     names::{self, Names},
     nodes::{self, ZoneState},
+    retired::Retired,
     stats::{Count, ListenerStats, ListenerTotals, TargetState},
-    target::{CHECKS_AT_ONCE, Group, Shared, Usage},
+    target::{Around, CHECKS_AT_ONCE, Group, Shared},
     tls::{Front, FrontError, Log, Profiles},
     udp,
 };
@@ -80,6 +81,10 @@ struct Running {
     groups: HashMap<Arc<str>, Arc<Group>>,
     names: Arc<Names>,
     zones: Vec<ZoneConfig>,
+    /// Zone that traffic is shifted away from.
+    shifted: Option<Arc<str>>,
+    /// Counts of listeners that are gone.
+    retired: Retired,
     /// Ticket keys.
     profiles: Profiles,
     log: Option<Arc<AccessLog>>,
@@ -148,34 +153,34 @@ impl NlbHandle {
     pub fn apply(&self, config: NlbConfig) -> Result<(), ApplyError> {
         let mut running = self.lock();
         running.config = Some(Arc::new(config.clone()));
-        let NlbConfig { name, zones, names, listeners, groups, access_log } = config;
+        let NlbConfig { name, zones, names, listeners, groups, access_log, shifted } = config;
         let listeners = nodes::sockets(listeners, &zones);
-        self.apply_groups(&mut running, groups, &listeners, &zones);
+        let own = running.own();
+        self.apply_groups(
+            &mut running,
+            groups,
+            Around { listeners: &listeners, own: &own, zones: &zones },
+        );
         (running.names, running.zones) = (Arc::new(Names::new(&name, &names)), zones);
+        running.shifted = shifted;
         self.apply_access_log(&mut running, access_log, names.region);
         let mut failed = Vec::new();
-        running.listeners.retain(|name, bound| {
-            let stays = listeners.iter().any(|listener| listener.name == *name);
-            if !stays {
-                bound.listener.stop.cancel();
-            }
-            stays
-        });
-        for listener in listeners {
-            if let Err(error) = self.apply_listener(&mut running, listener) {
+        let Running { listeners: bound, retired, .. } = &mut *running;
+        for (_, bound) in bound.extract_if(|name, _| !listeners.iter().any(|its| its.name == *name))
+        {
+            bound.listener.stop.cancel();
+            retired.add(bound.listener.binding.load().zone.clone(), &bound.listener.stats);
+        }
+        for listener in &listeners {
+            if let Err(error) = self.apply_listener(&mut running, listener.clone()) {
                 failed.push(error);
             }
         }
+        self.judge_again(&mut running, &listeners, &own);
         if failed.is_empty() { Ok(()) } else { Err(ApplyError(failed)) }
     }
 
-    fn apply_groups(
-        &self,
-        running: &mut Running,
-        groups: Vec<GroupConfig>,
-        listeners: &[ListenerConfig],
-        zones: &[ZoneConfig],
-    ) {
+    fn apply_groups(&self, running: &mut Running, groups: Vec<GroupConfig>, around: Around<'_>) {
         let gone: Vec<Arc<str>> = running
             .groups
             .keys()
@@ -184,16 +189,33 @@ impl NlbHandle {
             .collect();
         for group in gone.iter().filter_map(|name| running.groups.remove(name)) {
             let empty = GroupConfig { targets: Vec::new(), ..GroupConfig::clone(&group.config()) };
-            group.apply(empty, Usage::NotUsed, zones);
+            group.apply(empty, Around { listeners: &[], ..around });
         }
         for config in groups {
-            let used = listeners.iter().any(|listener| listener.forwards_to(&config.name));
-            let usage = if used { Usage::Used } else { Usage::NotUsed };
             let group = running
                 .groups
                 .entry(Arc::clone(&config.name))
                 .or_insert_with(|| Group::new(Arc::clone(&self.0.shared), config.clone()));
-            group.apply(config, usage, zones);
+            group.apply(config, around);
+        }
+    }
+
+    /// A target that has the address of a listener is unusable (A.6). Which addresses these are is
+    /// known when the listeners are bound.
+    fn judge_again(
+        &self,
+        running: &mut Running,
+        listeners: &[ListenerConfig],
+        before: &[SocketAddr],
+    ) {
+        let (own, zones) = (running.own(), running.zones.clone());
+        let Some(config) = running.config.clone().filter(|_| own != before) else { return };
+        let mut targets = config.groups.iter().flat_map(|group| &group.targets);
+        let changes =
+            |address: SocketAddr| Around::is_own(&own, address) != Around::is_own(before, address);
+        if targets.any(|target| changes(target.address)) {
+            let around = Around { listeners, own: &own, zones: &zones };
+            self.apply_groups(running, config.groups.clone(), around);
         }
     }
 
@@ -411,11 +433,18 @@ impl NlbHandle {
         let totals = |(name, bound): (&Arc<str>, &Bound)| {
             let zone = bound.listener.binding.load().zone.clone();
             let expired = bound.listener.expired.len();
-            bound.listener.stats.totals(Arc::clone(name), zone, bound.protocol, expired)
+            bound.listener.stats.totals(Arc::clone(name), zone, expired)
         };
         let mut all: Vec<_> = running.listeners.iter().map(totals).collect();
         all.sort_by(|a, b| a.listener.cmp(&b.listener));
         all
+    }
+
+    /// Counts by zone, of listeners that are gone as well: what counts up never goes back.
+    #[must_use]
+    pub fn zone_totals(&self) -> Vec<ListenerTotals> {
+        let all = self.listeners();
+        self.lock().retired.by_zone(all)
     }
 
     /// Lines that the access log lost: its queue was full, or its directory could not be written.
@@ -436,6 +465,13 @@ impl NlbHandle {
 }
 
 impl Running {
+    /// Where the listeners are bound.
+    fn own(&self) -> Vec<SocketAddr> {
+        let mut own: Vec<_> = self.listeners.values().map(|bound| bound.listener.local).collect();
+        own.sort_unstable();
+        own
+    }
+
     /// What the TLS listener `name` has ready.
     fn front(
         &mut self,
@@ -454,7 +490,7 @@ impl Running {
 
     fn zone_states(&self) -> Vec<ZoneState> {
         let groups: Vec<_> = self.groups.values().filter_map(|group| group.zone_health()).collect();
-        nodes::states(&self.zones, &groups)
+        nodes::states(&self.zones, &groups, self.shifted.as_deref())
     }
 }
 

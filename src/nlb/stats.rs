@@ -7,7 +7,6 @@ use std::sync::{
 
 use serde::Serialize;
 
-use super::config::Protocol;
 use crate::{
     health::{Code, State},
     net::relay::Traffic,
@@ -35,9 +34,11 @@ impl Count {
 /// Counts of one listener.
 #[derive(Debug, Default)]
 pub(super) struct ListenerStats {
-    pub(super) active: Gauge,
-    pub(super) new: Count,
-    pub(super) traffic: Traffic,
+    pub(super) tcp: Carried,
+    pub(super) tls: Carried,
+    pub(super) udp: Carried,
+    pub(super) datagrams: Count,
+    pub(super) dropped_datagrams: Count,
     pub(super) client_resets: Count,
     pub(super) target_resets: Count,
     pub(super) elb_resets: Count,
@@ -50,40 +51,24 @@ pub(super) struct ListenerStats {
     pub(super) expired_evictions: Count,
     pub(super) client_tls_errors: Count,
     pub(super) target_tls_errors: Count,
-    pub(super) udp: UdpStats,
 }
 
-/// Counts of the UDP part of a listener.
+/// Counts of the flows of one protocol.
 #[derive(Debug, Default)]
-pub(super) struct UdpStats {
-    active: Gauge,
+pub(super) struct Carried {
+    pub(super) active: Gauge,
     pub(super) new: Count,
     /// Bytes to targets and to clients.
     pub(super) traffic: Traffic,
-    datagrams: Count,
-    pub(super) dropped: Count,
 }
 
-impl UdpStats {
-    /// Counts a datagram of `length` bytes that went in the direction of `bytes`.
-    pub(super) fn passed(&self, length: usize, bytes: &AtomicU64) {
-        self.datagrams.one();
-        bytes.fetch_add(length as u64, Relaxed);
-    }
-
-    /// Counts a flow as open until it is dropped.
-    pub(super) fn open(&self) -> OpenUdp<'_> {
-        self.active.add(1);
-        OpenUdp(self)
-    }
-}
-
-/// A flow that is open.
-pub(super) struct OpenUdp<'a>(&'a UdpStats);
-
-impl Drop for OpenUdp<'_> {
-    fn drop(&mut self) {
-        self.0.active.add(-1);
+impl Carried {
+    fn totals(&self) -> ProtocolTotals {
+        ProtocolTotals {
+            active_flow_count: self.active.load(),
+            new_flow_count: self.new.load(),
+            processed_bytes: self.traffic.a_to_b.load(Relaxed) + self.traffic.b_to_a.load(Relaxed),
+        }
     }
 }
 
@@ -96,20 +81,14 @@ pub struct ListenerTotals {
     /// The zone whose node it is; none if it stands for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<Arc<str>>,
-    /// What it carries.
-    pub protocol: Protocol,
     /// Flows open now.
     pub active_flow_count: i64,
-    /// Those of UDP.
-    pub active_flow_count_udp: i64,
     /// Flows accepted.
     pub new_flow_count: u64,
-    /// Those of UDP.
-    pub new_flow_count_udp: u64,
     /// Bytes relayed, both directions.
     pub processed_bytes: u64,
-    /// Those of UDP.
-    pub processed_bytes_udp: u64,
+    /// The parts of these three.
+    pub by_protocol: ByProtocol,
     /// Datagrams relayed, both directions.
     pub datagram_count: u64,
     /// Datagrams that were lost here: no target, too many flows, or a full queue.
@@ -142,30 +121,58 @@ pub struct ListenerTotals {
     pub target_tls_negotiation_error_count: u64,
 }
 
+/// What CloudWatch tells apart by protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ByProtocol {
+    /// TCP that is passed on as it is.
+    pub tcp: ProtocolTotals,
+    /// TLS that ends here.
+    pub tls: ProtocolTotals,
+    /// Datagrams.
+    pub udp: ProtocolTotals,
+}
+
+/// Counts of the flows of one protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProtocolTotals {
+    /// Flows open now.
+    pub active_flow_count: i64,
+    /// Flows accepted.
+    pub new_flow_count: u64,
+    /// Bytes relayed, both directions.
+    pub processed_bytes: u64,
+}
+
+impl ProtocolTotals {
+    fn add(&mut self, other: &Self) {
+        self.active_flow_count += other.active_flow_count;
+        self.new_flow_count += other.new_flow_count;
+        self.processed_bytes += other.processed_bytes;
+    }
+}
+
 impl ListenerStats {
     pub(super) fn totals(
         &self,
         listener: Arc<str>,
         zone: Option<Arc<str>>,
-        protocol: Protocol,
         expired_flow_count: usize,
     ) -> ListenerTotals {
-        let bytes = |traffic: &Traffic| traffic.a_to_b.load(Relaxed) + traffic.b_to_a.load(Relaxed);
-        let udp = &self.udp;
-        let (active_flow_count_udp, new_flow_count_udp) = (udp.active.load(), udp.new.load());
-        let processed_bytes_udp = bytes(&udp.traffic);
+        let by_protocol =
+            ByProtocol { tcp: self.tcp.totals(), tls: self.tls.totals(), udp: self.udp.totals() };
+        let mut all = by_protocol.tcp;
+        all.add(&by_protocol.tls);
+        all.add(&by_protocol.udp);
         ListenerTotals {
             listener,
             availability_zone: zone,
-            protocol,
-            active_flow_count: self.active.load() + active_flow_count_udp,
-            active_flow_count_udp,
-            new_flow_count: self.new.load() + new_flow_count_udp,
-            new_flow_count_udp,
-            processed_bytes: bytes(&self.traffic) + processed_bytes_udp,
-            processed_bytes_udp,
-            datagram_count: udp.datagrams.load(),
-            dropped_datagram_count: udp.dropped.load(),
+            active_flow_count: all.active_flow_count,
+            new_flow_count: all.new_flow_count,
+            processed_bytes: all.processed_bytes,
+            by_protocol,
+            datagram_count: self.datagrams.load(),
+            dropped_datagram_count: self.dropped_datagrams.load(),
             tcp_client_reset_count: self.client_resets.load(),
             tcp_target_reset_count: self.target_resets.load(),
             tcp_elb_reset_count: self.elb_resets.load(),
@@ -183,36 +190,105 @@ impl ListenerStats {
     }
 }
 
-/// What CloudWatch tells apart by protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProtocolTotals {
-    /// Flows open now.
-    pub active_flow_count: i64,
-    /// Flows accepted.
-    pub new_flow_count: u64,
-    /// Bytes relayed, both directions.
-    pub processed_bytes: u64,
+impl ListenerTotals {
+    /// Adds the counts of another listener.
+    pub(super) fn add(&mut self, other: &Self) {
+        // Each field by name, so that a new one is not forgotten.
+        let Self {
+            listener: _,
+            availability_zone: _,
+            active_flow_count,
+            new_flow_count,
+            processed_bytes,
+            by_protocol: ByProtocol { tcp, tls, udp },
+            datagram_count,
+            dropped_datagram_count,
+            tcp_client_reset_count,
+            tcp_target_reset_count,
+            tcp_elb_reset_count,
+            rejected_flow_count,
+            source_blocked_flow_count,
+            unhealthy_routing_flow_count,
+            target_connect_failures,
+            redispatches,
+            accept_errors,
+            expired_flow_count,
+            expired_flow_evictions,
+            client_tls_negotiation_error_count,
+            target_tls_negotiation_error_count,
+        } = other;
+        self.active_flow_count += active_flow_count;
+        self.new_flow_count += new_flow_count;
+        self.processed_bytes += processed_bytes;
+        self.by_protocol.tcp.add(tcp);
+        self.by_protocol.tls.add(tls);
+        self.by_protocol.udp.add(udp);
+        self.datagram_count += datagram_count;
+        self.dropped_datagram_count += dropped_datagram_count;
+        self.tcp_client_reset_count += tcp_client_reset_count;
+        self.tcp_target_reset_count += tcp_target_reset_count;
+        self.tcp_elb_reset_count += tcp_elb_reset_count;
+        self.rejected_flow_count += rejected_flow_count;
+        self.source_blocked_flow_count += source_blocked_flow_count;
+        self.unhealthy_routing_flow_count += unhealthy_routing_flow_count;
+        self.target_connect_failures += target_connect_failures;
+        self.redispatches += redispatches;
+        self.accept_errors += accept_errors;
+        self.expired_flow_count += expired_flow_count;
+        self.expired_flow_evictions += expired_flow_evictions;
+        self.client_tls_negotiation_error_count += client_tls_negotiation_error_count;
+        self.target_tls_negotiation_error_count += target_tls_negotiation_error_count;
+    }
 }
 
-impl ListenerTotals {
-    /// The part of `protocol`: TCP, TLS or UDP. A listener of TCP and UDP has two.
+/// Whether traffic is kept from a target whatever its health is (A.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Override {
+    /// It is not.
+    #[default]
+    NoOverride,
+    /// Traffic is shifted away from its zone, and no node sends it new flows.
+    ZonalShiftActive,
+    /// Traffic is shifted away from its zone, whose node has left DNS; flows that come to that node
+    /// all the same reach it.
+    ZonalShiftDelegatedToDns,
+}
+
+impl Override {
+    fn is_none(&self) -> bool {
+        *self == Self::NoOverride
+    }
+
+    /// The state in the words of the API.
     #[must_use]
-    pub fn part(&self, protocol: Protocol) -> ProtocolTotals {
-        let udp = ProtocolTotals {
-            active_flow_count: self.active_flow_count_udp,
-            new_flow_count: self.new_flow_count_udp,
-            processed_bytes: self.processed_bytes_udp,
-        };
-        match (protocol, self.protocol) {
-            (Protocol::Udp, _) => udp,
-            (Protocol::Tls, Protocol::Tls) | (Protocol::Tcp, Protocol::Tcp | Protocol::TcpUdp) => {
-                ProtocolTotals {
-                    active_flow_count: self.active_flow_count - udp.active_flow_count,
-                    new_flow_count: self.new_flow_count - udp.new_flow_count,
-                    processed_bytes: self.processed_bytes - udp.processed_bytes,
-                }
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoOverride => "no_override",
+            Self::ZonalShiftActive => "zonal_shift_active",
+            Self::ZonalShiftDelegatedToDns => "zonal_shift_delegated_to_dns",
+        }
+    }
+
+    /// Reason code of the API.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoOverride => "AdministrativeOverride.NoOverride",
+            Self::ZonalShiftActive => "AdministrativeOverride.ZonalShiftActive",
+            Self::ZonalShiftDelegatedToDns => "AdministrativeOverride.ZonalShiftDelegatedToDns",
+        }
+    }
+
+    /// What it says, for people.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::NoOverride => "No override is currently active on target",
+            Self::ZonalShiftActive => "Traffic is shifted away from the zone of the target",
+            Self::ZonalShiftDelegatedToDns => {
+                "The node of the target's zone has left DNS, which is all that the shift does"
             },
-            _ => ProtocolTotals::default(),
         }
     }
 }
@@ -237,6 +313,9 @@ pub struct TargetState {
     /// Why, unless it is healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Code>,
+    /// Whether traffic is kept from it all the same.
+    #[serde(skip_serializing_if = "Override::is_none")]
+    pub administrative_override: Override,
     /// Flows open now. Ours; AWS does not tell.
     pub active_flows: i64,
 }

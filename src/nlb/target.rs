@@ -6,10 +6,11 @@
 
 mod checks;
 mod explain;
+mod standing;
 
 use std::{
     hash::BuildHasher,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
@@ -22,12 +23,13 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use checks::AT_ONCE as CHECKS_AT_ONCE;
+use standing::Delayed;
 
 use super::{
-    config::{GroupConfig, TargetConfig, ZoneConfig},
+    config::{GroupConfig, ListenerConfig, TargetConfig, ZoneConfig},
     flow::{Flow, Member, Routing, Standing, choose, sticky_hash},
     nodes::GroupHealth,
-    stats::TargetState,
+    stats::{Override, TargetState},
 };
 use crate::{
     health::{Code, Flows, Rules, State, Step, TargetHealth},
@@ -55,16 +57,31 @@ pub(super) struct Group {
     shared: Arc<Shared>,
     config: watch::Sender<Arc<GroupConfig>>,
     members: ArcSwap<Vec<Arc<Target>>>,
-    /// A listener forwards to it.
-    used: AtomicBool,
+    /// A listener gives it flows: it forwards to it with a weight above 0.
+    carries: AtomicBool,
     /// Held while `members` is replaced.
     writing: Mutex<()>,
 }
 
-/// Whether a listener forwards to a group.
+/// Where a group stands: what of the configuration around it matters for its targets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    /// The listeners of the load balancer.
+    pub(super) listeners: &'a [ListenerConfig],
+    /// Where they are bound.
+    pub(super) own: &'a [SocketAddr],
+    pub(super) zones: &'a [ZoneConfig],
+}
+
+/// What becomes of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Usage {
+enum Usage {
+    /// Its group or its zone is not used.
     NotUsed,
+    /// It gets flows, and nobody checks it.
+    Unchecked,
+    /// Its address cannot get flows.
+    Unusable,
     Used,
 }
 
@@ -77,6 +94,7 @@ pub(super) struct Target {
     registration: Mutex<Registration>,
     /// [`Standing`], kept beside the lock for the choice.
     standing: AtomicU8,
+    delayed: Delayed,
     pub(super) flows: Gauge,
     /// A change resets the flows that subscribed before.
     cut: watch::Sender<u64>,
@@ -107,7 +125,7 @@ impl Group {
             shared,
             config: watch::Sender::new(Arc::new(empty)),
             members: ArcSwap::default(),
-            used: AtomicBool::new(false),
+            carries: AtomicBool::new(false),
             writing: Mutex::new(()),
         })
     }
@@ -133,16 +151,10 @@ impl Group {
             true => sticky_hash(flow.source.ip(), self.shared.seed),
             false => self.hash(flow),
         };
-        let zone = zone.filter(|_| !config.cross_zone);
         let members = self.members.load();
         let candidates = members.iter().map(|target| {
-            // A target without a zone is in every zone, as with `all` at AWS.
-            let foreign = zone.is_some_and(|zone| {
-                target.config.load().zone.as_deref().is_some_and(|own| own != zone)
-            });
             let excluded = except.is_some_and(|other| std::ptr::eq(other, &raw const **target));
-            let out = foreign || excluded;
-            let standing = if out { Standing::Out } else { target.standing() };
+            let standing = if excluded { Standing::Out } else { target.standing_at(zone, &config) };
             Member { id: target.id, standing }
         });
         let choice = choose(hash, candidates, config.minimum)?;
@@ -152,18 +164,17 @@ impl Group {
     }
 
     /// Registers, changes and deregisters targets so that those of `config` remain. A target whose
-    /// zone is not among `zones` is not used.
-    pub(super) fn apply(self: &Arc<Self>, config: GroupConfig, usage: Usage, zones: &[ZoneConfig]) {
+    /// zone is not enabled is not used.
+    pub(super) fn apply(self: &Arc<Self>, config: GroupConfig, around: Around<'_>) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.used.store(usage == Usage::Used, Relaxed);
+        let weights = around.listeners.iter().filter_map(|its| its.weight_of(&config.name));
+        self.carries.store(weights.max().is_some_and(|weight| weight > 0), Relaxed);
         let config = Arc::new(config);
         self.config.send_replace(Arc::clone(&config));
         let present = self.members.load_full();
         let mut members = Vec::with_capacity(config.targets.len());
         for wanted in &config.targets {
-            let enabled = |zone: &Arc<str>| zones.iter().any(|other| other.name == *zone);
-            let zone_enabled = zones.is_empty() || wanted.zone.as_ref().is_none_or(enabled);
-            let usage = if zone_enabled { usage } else { Usage::NotUsed };
+            let usage = around.usage(&config, wanted);
             let known = present.iter().find(|target| target.address == wanted.address);
             let target = match known {
                 Some(target) => {
@@ -191,9 +202,11 @@ impl Group {
     /// is.
     fn register(self: &Arc<Self>, target: &Arc<Target>, usage: Usage, new: bool) {
         let mut registration = target.lock();
-        let used = match registration.health.state() {
-            State::Draining => None,
-            State::Unused => Some(Usage::NotUsed),
+        let used = match (registration.health.state(), registration.health.code()) {
+            (State::Draining, _) => None,
+            (State::Unused, Some(Code::IpUnusable)) => Some(Usage::Unusable),
+            (State::Unused, _) => Some(Usage::NotUsed),
+            (State::Unavailable, _) => Some(Usage::Unchecked),
             _ => Some(Usage::Used),
         };
         if !new && used == Some(usage) {
@@ -203,10 +216,16 @@ impl Group {
         let stop = self.shared.end.child_token();
         let health = match usage {
             Usage::NotUsed => TargetHealth::not_in_use(),
+            Usage::Unchecked => TargetHealth::unchecked(),
+            Usage::Unusable => {
+                let (group, target) = (&self.config().name, target.address);
+                tracing::warn!(%group, %target, "a listener has this address, or no machine has");
+                TargetHealth::unusable()
+            },
             Usage::Used => TargetHealth::registered(),
         };
         *registration = Registration { health, stop: stop.clone() };
-        target.note_standing(&registration.health);
+        self.propagate(target, &registration.health, Flows::Keep);
         drop(registration);
         if usage == Usage::Used {
             let run = checks::run(Arc::clone(self), Arc::clone(target));
@@ -220,7 +239,7 @@ impl Group {
     fn deregister(self: &Arc<Self>, target: &Arc<Target>) -> State {
         let mut registration = target.lock();
         let step = registration.health.deregister();
-        target.note_standing(&registration.health);
+        self.propagate(target, &registration.health, Flows::Keep);
         let (state, stop) = (registration.health.state(), registration.stop.clone());
         drop(registration);
         match step {
@@ -255,38 +274,40 @@ impl Group {
         let mut members = Vec::clone(&self.members.load());
         members.retain(|other| !Arc::ptr_eq(other, target));
         self.members.store(Arc::new(members));
-        target.follow(step);
+        target.follow(step.flows);
         self.shared.note_change();
     }
 
     /// Runs `change` on the health of a target and carries out what follows from it.
     fn change(
         &self,
-        target: &Target,
+        target: &Arc<Target>,
         change: impl FnOnce(&mut TargetHealth, &Rules) -> Option<Step>,
     ) -> Option<Step> {
         let rules = self.config.borrow().check.rules;
         let mut registration = target.lock();
         let step = change(&mut registration.health, &rules);
-        target.note_standing(&registration.health);
+        if let Some(step) = step {
+            self.propagate(target, &registration.health, step.flows);
+        }
         let code = registration.health.code();
         drop(registration);
         if let Some(step) = step {
-            target.follow(step);
             log(&self.config().name, target, step, code);
         }
         self.shared.note_change();
         step
     }
 
-    /// What counts for the zones (A.2); nothing if no listener forwards here.
+    /// What counts for the zones (A.2); nothing if no listener gives flows to this group. AWS does not
+    /// say what becomes of a group of weight 0: that nobody can reach fails no zone.
     pub(super) fn zone_health(&self) -> Option<GroupHealth> {
         let config = self.config();
         let health = |target: &Arc<Target>| match target.standing() {
             Standing::Out => None,
             standing => Some((target.config.load().zone.clone(), standing == Standing::Healthy)),
         };
-        self.used.load(Relaxed).then(|| GroupHealth {
+        self.carries.load(Relaxed).then(|| GroupHealth {
             cross_zone: config.cross_zone,
             minimum: config.dns_minimum,
             targets: self.members.load().iter().filter_map(health).collect(),
@@ -307,6 +328,13 @@ impl Group {
                 health_check_port: registered.check_address(&config.check).port(),
                 state: registration.health.state(),
                 reason: registration.health.code(),
+                administrative_override: match &config.shifted {
+                    Some(zone) if target.zone_is(zone) && config.cross_zone => {
+                        Override::ZonalShiftActive
+                    },
+                    Some(zone) if target.zone_is(zone) => Override::ZonalShiftDelegatedToDns,
+                    _ => Override::NoOverride,
+                },
                 active_flows: target.flows.load(),
             }
         };
@@ -321,6 +349,40 @@ fn log(group: &str, target: &Target, step: Step, code: Option<Code>) {
             tracing::warn!(group, %target, from = ?step.from, to = ?step.to, ?code, "target changed");
         },
         _ => tracing::info!(group, %target, from = ?step.from, to = ?step.to, "target changed"),
+    }
+}
+
+impl Around<'_> {
+    fn usage(&self, group: &GroupConfig, target: &TargetConfig) -> Usage {
+        let used = self.listeners.iter().any(|listener| listener.forwards_to(&group.name));
+        let enabled = |zone: &Arc<str>| self.zones.iter().any(|other| other.name == *zone);
+        let zone_enabled = self.zones.is_empty() || target.zone.as_ref().is_none_or(enabled);
+        if !(used && zone_enabled) {
+            Usage::NotUsed
+        } else if self.is_unusable(target.address) {
+            Usage::Unusable
+        } else if group.check.enabled {
+            Usage::Used
+        } else {
+            Usage::Unchecked
+        }
+    }
+
+    /// True if a connection to `address` would come back to the load balancer, or reach nobody.
+    fn is_unusable(&self, address: SocketAddr) -> bool {
+        let nobody = match address.ip() {
+            IpAddr::V4(ip) => ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
+        };
+        nobody || Self::is_own(self.own, address)
+    }
+
+    /// True if one of the sockets `own` takes connections to `address`.
+    pub(super) fn is_own(own: &[SocketAddr], address: SocketAddr) -> bool {
+        let everywhere = |own: &SocketAddr| {
+            own.ip().is_unspecified() && own.port() == address.port() && address.ip().is_loopback()
+        };
+        own.iter().any(|own| *own == address || everywhere(own))
     }
 }
 
@@ -341,6 +403,7 @@ impl Target {
                 stop: CancellationToken::new(),
             }),
             standing: AtomicU8::new(0),
+            delayed: Delayed::default(),
             flows: Gauge::default(),
             cut: watch::Sender::new(0),
             passive: Notify::new(),
@@ -356,25 +419,8 @@ impl Target {
         self.registration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn standing(&self) -> Standing {
-        match self.standing.load(Relaxed) {
-            0 => Standing::Out,
-            1 => Standing::Candidate,
-            _ => Standing::Healthy,
-        }
-    }
-
-    fn note_standing(&self, health: &TargetHealth) {
-        let standing = match health.state() {
-            State::Draining | State::Unused => 0,
-            State::Initial | State::Unhealthy | State::UnhealthyDraining => 1,
-            State::Healthy => 2,
-        };
-        self.standing.store(standing, Relaxed);
-    }
-
-    fn follow(&self, step: Step) {
-        if step.flows == Flows::Reset {
+    fn follow(&self, flows: Flows) {
+        if flows == Flows::Reset {
             self.cut.send_modify(|count| *count += 1);
         }
     }

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     flow::{self, Transport},
     listener::{Listener, cut},
+    stats::Carried,
     target::{Picked, Target},
 };
 use crate::net::udp;
@@ -148,17 +149,17 @@ impl Port {
         let address = to.unwrap_or_else(|| self.listener.local.ip());
         let (key, now) = (Key { client, address }, Instant::now());
         let known = self.lock().find(&key, now).map(Arc::clone);
-        let udp = &self.listener.stats.udp;
+        let stats = &self.listener.stats;
         let Some(flow) = known.or_else(|| self.begin(key, now)) else {
-            udp.dropped.one();
+            stats.dropped_datagrams.one();
             return;
         };
         flow.touch(now);
         // Sent by the socket itself, for the runtime does not know of a new one that it may send.
         match SockRef::from(&flow.socket).send(datagram) {
-            Ok(length) => udp.passed(length, &udp.traffic.a_to_b),
+            Ok(length) => self.passed(length, &stats.udp.traffic.a_to_b),
             Err(error) => {
-                udp.dropped.one();
+                stats.dropped_datagrams.one();
                 self.note(&error);
             },
         }
@@ -199,7 +200,6 @@ impl Port {
                 return None;
             },
         };
-        stats.udp.new.one();
         if let Some(over) = self.lock().insert(key, Arc::clone(&flow)) {
             over.over.notify_one();
         }
@@ -211,7 +211,7 @@ impl Port {
     /// Gives the client what its target sends, until the flow is over.
     async fn answer(&self, key: Key, flow: Arc<Flow>, picked: Picked) {
         let stats = &self.listener.stats;
-        let _open = stats.udp.open();
+        let _open = Open::new(&stats.udp);
         let _carried = self.listener.carries(&flow.target, picked.routing);
         let mut cut = pin!(cut(picked.cut, &self.listener.end));
         let source = self.listener.local.ip().is_unspecified().then_some(key.address);
@@ -231,7 +231,7 @@ impl Port {
 
     /// Gives the client what there is, up to a turn; says whether there was anything.
     fn pass_on(&self, flow: &Flow, client: SocketAddr, source: Option<IpAddr>) -> bool {
-        let udp = &self.listener.stats.udp;
+        let stats = &self.listener.stats;
         ROOM.with_borrow_mut(|room| {
             for passed in 0..TURN {
                 let length = match flow.socket.try_recv(room) {
@@ -244,13 +244,19 @@ impl Port {
                 };
                 let datagram = room.get(..length).unwrap_or_default();
                 match udp::send(&self.socket, datagram, client, source) {
-                    Ok(length) => udp.passed(length, &udp.traffic.b_to_a),
+                    Ok(length) => self.passed(length, &stats.udp.traffic.b_to_a),
                     // The client is gone, or a queue is full.
-                    Err(_lost) => udp.dropped.one(),
+                    Err(_lost) => stats.dropped_datagrams.one(),
                 }
             }
             true
         })
+    }
+
+    /// Counts a datagram of `length` bytes that went in the direction of `bytes`.
+    fn passed(&self, length: usize, bytes: &AtomicU64) {
+        self.listener.stats.datagrams.one();
+        bytes.fetch_add(length as u64, Relaxed);
     }
 
     /// Counts what a target's machine says of a datagram: nobody is there. The flow stays, as checks
@@ -263,5 +269,22 @@ impl Port {
 
     fn lock(&self) -> MutexGuard<'_, Table<Arc<Flow>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a flow as open until it is dropped.
+struct Open<'a>(&'a Carried);
+
+impl<'a> Open<'a> {
+    fn new(counts: &'a Carried) -> Self {
+        counts.new.one();
+        counts.active.add(1);
+        Self(counts)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.active.add(-1);
     }
 }

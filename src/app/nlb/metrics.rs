@@ -15,8 +15,7 @@ use crate::{
     health::State,
     nlb::{
         NlbHandle,
-        config::Protocol,
-        stats::{ListenerTotals, ProtocolTotals},
+        stats::{ByProtocol, ListenerTotals, ProtocolTotals},
     },
 };
 
@@ -48,10 +47,6 @@ pub(super) const COUNTERS: [(&str, &str, Read); 9] = [
     }),
 ];
 
-/// Protocols that have counts of their own, by the ends of their names.
-const PROTOCOLS: [(&str, Protocol); 3] =
-    [("tcp", Protocol::Tcp), ("tls", Protocol::Tls), ("udp", Protocol::Udp)];
-
 /// What a counter shows of a protocol.
 type ReadPart = fn(&ProtocolTotals) -> u64;
 
@@ -66,7 +61,7 @@ pub(super) fn hosts_of(state: State) -> [i64; 2] {
     match state {
         State::Healthy => [1, 0],
         State::Unhealthy | State::UnhealthyDraining => [0, 1],
-        State::Draining | State::Initial | State::Unused => [0, 0],
+        State::Draining | State::Initial | State::Unavailable | State::Unused => [0, 0],
     }
 }
 
@@ -104,37 +99,35 @@ impl Collector for CloudWatch {
 /// A load balancer with its label.
 type Labelled = (String, NlbHandle);
 
-/// Listeners by load balancer and zone.
-type ByZone<'a> = BTreeMap<(&'a str, Arc<str>), Vec<ListenerTotals>>;
+/// Counts by load balancer and zone.
+type ByZone<'a> = BTreeMap<(&'a str, Arc<str>), ListenerTotals>;
 
 /// Counts of flows by the zone of the node; the zone is empty for a listener of all zones.
 fn encode_flows(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> fmt::Result {
     let mut zones = ByZone::new();
     for (balancer, handle) in balancers {
-        for totals in handle.listeners() {
+        for totals in handle.zone_totals() {
             let zone = totals.availability_zone.clone().unwrap_or_default();
-            zones.entry((&**balancer, zone)).or_default().push(totals);
+            zones.insert((&**balancer, zone), totals);
         }
     }
     for (name, help, read) in COUNTERS {
         let name = format!("aws_networkelb_{name}");
         let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-        for ((balancer, zone), listeners) in &zones {
+        for ((balancer, zone), totals) in &zones {
             let labels = [("load_balancer", *balancer), ("availability_zone", &**zone)];
-            let sum: u64 = listeners.iter().map(read).sum();
-            ConstCounter::new(sum).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(read(totals)).encode(family.encode_family(&labels)?)?;
         }
     }
     let name = "aws_networkelb_active_flow_count";
     let mut family = encoder.encode_descriptor(name, "Open flows", None, MetricType::Gauge)?;
-    for ((balancer, zone), listeners) in &zones {
+    for ((balancer, zone), totals) in &zones {
         let labels = [("load_balancer", *balancer), ("availability_zone", &**zone)];
-        let sum: i64 = listeners.iter().map(|totals| totals.active_flow_count).sum();
-        ConstGauge::new(sum).encode(family.encode_family(&labels)?)?;
+        ConstGauge::new(totals.active_flow_count).encode(family.encode_family(&labels)?)?;
     }
-    for (suffix, protocol) in PROTOCOLS {
-        encode_part(encoder, &zones, suffix, protocol)?;
-    }
+    encode_part(encoder, &zones, "tcp", |all| all.tcp)?;
+    encode_part(encoder, &zones, "tls", |all| all.tls)?;
+    encode_part(encoder, &zones, "udp", |all| all.udp)?;
     Ok(())
 }
 
@@ -142,33 +135,27 @@ fn encode_flows(encoder: &mut DescriptorEncoder<'_>, balancers: &[Labelled]) -> 
 fn encode_part(
     encoder: &mut DescriptorEncoder<'_>,
     zones: &ByZone<'_>,
-    suffix: &str,
-    protocol: Protocol,
+    protocol: &str,
+    part: fn(&ByProtocol) -> ProtocolTotals,
 ) -> fmt::Result {
-    let sums = zones.iter().map(|((balancer, zone), listeners)| {
-        let parts = listeners.iter().map(|totals| totals.part(protocol));
-        let sum = parts.fold(ProtocolTotals::default(), |sum, part| ProtocolTotals {
-            active_flow_count: sum.active_flow_count + part.active_flow_count,
-            new_flow_count: sum.new_flow_count + part.new_flow_count,
-            processed_bytes: sum.processed_bytes + part.processed_bytes,
-        });
-        ([("load_balancer", *balancer), ("availability_zone", &**zone)], sum)
+    let parts = zones.iter().map(|((balancer, zone), totals)| {
+        let labels = [("load_balancer", *balancer), ("availability_zone", &**zone)];
+        (labels, part(&totals.by_protocol))
     });
-    let sums: Vec<_> = sums.collect();
-    let name = |metric: &str| format!("aws_networkelb_{metric}_{suffix}");
-    let of = protocol.as_str();
+    let parts: Vec<_> = parts.collect();
     for (metric, help, read) in PARTS {
-        let (name, help) = (name(metric), format!("{help}, of {of}"));
+        let (name, help) =
+            (format!("aws_networkelb_{metric}_{protocol}"), format!("{help}, of {protocol}"));
         let mut family = encoder.encode_descriptor(&name, &help, None, MetricType::Counter)?;
-        for (labels, sum) in &sums {
-            ConstCounter::new(read(sum)).encode(family.encode_family(labels)?)?;
+        for (labels, part) in &parts {
+            ConstCounter::new(read(part)).encode(family.encode_family(labels)?)?;
         }
     }
-    let help = format!("Open flows, of {of}");
-    let name = name("active_flow_count");
+    let name = format!("aws_networkelb_active_flow_count_{protocol}");
+    let help = format!("Open flows, of {protocol}");
     let mut family = encoder.encode_descriptor(&name, &help, None, MetricType::Gauge)?;
-    for (labels, sum) in &sums {
-        ConstGauge::new(sum.active_flow_count).encode(family.encode_family(labels)?)?;
+    for (labels, part) in &parts {
+        ConstGauge::new(part.active_flow_count).encode(family.encode_family(labels)?)?;
     }
     Ok(())
 }
@@ -215,6 +202,7 @@ mod tests {
             (State::UnhealthyDraining, [0, 1]),
             (State::Draining, [0, 0]),
             (State::Initial, [0, 0]),
+            (State::Unavailable, [0, 0]),
             (State::Unused, [0, 0]),
         ] {
             assert_eq!(hosts_of(state), expected, "{state:?}");

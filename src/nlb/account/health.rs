@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     health::{Code as Reason, State},
-    nlb::{config::TargetType, stats::TargetState},
+    nlb::{
+        config::TargetType,
+        stats::{Override, TargetState},
+    },
 };
 
 /// The health of a target.
@@ -27,6 +30,8 @@ pub struct Health {
     pub reason: Option<String>,
     /// The reason in a sentence.
     pub description: Option<String>,
+    /// `AdministrativeOverride`.
+    pub overridden: Override,
 }
 
 /// The word that stands for `value` in the API.
@@ -92,11 +97,7 @@ impl Account {
         running: &[&TargetState],
     ) -> Health {
         let Some(address) = self.address(group, target) else {
-            return Health {
-                reason: Some("Target.InvalidState".to_owned()),
-                description: Some("No option tells the address of this machine".to_owned()),
-                ..told(group, target.clone(), State::Unused, Reason::NotRegistered)
-            };
+            return told(group, target.clone(), State::Unused, Reason::InvalidState);
         };
         let own = |state: &&&TargetState| (state.id, state.port) == (address.ip(), address.port());
         match running.iter().find(own) {
@@ -126,6 +127,7 @@ impl Account {
             state: word(state.state),
             reason: state.reason.map(word),
             description: state.reason.map(|reason| reason.meaning().to_owned()),
+            overridden: state.administrative_override,
         }
     }
 }
@@ -138,5 +140,6 @@ fn told(group: &TargetGroup, target: Target, state: State, reason: Reason) -> He
         state: word(state),
         reason: Some(word(reason)),
         description: Some(reason.meaning().to_owned()),
+        overridden: Override::NoOverride,
     }
 }

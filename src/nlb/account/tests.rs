@@ -345,6 +345,7 @@ fn running(id: &str, port: u16, state: health::State) -> TargetState {
         health_check_port: port,
         state,
         reason,
+        administrative_override: crate::nlb::stats::Override::default(),
         active_flows: 0,
     }
 }

@@ -18,6 +18,8 @@ pub(super) type Attributes = BTreeMap<String, Spanned<String>>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BalancerAttributes {
     pub(super) cross_zone: bool,
+    /// A zone may be shifted away from.
+    pub(super) zonal_shift: bool,
 }
 
 /// Attributes of a listener.
@@ -72,6 +74,7 @@ pub(super) fn balancer(attributes: &Attributes) -> Result<BalancerAttributes, Co
     for (key, value) in attributes {
         match key.as_str() {
             "load_balancing.cross_zone.enabled" => read.cross_zone = truth(key, value)?,
+            "zonal_shift.config.enabled" => read.zonal_shift = truth(key, value)?,
             key if access::is_own(key) => {},
             _ => return Err(unknown(key, value)),
         }

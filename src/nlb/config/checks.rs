@@ -15,6 +15,7 @@ use crate::{health::Rules, probe::Matcher};
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RawCheck {
+    enabled: Option<bool>,
     #[serde(default)]
     protocol: RawCheckProtocol,
     port: Option<Spanned<String>>,
@@ -66,6 +67,8 @@ pub(super) fn build_check(
         port: check_port(raw)?,
         interval,
         timeout,
+        enabled: raw.enabled.unwrap_or(true),
+        checkers: 1,
         rules: Rules {
             healthy_threshold: threshold("healthyThresholdCount", &raw.healthy_threshold_count, 5)?,
             unhealthy_threshold: threshold(

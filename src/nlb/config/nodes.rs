@@ -1,4 +1,5 @@
-//! `zones`, `region`, `dnsId` and `aliases`: the nodes of a load balancer and their names.
+//! `zones`, `region`, `dnsId`, `aliases`, `healthCheckers` and `zonalShift`: the nodes of a load
+//! balancer, their names, and what is done zone by zone.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -6,10 +7,12 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{
-    ListenerConfig, ZoneConfig,
+    GroupConfig, ListenerConfig, Protocol, ZoneConfig,
+    attributes::BalancerAttributes,
     read::{ConfigError, Problem, value},
 };
 use crate::{
+    health::OnUnhealthy,
     nlb::names::NamesConfig,
     zone::names::{host_name, is_label},
 };
@@ -57,6 +60,71 @@ pub(super) fn zones(raw: &[Spanned<RawZone>]) -> Result<Vec<ZoneConfig>, ConfigE
         zones.push(built);
     }
     Ok(zones)
+}
+
+/// Who checks targets.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Checkers {
+    /// The node of each zone.
+    EachZone,
+    #[default]
+    One,
+}
+
+impl Checkers {
+    pub(super) fn count(self, zones: &[ZoneConfig]) -> usize {
+        match self {
+            Self::EachZone => zones.len().max(1),
+            Self::One => 1,
+        }
+    }
+}
+
+/// A zonal shift, named as ARC names it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RawShift {
+    away_from: Spanned<Arc<str>>,
+}
+
+/// The zone that is shifted away from: one that is enabled, of a load balancer that takes shifts.
+pub(super) fn shifted(
+    raw: Option<&RawShift>,
+    balancer: BalancerAttributes,
+    zones: &[ZoneConfig],
+) -> Result<Option<Arc<str>>, ConfigError> {
+    let Some(RawShift { away_from }) = raw else { return Ok(None) };
+    if !zones.iter().any(|zone| zone.name == away_from.value) {
+        let problem = Problem::UnknownZone { name: away_from.value.to_string() };
+        return Err(ConfigError::at(away_from, problem));
+    }
+    if !balancer.zonal_shift {
+        return Err(ConfigError::at(away_from, Problem::ZonalShiftDisabled));
+    }
+    Ok(Some(Arc::clone(&away_from.value)))
+}
+
+/// What AWS asks of the groups before zonal shift is enabled with cross-zone load balancing.
+pub(super) fn check_shift<T>(
+    place: &Spanned<T>,
+    group: &GroupConfig,
+    balancer: BalancerAttributes,
+) -> Result<(), ConfigError> {
+    if !(balancer.zonal_shift && balancer.cross_zone) {
+        return Ok(());
+    }
+    let (key, expected) = if !group.cross_zone {
+        ("load_balancing.cross_zone.enabled", "\"true\", or to be left out,")
+    } else if !matches!(group.protocol, Protocol::Tcp | Protocol::Tls) {
+        ("protocol", "TCP or TLS")
+    } else if group.check.rules.on_unhealthy == OnUnhealthy::Reset {
+        ("target_health_state.unhealthy.connection_termination.enabled", "\"false\"")
+    } else {
+        return Ok(());
+    };
+    let group = group.name.to_string();
+    Err(ConfigError::at(place, Problem::NotShiftable { group, key, expected }))
 }
 
 /// True if two listeners would listen at one address: the same one is configured, or one of them is

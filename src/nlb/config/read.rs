@@ -120,6 +120,22 @@ pub enum Problem {
         /// The name.
         name: String,
     },
+    /// A shift of a load balancer that does not take any (A.2).
+    #[error("`zonalShift` needs the attribute `zonal_shift.config.enabled: \"true\"`")]
+    ZonalShiftDisabled,
+    /// With cross-zone load balancing, a group that cannot be shifted.
+    #[error(
+        "`zonal_shift.config.enabled` with cross-zone load balancing needs `{key}: {expected}` of \
+         target group `{group}`"
+    )]
+    NotShiftable {
+        /// Its name.
+        group: String,
+        /// Attribute or field.
+        key: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
     /// A value out of range.
     #[error("`{name}` must be {expected}")]
     Value {
@@ -240,6 +256,13 @@ struct RawNlb {
     /// Lifts the lower bounds of check intervals and time-outs. Extension.
     #[serde(default)]
     allow_fast_checks: bool,
+    /// Who checks the targets. Extension; one checker by default, each zone's node at AWS.
+    #[serde(default)]
+    health_checkers: nodes::Checkers,
+    /// Extension.
+    propagation_delay_seconds: Option<Spanned<f64>>,
+    /// Extension.
+    zonal_shift: Option<nodes::RawShift>,
     /// Extension: AWS writes every five minutes.
     access_log_interval_seconds: Option<Spanned<f64>>,
     listeners: Spanned<Vec<Spanned<RawListener>>>,
@@ -312,10 +335,19 @@ impl RawNlb {
         let access_log = access::build(&self.attributes, interval, directory)?;
         let zones = nodes::zones(&self.zones)?;
         let names = nodes::names(self.region.as_ref(), self.dns_id.as_ref(), &self.aliases)?;
+        let shifted = nodes::shifted(self.zonal_shift.as_ref(), balancer, &zones)?;
+        let propagation_delay = match &self.propagation_delay_seconds {
+            Some(seconds) => duration("propagationDelaySeconds", seconds, 0.0, 600.0)?,
+            None => Duration::ZERO,
+        };
         let bounds = if self.allow_fast_checks { Bounds::Fast } else { Bounds::Aws };
         let mut groups: Vec<GroupConfig> = Vec::new();
         for group in self.target_groups {
-            let built = build_group(&group.value, bounds, balancer.cross_zone)?;
+            let mut built = build_group(&group.value, bounds, balancer.cross_zone)?;
+            built.check.checkers = self.health_checkers.count(&zones);
+            built.propagation_delay = propagation_delay;
+            built.shifted.clone_from(&shifted);
+            nodes::check_shift(&group, &built, balancer)?;
             if groups.iter().any(|other| other.name == built.name) {
                 return Err(twice(&group, format!("target group `{}`", built.name)));
             }
@@ -338,7 +370,7 @@ impl RawNlb {
             listeners.push(built);
         }
         let name = nodes::name(&self.name)?;
-        Ok(NlbConfig { name, zones, names, listeners, groups, access_log })
+        Ok(NlbConfig { name, zones, names, listeners, groups, access_log, shifted })
     }
 }
 
@@ -492,6 +524,8 @@ fn build_group(
         unhealthy_draining: attributes.unhealthy_draining,
         minimum: attributes.minimum,
         dns_minimum: attributes.dns_minimum,
+        propagation_delay: Duration::ZERO,
+        shifted: None,
         targets,
     })
 }

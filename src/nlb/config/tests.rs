@@ -68,6 +68,8 @@ fn every_field_is_read() {
             port: Some(1936),
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
+            enabled: true,
+            checkers: 1,
             rules: Rules {
                 healthy_threshold: 2,
                 unhealthy_threshold: 3,
@@ -83,6 +85,8 @@ fn every_field_is_read() {
         unhealthy_draining: Duration::from_secs(30),
         minimum: Minimum { count: Some(2), percent: Some(50) },
         dns_minimum: Minimum { count: Some(2), percent: None },
+        propagation_delay: Duration::ZERO,
+        shifted: None,
         targets: vec![
             TargetConfig {
                 address: "10.0.0.11:8443".parse().unwrap(),
@@ -131,6 +135,7 @@ fn every_field_is_read() {
             },
         ],
         groups: vec![group],
+        shifted: None,
         access_log: None,
     };
     assert_eq!(parse(FULL).unwrap(), expected);
@@ -443,4 +448,53 @@ targetGroups: [{{ name: web, port: 1 }}]
     for free in ["address: 127.0.1.3:8080", "address: 127.0.1.2:8081", "port: 8081"] {
         assert_eq!(read(spread, free).unwrap().listeners.len(), 2, "{free}");
     }
+}
+
+const SHIFT: &str = "name: a
+zones: [a, b]
+attributes: { zonal_shift.config.enabled: \"true\" }
+zonalShift: { awayFrom: b }
+healthCheckers: each-zone
+propagationDelaySeconds: 60
+listeners: []
+targetGroups: [{ name: web, port: 80 }]
+";
+
+/// A.2, A.5, A.14: a shift, who checks, and how late changes arrive; one and at once by default.
+#[test]
+fn what_is_done_zone_by_zone_is_read() {
+    let config = parse(SHIFT).unwrap();
+    let group = &config.groups[0];
+    assert_eq!((config.shifted.as_deref(), group.shifted.as_deref()), (Some("b"), Some("b")));
+    assert_eq!((group.check.checkers, group.propagation_delay), (2, Duration::from_secs(60)));
+    let quiet = parse("{name: a, listeners: [], targetGroups: [{name: web, port: 80}]}").unwrap();
+    let group = &quiet.groups[0];
+    assert_eq!((quiet.shifted, group.check.checkers), (None, 1));
+    assert_eq!(group.propagation_delay, Duration::ZERO);
+}
+
+/// A.2: shifts of zones that are not there, of load balancers that take none, and what AWS refuses with
+/// cross-zone load balancing.
+#[test]
+fn shifts_that_cannot_be_are_refused() {
+    let said = |from: &str, to: &str| {
+        assert!(SHIFT.contains(from), "{from}");
+        parse(&SHIFT.replace(from, to)).unwrap_err().to_string()
+    };
+    assert!(said("awayFrom: b", "awayFrom: c").contains("zone `c` is not among"));
+    let disabled = said("shift.config.enabled: \"true\"", "shift.config.enabled: \"false\"");
+    assert!(disabled.starts_with("4:") && disabled.contains("zonal_shift.config.enabled"));
+    assert!(said("Seconds: 60", "Seconds: 601").contains("from 0 to 600"), "{SHIFT}");
+    let on = "zonal_shift.config.enabled: \"true\", load_balancing.cross_zone.enabled: \"true\"";
+    let crossing = SHIFT.replace("zonal_shift.config.enabled: \"true\"", on);
+    let with = |attributes: &str| {
+        parse(&crossing.replace("port: 80", &format!("port: 80, attributes: {{ {attributes} }}")))
+    };
+    let keep = "target_health_state.unhealthy.connection_termination.enabled: \"false\"";
+    let error = with("").unwrap_err().to_string();
+    assert!(error.contains("connection_termination.enabled"), "{error}");
+    let off = format!("{keep}, load_balancing.cross_zone.enabled: \"false\"");
+    let error = with(&off).unwrap_err().to_string();
+    assert!(error.contains("`load_balancing.cross_zone.enabled"), "{error}");
+    assert!(with(keep).is_ok());
 }

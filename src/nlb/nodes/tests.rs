@@ -17,7 +17,7 @@ fn group(cross_zone: bool, minimum: Minimum, zones: &[(&str, usize, usize)]) -> 
 }
 
 fn in_dns(names: &[&str], groups: &[GroupHealth]) -> Vec<bool> {
-    states(&zones(names), groups).iter().map(|state| state.in_dns).collect()
+    states(&zones(names), groups, None).iter().map(|state| state.in_dns).collect()
 }
 
 /// [NLB-12] The example of A.6b: two zones of ten targets, both percentages 50, six of b fail.
@@ -33,7 +33,7 @@ fn nlb_12_percentages_are_of_the_zone_or_of_the_whole_group() {
 fn nlb_09_all_zones_are_named_when_all_fail() {
     for cross_zone in [false, true] {
         let groups = [group(cross_zone, Minimum::default(), &[("a", 0, 2), ("b", 0, 2)])];
-        let states = states(&zones(&["a", "b"]), &groups);
+        let states = states(&zones(&["a", "b"]), &groups, None);
         assert!(states.iter().all(|state| state.in_dns && !state.healthy), "{states:?}");
     }
 }
@@ -99,4 +99,19 @@ fn every_small_state_agrees_with_the_rules_by_counting() {
         }
     }
     assert_eq!(cases, 12 * 729 * 2);
+}
+
+/// A.2: a zone that traffic is shifted away from is not named however healthy it is; when no other is
+/// healthy, all are named.
+#[test]
+fn a_zone_that_is_shifted_away_from_leaves_dns() {
+    let states = |counts: &[(&str, usize, usize)]| {
+        let group = group(false, Minimum::default(), counts);
+        states(&zones(&["a", "b"]), &[group], Some("a"))
+    };
+    let summary = |states: Vec<ZoneState>| -> Vec<_> {
+        states.iter().map(|state| (state.healthy, state.in_dns)).collect()
+    };
+    assert_eq!(summary(states(&[("a", 1, 1), ("b", 1, 1)])), [(true, false), (true, true)]);
+    assert_eq!(summary(states(&[("a", 1, 1), ("b", 0, 1)])), [(true, true), (false, true)]);
 }

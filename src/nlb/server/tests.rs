@@ -3,6 +3,7 @@
 mod expiry;
 mod tuple;
 mod udp;
+mod zones;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -123,6 +124,8 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
                 port: None,
                 interval: FAST,
                 timeout: LIMIT,
+                enabled: true,
+                checkers: 1,
                 rules: Rules {
                     healthy_threshold: 2,
                     unhealthy_threshold: 2,
@@ -138,8 +141,11 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
             unhealthy_draining: Duration::ZERO,
             minimum: Minimum::default(),
             dns_minimum: Minimum::default(),
+            propagation_delay: Duration::ZERO,
+            shifted: None,
             targets: targets.into_iter().map(Target::config).collect(),
         }],
+        shifted: None,
         access_log: None,
     }
 }

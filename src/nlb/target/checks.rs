@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{Group, Target};
 use crate::{
@@ -41,7 +41,7 @@ pub(super) async fn run(group: Arc<Group>, target: Arc<Target>) {
             },
             () = tokio::time::sleep_until(due) => {
                 let begun = Instant::now();
-                let outcome = check(&group, &target).await;
+                let outcome = round(&group, &target).await;
                 due = (begun + group.config().check.interval).max(Instant::now());
                 Event::Checked(outcome)
             },
@@ -78,6 +78,29 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// One round: a check by each checker, of which most decide (A.5).
+async fn round(group: &Arc<Group>, target: &Arc<Target>) -> Result<(), Code> {
+    let checkers = group.config().check.checkers;
+    if checkers <= 1 {
+        return check(group, target).await;
+    }
+    let mut checks = JoinSet::new();
+    for _ in 0..checkers {
+        let (group, target) = (Arc::clone(group), Arc::clone(target));
+        checks.spawn(async move { check(&group, &target).await });
+    }
+    majority(&checks.join_all().await)
+}
+
+/// What most say; of as many passes as failures, the failure.
+fn majority(outcomes: &[Result<(), Code>]) -> Result<(), Code> {
+    let failures: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.err()).collect();
+    match failures.first() {
+        Some(code) if 2 * failures.len() >= outcomes.len() => Err(*code),
+        _ => Ok(()),
+    }
+}
+
 /// One active check.
 async fn check(group: &Group, target: &Target) -> Result<(), Code> {
     let Ok(_permit) = group.shared.permits.acquire().await else { return Ok(()) };
@@ -110,5 +133,19 @@ async fn check(group: &Group, target: &Target) -> Result<(), Code> {
         },
         Outcome::Fail(FailReason::ResponseCode(_)) => Err(Code::ResponseCodeMismatch),
         Outcome::Fail(FailReason::Timeout) => Err(Code::Timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A.5: one node that cannot reach a target does not take it out; half of them do.
+    #[test]
+    fn most_checkers_decide() {
+        let failed = Err(Code::Timeout);
+        assert_eq!(majority(&[Ok(()), failed, Ok(())]), Ok(()));
+        assert_eq!(majority(&[failed, Ok(()), failed]), failed);
+        assert_eq!(majority(&[failed, Ok(())]), failed);
     }
 }

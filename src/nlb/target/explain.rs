@@ -17,13 +17,8 @@ impl Group {
         weight: u32,
     ) -> GroupView {
         let config = self.config();
-        let zone = zone.filter(|_| !config.cross_zone);
         let members = self.members.load();
-        let standing = |index: usize| {
-            let target = &members[index];
-            let foreign = zone.is_some() && target.config.load().zone.as_deref() != zone;
-            if foreign { Standing::Out } else { target.standing() }
-        };
+        let standing = |index: usize| members[index].standing_at(zone, &config);
         let candidates = members
             .iter()
             .enumerate()

@@ -112,7 +112,7 @@ impl Listener {
         };
         let _carried = self.carries(&picked.target, picked.routing);
         let end = cut(picked.cut, &self.end);
-        let traffic: Option<&Traffic> = Some(&self.stats.traffic);
+        let traffic: Option<&Traffic> = Some(&self.stats.tls.traffic);
         let idle = Idle {
             keepalives: Keepalives::Answered(KEEPALIVES),
             ..Idle::from(binding.idle_timeout)

@@ -3,10 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio_util::sync::CancellationToken;
-use wharf::nlb::{
-    NlbHandle,
-    config::{Protocol, parse},
-};
+use wharf::nlb::{NlbHandle, config::parse};
 
 use super::{run, wanted};
 use crate::dns::{Row, Said, start, table};
@@ -99,7 +96,7 @@ targetGroups:
     let balancer = NlbHandle::start(config.unwrap(), cancel).await.unwrap();
     dig_reads_the_table(balancer.local_addrs()[0].1).await;
     let totals = &balancer.listeners()[0];
-    let (tcp, udp) = (totals.part(Protocol::Tcp), totals.part(Protocol::Udp));
+    let (tcp, udp) = (totals.by_protocol.tcp, totals.by_protocol.udp);
     let rows = u64::try_from(table().len()).unwrap();
     assert!(tcp.new_flow_count >= rows && udp.new_flow_count >= 1, "{totals:?}");
     assert_eq!(totals.dropped_datagram_count, 0);

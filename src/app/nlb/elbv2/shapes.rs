@@ -138,9 +138,9 @@ pub(super) fn health(xml: &mut Xml, health: &Health, anomalies: bool) {
         });
     }
     xml.element("AdministrativeOverride", |xml| {
-        xml.text("State", "no_override");
-        xml.text("Reason", "AdministrativeOverride.NoOverride");
-        xml.text("Description", "No override is currently active on target");
+        xml.text("State", health.overridden.as_str());
+        xml.text("Reason", health.overridden.reason());
+        xml.text("Description", health.overridden.meaning());
     });
 }
 

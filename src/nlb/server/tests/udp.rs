@@ -3,6 +3,7 @@
 use tokio::net::UdpSocket;
 
 use super::*;
+use crate::nlb::stats::{ByProtocol, ProtocolTotals};
 
 /// A target that answers each datagram with its name and what it got, on the port where its other
 /// half takes connections.
@@ -91,9 +92,9 @@ async fn nlb_06_a_client_stays_until_it_was_silent() {
     handle.apply(config).unwrap();
     until(&handle, state_of(&targets[usize::from(first)].tcp, State::Draining)).await;
     assert_eq!(ask(&client).await, first, "a draining target keeps its flows");
-    counted(&handle, |totals| totals.active_flow_count_udp == 0).await;
+    counted(&handle, |totals| totals.by_protocol.udp.active_flow_count == 0).await;
     assert_ne!(ask(&client).await, first);
-    assert_eq!(handle.listeners()[0].new_flow_count_udp, 2);
+    assert_eq!(handle.listeners()[0].by_protocol.udp.new_flow_count, 2);
 }
 
 /// [NLB-01] for UDP, and that one client has one target.
@@ -117,7 +118,7 @@ async fn nlb_01_400_clients_over_4_targets() {
     let totals = &handle.listeners()[0];
     assert_eq!((totals.active_flow_count, totals.new_flow_count), (400, 400));
     // 400 clients, two questions of four bytes and two answers of five each.
-    assert_eq!((totals.processed_bytes_udp, totals.datagram_count), (400 * 18, 1600));
+    assert_eq!((totals.processed_bytes, totals.datagram_count), (400 * 18, 1600));
     let flows: i64 = handle.targets().iter().map(|target| target.active_flows).sum();
     assert_eq!(flows, 400);
 }
@@ -171,7 +172,7 @@ async fn nlb_08_flows_leave_an_unhealthy_target() {
     let client = client(address).await;
     let first = ask(&client).await;
     targets[usize::from(first)].tcp.fail_checks();
-    counted(&handle, |totals| totals.active_flow_count_udp == 0).await;
+    counted(&handle, |totals| totals.by_protocol.udp.active_flow_count == 0).await;
     assert_eq!(ask(&client).await, 1 - first);
     handle.apply(udp_config(&[], Protocol::Udp)).unwrap();
     let other = self::client(address).await;
@@ -197,11 +198,11 @@ async fn tcp_and_udp_share_a_port() {
     echoes(&mut stream).await;
     assert_eq!(ask(&client).await, name);
     let totals = &handle.listeners()[0];
-    let (tcp, udp) = (totals.part(Protocol::Tcp), totals.part(Protocol::Udp));
+    let ByProtocol { tcp, tls, udp } = totals.by_protocol;
     assert_eq!((tcp.new_flow_count, udp.new_flow_count), (1, 1));
     assert_eq!((tcp.active_flow_count, udp.active_flow_count), (1, 1));
     assert_eq!((tcp.processed_bytes, udp.processed_bytes), (9, 18));
-    assert_eq!(totals.part(Protocol::Tls), Default::default());
+    assert_eq!(tls, ProtocolTotals::default());
     fewer.listeners[0].protocol = Protocol::Tcp;
     fewer.listeners[0].address = address;
     handle.apply(fewer).unwrap();
