@@ -6,7 +6,8 @@
 //! carries the bytes; datagrams go through `udp` instead. [`server`] holds all of it and applies a new [`config`] while flows go on.
 //!
 //! Always holds: a configuration change closes no flow; a target that leaves keeps its flows; a
-//! target that turns unhealthy loses them, unless its group says otherwise (A.6).
+//! target that turns unhealthy loses them, unless its group says otherwise or its node fails open for
+//! want of healthy ones (A.6).
 
 pub mod accesslog;
 pub mod account;

@@ -79,8 +79,8 @@ pub async fn serve(
 
 /// Names that are answered before the zone is asked, such as those of a load balancer.
 pub trait View: std::fmt::Debug + Send + Sync {
-    /// The answer; nothing if the name is not of this view. Must not wait.
-    fn answer(&self, question: &Query) -> Option<Answer>;
+    /// The answer to `client`; nothing if the name is not of this view. Must not wait.
+    fn answer(&self, question: &Query, client: IpAddr) -> Option<Answer>;
 }
 
 /// What both loops share.
@@ -176,7 +176,8 @@ impl Server {
             Packet::Query(request) => *request,
         };
         self.stats.count_query(transport, request.question.query_type());
-        let viewed = self.view.as_ref().and_then(|view| view.answer(&request.question));
+        let viewed =
+            self.view.as_ref().and_then(|view| view.answer(&request.question, client.ip()));
         let mut answer = viewed
             .unwrap_or_else(|| answer::answer(&self.zone.load(), &request.question, self.local));
         let resolver = self.forward.as_ref().filter(|_| self.may_forward(client.ip()));

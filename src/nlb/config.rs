@@ -5,10 +5,15 @@
 //!
 //! ```yaml
 //! name: openshift
-//! zones: [{ name: a, address: 127.0.1.1 }, { name: b, address: 127.0.1.2 }]  # or [a, b]
+//! zones:                                                                    # or [a, b]
+//!   - { name: a, address: 127.0.1.1, clients: [10.0.0.0/20] }               # clients: see below
+//!   - { name: b, address: 127.0.1.2 }
 //! region: us-east-1                                                         # for DNS names
 //! aliases: ["*.apps.example.com"]
-//! attributes: { load_balancing.cross_zone.enabled: "true", zonal_shift.config.enabled: "true" }
+//! attributes:
+//!   load_balancing.cross_zone.enabled: "true"
+//!   zonal_shift.config.enabled: "true"
+//!   dns_record.client_routing_policy: availability_zone_affinity  # by the `clients` of the zones
 //! healthCheckers: each-zone         # or one
 //! propagationDelaySeconds: 0
 //! zonalShift: { awayFrom: b }       # while it stands here

@@ -15,6 +15,7 @@ use hickory_proto::{
     op::{Query, ResponseCode},
     rr::{DNSClass, Name, RData, Record, RecordType, rdata::SOA},
 };
+use ipnet::IpNet;
 
 use super::nodes::ZoneState;
 use crate::dns::answer::Answer;
@@ -33,11 +34,37 @@ pub struct NamesConfig {
     pub id: Option<Arc<str>>,
     /// Further names that answer like the regional one; `*.DOMAIN` is every name below `DOMAIN`.
     pub aliases: Vec<Arc<str>>,
+    /// `dns_record.client_routing_policy`.
+    pub routing: ClientRouting,
+    /// Which zone clients are in: the first network that has the address that asks, which is that of
+    /// the client's resolver. Those in none are in no zone.
+    pub clients: Vec<(IpNet, Arc<str>)>,
 }
+
+/// Which zones the regional name answers with to a client of a zone (A.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientRouting {
+    /// Any.
+    #[default]
+    Any,
+    /// The client's own, as long as that is in DNS.
+    Own,
+    /// The client's own to 85 % of the questions, any to the rest.
+    Partial,
+}
+
+/// Share of [`ClientRouting::Partial`], percent.
+const PARTIAL: u64 = 85;
 
 impl Default for NamesConfig {
     fn default() -> Self {
-        Self { region: DEFAULT_REGION.into(), id: None, aliases: Vec::new() }
+        Self {
+            region: DEFAULT_REGION.into(),
+            id: None,
+            aliases: Vec::new(),
+            routing: ClientRouting::default(),
+            clients: Vec::new(),
+        }
     }
 }
 
@@ -63,6 +90,8 @@ pub struct Names {
     pub label: String,
     /// See [`NamesConfig::aliases`].
     aliases: Vec<Arc<str>>,
+    routing: ClientRouting,
+    clients: Vec<(IpNet, Arc<str>)>,
 }
 
 /// Where a name stands.
@@ -90,6 +119,8 @@ impl Names {
             regional: format!("{lower}-{id}.elb.{}.amazonaws.com", config.region),
             label: format!("net/{name}/{id}"),
             aliases: config.aliases.clone(),
+            routing: config.routing,
+            clients: config.clients.clone(),
         }
     }
 
@@ -99,11 +130,17 @@ impl Names {
         self.place(&asked(question), &[]).is_some()
     }
 
-    /// The answer to `question` while the zones are in these states; nothing if its name is not of
-    /// this load balancer. `turn` says which address stands first: clients that take the first
+    /// The answer to `question` of `client` while the zones are in these states; nothing if its name is
+    /// not of this load balancer. `turn` says which address stands first: clients that take the first
     /// spread over the nodes if it differs from one question to the next.
     #[must_use]
-    pub fn answer(&self, question: &Query, zones: &[ZoneState], turn: usize) -> Option<Answer> {
+    pub fn answer(
+        &self,
+        question: &Query,
+        client: IpAddr,
+        zones: &[ZoneState],
+        turn: usize,
+    ) -> Option<Answer> {
         let name = asked(question);
         let (apex, place) = self.place(&name, zones)?;
         let kind = question.query_type();
@@ -114,7 +151,10 @@ impl Names {
         }
         let apex = Name::from_ascii(format!("{apex}.")).ok()?;
         let addresses = match place {
-            Place::Regional => in_dns(zones).collect(),
+            Place::Regional => match self.own_zone(client, zones, turn) {
+                Some(own) => own.address.into_iter().collect(),
+                None => in_dns(zones).collect(),
+            },
             Place::Zonal(address) => vec![address],
             Place::Empty | Place::Unknown => Vec::new(),
         };
@@ -139,6 +179,25 @@ impl Names {
         };
         let authorities = if answers.is_empty() { soa.into_iter().collect() } else { Vec::new() };
         Some(Answer { rcode, authoritative: true, answers, authorities, ..Answer::default() })
+    }
+
+    /// The one zone that `client` is to use, if there is one.
+    fn own_zone<'a>(
+        &self,
+        client: IpAddr,
+        zones: &'a [ZoneState],
+        turn: usize,
+    ) -> Option<&'a ZoneState> {
+        let own = match self.routing {
+            ClientRouting::Any => false,
+            ClientRouting::Own => true,
+            // A hash: turns in a row may be the questions of one client for its two families.
+            ClientRouting::Partial => FixedState::default().hash_one(turn) % 100 < PARTIAL,
+        };
+        let client = client.to_canonical();
+        let mut networks = self.clients.iter().filter(|_| own);
+        let (_, name) = networks.find(|(network, _)| network.contains(&client))?;
+        zones.iter().find(|zone| zone.zone == *name && zone.in_dns)
     }
 
     /// The apex of the zone that holds `name`, and where in it the name stands. Lower case.

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use checks::AT_ONCE as CHECKS_AT_ONCE;
-use standing::Delayed;
+use standing::{Cut, Delayed};
 
 use super::{
     config::{GroupConfig, ListenerConfig, TargetConfig, ZoneConfig},
@@ -59,6 +59,8 @@ pub(super) struct Group {
     members: ArcSwap<Vec<Arc<Target>>>,
     /// A listener gives it flows: it forwards to it with a weight above 0.
     carries: AtomicBool,
+    /// Its flows come through nodes of zones.
+    zonal: AtomicBool,
     /// Held while `members` is replaced.
     writing: Mutex<()>,
 }
@@ -126,6 +128,7 @@ impl Group {
             config: watch::Sender::new(Arc::new(empty)),
             members: ArcSwap::default(),
             carries: AtomicBool::new(false),
+            zonal: AtomicBool::new(false),
             writing: Mutex::new(()),
         })
     }
@@ -168,6 +171,8 @@ impl Group {
     pub(super) fn apply(self: &Arc<Self>, config: GroupConfig, around: Around<'_>) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let weights = around.listeners.iter().filter_map(|its| its.weight_of(&config.name));
+        let forwards = |its: &&ListenerConfig| its.zone.is_some() && its.forwards_to(&config.name);
+        self.zonal.store(around.listeners.iter().any(|its| forwards(&its)), Relaxed);
         self.carries.store(weights.max().is_some_and(|weight| weight > 0), Relaxed);
         let config = Arc::new(config);
         self.config.send_replace(Arc::clone(&config));
@@ -225,7 +230,7 @@ impl Group {
             Usage::Used => TargetHealth::registered(),
         };
         *registration = Registration { health, stop: stop.clone() };
-        self.propagate(target, &registration.health, Flows::Keep);
+        self.propagate(target, &registration.health, Cut::None);
         drop(registration);
         if usage == Usage::Used {
             let run = checks::run(Arc::clone(self), Arc::clone(target));
@@ -239,7 +244,7 @@ impl Group {
     fn deregister(self: &Arc<Self>, target: &Arc<Target>) -> State {
         let mut registration = target.lock();
         let step = registration.health.deregister();
-        self.propagate(target, &registration.health, Flows::Keep);
+        self.propagate(target, &registration.health, Cut::None);
         let (state, stop) = (registration.health.state(), registration.stop.clone());
         drop(registration);
         match step {
@@ -280,7 +285,7 @@ impl Group {
 
     /// Runs `change` on the health of a target and carries out what follows from it.
     fn change(
-        &self,
+        self: &Arc<Self>,
         target: &Arc<Target>,
         change: impl FnOnce(&mut TargetHealth, &Rules) -> Option<Step>,
     ) -> Option<Step> {
@@ -288,7 +293,7 @@ impl Group {
         let mut registration = target.lock();
         let step = change(&mut registration.health, &rules);
         if let Some(step) = step {
-            self.propagate(target, &registration.health, step.flows);
+            self.propagate(target, &registration.health, Cut::of(step));
         }
         let code = registration.health.code();
         drop(registration);

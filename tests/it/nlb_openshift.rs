@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr, TcpListener},
+    pin::Pin,
     process::{Child, Command, Stdio},
     sync::{
         Mutex,
@@ -191,22 +192,27 @@ impl Estate {
     }
 
     /// What clients see until `event` has happened, and at least `ROUNDS` times.
-    async fn load<T>(&self, event: impl Future<Output = T>) -> (Tally, T) {
-        let (tally, over) = (Mutex::default(), AtomicBool::new(false));
-        let client = async || {
-            let mut rounds = 0;
-            while rounds < ROUNDS || !over.load(Relaxed) {
-                self.ask(&tally).await;
-                rounds += 1;
-            }
-        };
-        let event = async {
-            let outcome = event.await;
-            over.store(true, Relaxed);
-            outcome
-        };
-        let (outcome, ..) = tokio::join!(event, client(), client(), client(), client());
-        (tally.into_inner().unwrap(), outcome)
+    fn load<'a, T: 'a>(
+        &'a self,
+        event: impl Future<Output = T> + 'a,
+    ) -> Pin<Box<dyn Future<Output = (Tally, T)> + 'a>> {
+        Box::pin(async move {
+            let (tally, over) = (Mutex::default(), AtomicBool::new(false));
+            let client = async || {
+                let mut rounds = 0;
+                while rounds < ROUNDS || !over.load(Relaxed) {
+                    self.ask(&tally).await;
+                    rounds += 1;
+                }
+            };
+            let event = async {
+                let outcome = event.await;
+                over.store(true, Relaxed);
+                outcome
+            };
+            let (outcome, ..) = tokio::join!(event, client(), client(), client(), client());
+            (tally.into_inner().unwrap(), outcome)
+        })
     }
 
     /// Connections through the node of a zone that are kept open, used once.

@@ -1,8 +1,11 @@
 //! The DNS server of `wharf nlb`: the names of its load balancers, and nothing else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use hickory_proto::op::{Query, ResponseCode};
@@ -27,12 +30,12 @@ struct Names {
 }
 
 impl View for Names {
-    fn answer(&self, question: &Query) -> Option<Answer> {
+    fn answer(&self, question: &Query, client: IpAddr) -> Option<Answer> {
         let answer = self.fleet.handles().iter().find_map(|handle| {
             let names = handle.names();
             // The states of the zones are computed for the one whose name it is.
             let zones = names.holds(question).then(|| handle.zones())?;
-            names.answer(question, &zones, self.turn.fetch_add(1, Relaxed))
+            names.answer(question, client, &zones, self.turn.fetch_add(1, Relaxed))
         });
         Some(answer.unwrap_or_else(|| Answer::code(ResponseCode::Refused)))
     }

@@ -9,7 +9,10 @@ use super::{
     Protocol, access,
     read::{ConfigError, Problem},
 };
-use crate::{health::OnUnhealthy, nlb::flow::Minimum};
+use crate::{
+    health::OnUnhealthy,
+    nlb::{flow::Minimum, names::ClientRouting},
+};
 
 /// Keys and values as written.
 pub(super) type Attributes = BTreeMap<String, Spanned<String>>;
@@ -20,6 +23,7 @@ pub(super) struct BalancerAttributes {
     pub(super) cross_zone: bool,
     /// A zone may be shifted away from.
     pub(super) zonal_shift: bool,
+    pub(super) client_routing: ClientRouting,
 }
 
 /// Attributes of a listener.
@@ -74,6 +78,18 @@ pub(super) fn balancer(attributes: &Attributes) -> Result<BalancerAttributes, Co
     for (key, value) in attributes {
         match key.as_str() {
             "load_balancing.cross_zone.enabled" => read.cross_zone = truth(key, value)?,
+            "dns_record.client_routing_policy" => {
+                read.client_routing = match value.value.as_str() {
+                    "any_availability_zone" => ClientRouting::Any,
+                    "availability_zone_affinity" => ClientRouting::Own,
+                    "partial_availability_zone_affinity" => ClientRouting::Partial,
+                    _ => {
+                        let expected = "any_availability_zone, availability_zone_affinity or \
+                                        partial_availability_zone_affinity";
+                        return Err(bad(key, value, expected));
+                    },
+                };
+            },
             "zonal_shift.config.enabled" => read.zonal_shift = truth(key, value)?,
             key if access::is_own(key) => {},
             _ => return Err(unknown(key, value)),

@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     health::OnUnhealthy,
+    model::grammar::parse_network,
     nlb::names::NamesConfig,
     zone::names::{host_name, is_label},
 };
@@ -30,6 +32,9 @@ pub(super) enum RawZone {
 pub(super) struct RawNode {
     name: Arc<str>,
     address: IpAddr,
+    /// Networks whose clients are in the zone.
+    #[serde(default)]
+    clients: Vec<String>,
 }
 
 /// The zones as configured: names and addresses are unique, and all have an address or none has.
@@ -60,6 +65,28 @@ pub(super) fn zones(raw: &[Spanned<RawZone>]) -> Result<Vec<ZoneConfig>, ConfigE
         zones.push(built);
     }
     Ok(zones)
+}
+
+/// The networks of the clients of each zone; a network is of one zone.
+pub(super) fn clients(raw: &[Spanned<RawZone>]) -> Result<Vec<(IpNet, Arc<str>)>, ConfigError> {
+    let mut all: Vec<(IpNet, Arc<str>)> = Vec::new();
+    for zone in raw {
+        let RawZone::Node(node) = &zone.value else { continue };
+        for text in &node.clients {
+            let Some(network) = parse_network(text) else {
+                let expected = "addresses or networks such as 10.0.0.0/20";
+                return Err(value(zone, "clients", expected));
+            };
+            if all.iter().any(|(other, _)| *other == network) {
+                let what = format!("network {network}");
+                return Err(ConfigError::at(zone, Problem::Duplicate { what }));
+            }
+            all.push((network, Arc::clone(&node.name)));
+        }
+    }
+    // The narrowest network decides.
+    all.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
+    Ok(all)
 }
 
 /// Who checks targets.

@@ -334,7 +334,9 @@ impl RawNlb {
         let interval = self.access_log_interval_seconds.as_ref();
         let access_log = access::build(&self.attributes, interval, directory)?;
         let zones = nodes::zones(&self.zones)?;
-        let names = nodes::names(self.region.as_ref(), self.dns_id.as_ref(), &self.aliases)?;
+        let mut names = nodes::names(self.region.as_ref(), self.dns_id.as_ref(), &self.aliases)?;
+        names.routing = balancer.client_routing;
+        names.clients = nodes::clients(&self.zones)?;
         let shifted = nodes::shifted(self.zonal_shift.as_ref(), balancer, &zones)?;
         let propagation_delay = match &self.propagation_delay_seconds {
             Some(seconds) => duration("propagationDelaySeconds", seconds, 0.0, 600.0)?,

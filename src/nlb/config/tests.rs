@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::health::OnUnhealthy;
-use crate::nlb::names::NamesConfig;
+use crate::nlb::names::{ClientRouting, NamesConfig};
 
 const FULL: &str = r#"
 name: openshift
@@ -497,4 +497,26 @@ fn shifts_that_cannot_be_are_refused() {
     let error = with(&off).unwrap_err().to_string();
     assert!(error.contains("`load_balancing.cross_zone.enabled"), "{error}");
     assert!(with(keep).is_ok());
+}
+
+/// A.2: where clients are, and the policy that needs to know it; a network is of one zone.
+#[test]
+fn zones_have_clients() {
+    let text = "name: a
+zones:
+- { name: a, address: 127.0.1.1, clients: [10.0.0.0/8, 192.0.2.1] }
+- { name: b, address: 127.0.1.2, clients: [10.1.0.0/16] }
+attributes: { dns_record.client_routing_policy: partial_availability_zone_affinity }
+listeners: []
+targetGroups: []
+";
+    let names = parse(text).unwrap().names;
+    assert_eq!(names.routing, ClientRouting::Partial);
+    let clients: Vec<_> =
+        names.clients.iter().map(|(network, zone)| format!("{network} {zone}")).collect();
+    assert_eq!(clients, ["192.0.2.1/32 a", "10.1.0.0/16 b", "10.0.0.0/8 a"], "the narrowest first");
+    let said = |from: &str, to: &str| parse(&text.replace(from, to)).unwrap_err().to_string();
+    assert!(said("10.1.0.0/16", "10.0.0.0/8").starts_with("4:3: network 10.0.0.0/8"));
+    assert!(said("10.1.0.0/16", "10.1.0").starts_with("4:3: `clients` must be"));
+    assert!(said("partial_", "half_").contains("availability_zone_affinity"));
 }

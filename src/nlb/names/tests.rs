@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// A client of no zone.
+const NOBODY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
 type Asked = (Names, Vec<ZoneState>);
 
 /// Names with an alias, and zones of (name, address, in DNS).
@@ -19,7 +22,7 @@ fn names(states: &[(&str, &str, bool)]) -> Asked {
 fn ask(view: &Asked, name: &str, kind: RecordType) -> Option<(ResponseCode, Vec<String>, usize)> {
     let mut name = Name::from_ascii(name).unwrap();
     name.set_fqdn(true);
-    let answer = view.0.answer(&Query::query(name, kind), &view.1, 0)?;
+    let answer = view.0.answer(&Query::query(name, kind), NOBODY, &view.1, 0)?;
     assert!(answer.answers.iter().all(|record| record.ttl == TTL));
     let data = answer.answers.iter().map(|record| record.data.to_string()).collect();
     Some((answer.rcode, data, answer.authorities.len()))
@@ -81,7 +84,7 @@ fn the_nodes_take_turns_as_the_first_address() {
     let name = Name::from_ascii(format!("{}.", view.0.regional)).unwrap();
     let question = Query::query(name, RecordType::A);
     let turn = |turn| -> Vec<String> {
-        let answer = view.0.answer(&question, &view.1, turn).unwrap();
+        let answer = view.0.answer(&question, NOBODY, &view.1, turn).unwrap();
         answer.answers.iter().map(|record| record.data.to_string()).collect()
     };
     assert_eq!(turn(0), ["127.0.1.1", "127.0.1.2", "127.0.1.4"]);
@@ -104,4 +107,35 @@ fn a_load_balancer_knows_its_names_without_its_zones() {
     for other in ["example.com.", "xapps.example.com.", "amazonaws.com.", "."] {
         assert!(!holds(other), "{other}");
     }
+}
+
+/// A.2: `dns_record.client_routing_policy`: a client of a zone gets that zone alone, always or to 85 % of
+/// its questions, unless the zone is not in DNS; the zonal name is what it is.
+#[test]
+fn clients_are_kept_in_their_zone() {
+    let ask = |routing, client: &str, b_in_dns| {
+        let clients = vec![("10.0.2.0/24".parse().unwrap(), "b".into())];
+        let config = NamesConfig { routing, clients, ..NamesConfig::default() };
+        let states =
+            [("a", "127.0.1.1", true), ("b", "127.0.1.2", b_in_dns), ("c", "127.0.1.3", true)];
+        let zones = names(&states).1;
+        let names = Names::new("router", &config);
+        let name = Name::from_ascii(format!("{}.", names.regional)).unwrap();
+        let question = Query::query(name, RecordType::A);
+        let client: IpAddr = client.parse().unwrap();
+        let alone = (0..1000).filter(|turn| {
+            let answers = names.answer(&question, client, &zones, *turn).unwrap().answers;
+            let all = zones.iter().filter(|zone| zone.in_dns).count();
+            assert!(answers.len() == all || answers[0].data.to_string() == "127.0.1.2");
+            answers.len() == 1
+        });
+        alone.count()
+    };
+    assert_eq!(ask(ClientRouting::Any, "10.0.2.9", true), 0);
+    assert_eq!(ask(ClientRouting::Own, "10.0.2.9", true), 1000);
+    assert_eq!(ask(ClientRouting::Own, "::ffff:10.0.2.9", true), 1000);
+    assert_eq!(ask(ClientRouting::Own, "10.0.3.9", true), 0, "of no zone");
+    assert_eq!(ask(ClientRouting::Own, "10.0.2.9", false), 0, "its zone is not in DNS");
+    let partial = ask(ClientRouting::Partial, "10.0.2.9", true);
+    assert!((820..880).contains(&partial), "{partial} of 1000");
 }

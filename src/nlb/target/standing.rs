@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Group, Target};
 use crate::{
-    health::{Flows, State, TargetHealth},
+    health::{Flows, State, Step, TargetHealth},
     nlb::{config::GroupConfig, flow::Standing},
 };
 
@@ -25,7 +25,31 @@ pub(super) const MOST_DELAYED: usize = 64;
 struct Change {
     due: Instant,
     standing: Standing,
-    flows: Flows,
+    cut: Cut,
+}
+
+/// What a change does to the flows of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cut {
+    /// Nothing.
+    None,
+    /// They are reset, unless their nodes fail open with this change: the target is as good as any then.
+    UnlessFailOpen,
+    /// They are reset.
+    All,
+}
+
+impl Cut {
+    /// What `step` does to flows.
+    pub(super) fn of(step: Step) -> Self {
+        match (step.flows, step.from, step.to) {
+            (Flows::Keep, ..) => Self::None,
+            (Flows::Reset, State::Healthy | State::Initial, State::Unhealthy) => {
+                Self::UnlessFailOpen
+            },
+            (Flows::Reset, ..) => Self::All,
+        }
+    }
 }
 
 /// Changes of a target that are on their way, the next one first.
@@ -43,8 +67,7 @@ impl Delayed {
         let full = queue.len() >= MOST_DELAYED;
         match queue.back_mut() {
             Some(last) if full => {
-                let reset = last.flows == Flows::Reset || change.flows == Flows::Reset;
-                *last = Change { flows: if reset { Flows::Reset } else { Flows::Keep }, ..change };
+                *last = Change { cut: last.cut.max(change.cut), ..change };
             },
             _ => queue.push_back(change),
         }
@@ -53,27 +76,67 @@ impl Delayed {
 }
 
 impl Group {
-    /// Lets flows and DNS see the state of a target, and does to its flows what the change asks for:
+    /// Lets flows and DNS see the state of a target, and does to its flows what `cut` says:
     /// now, or when the propagation delay is over.
-    pub(super) fn propagate(&self, target: &Arc<Target>, health: &TargetHealth, flows: Flows) {
+    pub(super) fn propagate(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        health: &TargetHealth,
+        cut: Cut,
+    ) {
         let delay = self.config().propagation_delay;
         let standing = standing_of(health.state());
-        let change = Change { due: Instant::now() + delay, standing, flows };
+        let change = Change { due: Instant::now() + delay, standing, cut };
         if delay.is_zero() && target.delayed.lock().is_empty() {
-            target.see(change);
+            self.arrived(target, change);
         } else if target.delayed.push(change) {
-            let (shared, target) = (Arc::clone(&self.shared), Arc::clone(target));
+            let (group, target) = (Arc::clone(self), Arc::clone(target));
             self.shared.tasks.spawn(async move {
                 let arrive = async {
                     while let Some(due) = target.next_due() {
                         tokio::time::sleep_until(due).await;
-                        target.arrive();
-                        shared.note_change();
+                        group.arrive(&target);
+                        group.shared.note_change();
                     }
                 };
-                shared.end.run_until_cancelled(arrive).await;
+                group.shared.end.run_until_cancelled(arrive).await;
             });
         }
+    }
+
+    /// The changes of `target` that are due arrive.
+    fn arrive(&self, target: &Target) {
+        let mut queue = target.delayed.lock();
+        while let Some(change) = queue.pop_front_if(|change| change.due <= Instant::now()) {
+            self.arrived(target, change);
+        }
+    }
+
+    fn arrived(&self, target: &Target, change: Change) {
+        target.see(change.standing);
+        let reset = match change.cut {
+            Cut::None => false,
+            Cut::UnlessFailOpen => !self.fails_open(target),
+            Cut::All => true,
+        };
+        if reset {
+            target.follow(Flows::Reset);
+        }
+    }
+
+    /// True if the nodes that send flows to `target` use all targets, too few being healthy.
+    fn fails_open(&self, target: &Target) -> bool {
+        let config = self.config();
+        let registered = target.config.load();
+        // Where no listener stands for a zone, one node sees all targets.
+        let zone = registered.zone.as_deref().filter(|_| self.zonal.load(Relaxed));
+        let (mut healthy, mut candidates) = (0, 0);
+        for member in self.members.load().iter() {
+            let standing = member.standing_at(zone, &config);
+            healthy += usize::from(standing == Standing::Healthy);
+            candidates += usize::from(standing != Standing::Out);
+        }
+        !config.minimum.is_met(healthy, candidates)
     }
 }
 
@@ -106,26 +169,17 @@ impl Target {
         }
     }
 
-    fn see(&self, change: Change) {
-        let standing = match change.standing {
+    fn see(&self, standing: Standing) {
+        let standing = match standing {
             Standing::Out => 0,
             Standing::Candidate => 1,
             Standing::Healthy => 2,
         };
         self.standing.store(standing, Relaxed);
-        self.follow(change.flows);
     }
 
     fn next_due(&self) -> Option<Instant> {
         self.delayed.lock().front().map(|change| change.due)
-    }
-
-    /// The changes that are due arrive.
-    fn arrive(&self) {
-        let mut queue = self.delayed.lock();
-        while let Some(change) = queue.pop_front_if(|change| change.due <= Instant::now()) {
-            self.see(change);
-        }
     }
 }
 

@@ -190,3 +190,43 @@ async fn sums_keep_the_counts_of_a_listener_that_is_gone() {
     assert_eq!(sum().processed_bytes, before + 8);
     assert_eq!(sum().new_flow_count, 1);
 }
+
+/// [NLB-08] A target that turns unhealthy keeps its flows if the nodes that send them fail open with it:
+/// where it was the last healthy one of its zone with cross-zone off, or of all with it on.
+#[tokio::test]
+async fn nlb_08_flows_outlive_the_last_healthy_target() {
+    for (cross_zone, first_lives) in [(false, true), (true, false)] {
+        let targets = [Target::start(0).await, Target::start(1).await];
+        let mut config = config(&targets);
+        config.zones = zones(&["a", "b"]);
+        config.groups[0].cross_zone = cross_zone;
+        for (target, zone) in config.groups[0].targets.iter_mut().zip(["a", "b"]) {
+            target.zone = Some(zone.into());
+        }
+        let node = |zone: &str| ListenerConfig {
+            name: zone.into(),
+            zone: Some(zone.into()),
+            ..config.listeners[0].clone()
+        };
+        config.listeners = vec![node("a"), node("b")];
+        let (handle, address) = start(config).await;
+        until(&handle, all(State::Healthy)).await;
+        let mut first = open(address).await;
+        while first.1 != 0 {
+            first = open(address).await;
+        }
+        targets[0].fail_checks();
+        until(&handle, state_of(&targets[0], State::Unhealthy)).await;
+        if first_lives {
+            echoes(&mut first.0).await;
+        } else {
+            assert!(is_reset(&ending(&mut first.0).await));
+        }
+        let (_, second) = handle.local_addrs()[1].clone();
+        let mut second = open(second).await;
+        assert_eq!(second.1, 1);
+        targets[1].fail_checks();
+        until(&handle, all(State::Unhealthy)).await;
+        echoes(&mut second.0).await;
+    }
+}

@@ -51,7 +51,7 @@ fn failed() -> TargetHealth {
 #[tokio::test(start_paused = true)]
 async fn without_a_delay_a_change_is_seen_at_once() {
     let (group, target) = group(0);
-    group.propagate(&target, &passed(), Flows::Keep);
+    group.propagate(&target, &passed(), Cut::None);
     assert_eq!(target.standing(), Standing::Healthy);
 }
 
@@ -60,9 +60,9 @@ async fn without_a_delay_a_change_is_seen_at_once() {
 async fn changes_come_late_and_in_order() {
     let (group, target) = group(60);
     let cut = target.cut.subscribe();
-    group.propagate(&target, &passed(), Flows::Keep);
+    group.propagate(&target, &passed(), Cut::None);
     tokio::time::sleep(DELAY / 2).await;
-    group.propagate(&target, &failed(), Flows::Reset);
+    group.propagate(&target, &failed(), Cut::All);
     assert_eq!(target.standing(), Standing::Out);
     tokio::time::sleep(DELAY * 3 / 4).await;
     assert_eq!(target.standing(), Standing::Healthy, "the first is there, the second is not");
@@ -70,7 +70,7 @@ async fn changes_come_late_and_in_order() {
     tokio::time::sleep(DELAY / 2).await;
     assert_eq!(target.standing(), Standing::Candidate);
     assert!(cut.has_changed().unwrap());
-    group.propagate(&target, &passed(), Flows::Keep);
+    group.propagate(&target, &passed(), Cut::None);
     tokio::time::sleep(DELAY * 2).await;
     assert_eq!(target.standing(), Standing::Healthy, "a change after all have arrived");
 }
@@ -81,10 +81,10 @@ async fn what_is_on_its_way_is_bounded() {
     let (group, target) = group(60);
     let cut = target.cut.subscribe();
     for _ in 0..MOST_DELAYED {
-        group.propagate(&target, &passed(), Flows::Keep);
+        group.propagate(&target, &passed(), Cut::None);
     }
-    group.propagate(&target, &failed(), Flows::Reset);
-    group.propagate(&target, &passed(), Flows::Keep);
+    group.propagate(&target, &failed(), Cut::All);
+    group.propagate(&target, &passed(), Cut::None);
     assert_eq!(target.delayed.lock().len(), MOST_DELAYED);
     tokio::time::sleep(DELAY * 2).await;
     assert_eq!(target.standing(), Standing::Healthy);
