@@ -28,7 +28,7 @@ use crate::{
         trace::DnsServer,
     },
     model::selector::LabelSelector,
-    net::address_map::AddressMap,
+    net::{address_map::AddressMap, huge_pages},
     nlb::{account::Instance, config::ZoneConfig},
     services::schedulers::Kind,
     telemetry::logs,
@@ -181,6 +181,23 @@ struct DnsArgs {
     /// Services with a cluster IP but no ready endpoint do not exist
     #[arg(long)]
     ignore_empty_service: bool,
+    /// Threads that answer datagrams, among which the kernel divides the clients
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Serves /health: 200 as long as the process answers, such as 0.0.0.0:8080 [default: off]
+    #[arg(long, value_name = "ADDR")]
+    health: Option<SocketAddr>,
+    /// Serves /ready: 503 until there is a zone, such as 0.0.0.0:8181 [default: off]
+    #[arg(long, value_name = "ADDR")]
+    ready: Option<SocketAddr>,
+    /// Serves /metrics for Prometheus under CoreDNS's names, such as 127.0.0.1:9153 [default: off]
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// How long to go on serving, no longer ready, after the signal to stop, seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0",
+          value_parser = clap::value_parser!(u32).range(..=3600))]
+    lameduck: u32,
 }
 
 /// Names of pods, as CoreDNS's option `pods` has them.
@@ -457,6 +474,10 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     if !dispatch::is_server(&command) {
         return dispatch::client(command);
+    }
+    if matches!(command, Command::Dns(_)) {
+        // Where the kernel will not, the process is bigger and no worse.
+        let _refused = huge_pages::forgo();
     }
     // Data-path workers have runtimes of their own; this one carries control tasks and clients.
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -3,12 +3,14 @@
 //! | file | step of a query |
 //! |---|---|
 //! | `server` | sockets, limits, deadlines |
+//! | `plain` | plain questions of the zone, bytes to bytes; all others go the way below |
 //! | `wire` | bytes to question, answer to bytes |
 //! | `answer` | question and zone to answer, pure |
 //! | `resolver` | names that the zone does not hold |
 //! | `stats` | what is counted |
 
 pub mod answer;
+pub mod plain;
 pub mod resolver;
 pub mod server;
 pub mod stats;

@@ -3,6 +3,7 @@
 //! Called by `cli`, and by the wiring of `wharf router --dns` and `wharf up` for [`serve_zone`].
 
 mod command;
+mod pages;
 
 use std::{
     collections::BTreeSet,
@@ -23,15 +24,19 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dns::{
         resolver::{self, Resolver},
-        server,
+        server::{Server, Settings},
         stats::DnsStats,
     },
     model::objects::Objects,
     net::listen,
+    task::workers::Workers,
     zone::{self, Resolved, Zone, ZoneOptions},
 };
 
-pub use self::command::run;
+pub use self::{
+    command::{Serving, run},
+    pages::Ports,
+};
 
 /// What `wharf dns` is asked to do.
 #[derive(Clone, Debug)]
@@ -50,11 +55,15 @@ pub struct DnsOptions {
     pub zone: ZoneOptions,
 }
 
-/// Both sockets of a DNS server, bound to one port.
+/// The sockets of a DNS server, bound to one port.
 #[derive(Debug)]
 pub struct DnsSockets {
     /// Datagrams.
     pub udp: UdpSocket,
+    /// More sockets for datagrams, each for a loop of its own.
+    pub more: Vec<std::net::UdpSocket>,
+    /// Threads that the loops run on.
+    pub workers: Workers,
     /// Streams.
     pub tcp: TcpListener,
 }
@@ -64,12 +73,27 @@ pub struct DnsSockets {
 /// # Errors
 /// When one of them cannot be bound.
 pub fn bind(address: SocketAddr) -> anyhow::Result<DnsSockets> {
+    bind_group(address, 1, Workers::default())
+}
+
+/// Binds a socket for streams and `loops` for datagrams, one at least, to be served by `workers`.
+///
+/// # Errors
+/// When one of them cannot be bound.
+pub fn bind_group(
+    address: SocketAddr,
+    loops: usize,
+    workers: Workers,
+) -> anyhow::Result<DnsSockets> {
     let tcp = super::bind::tcp(address)?;
     let bound = tcp.local_addr().context("reading the address of the DNS listener")?;
-    let udp =
-        listen::udp(bound).map_err(|error| anyhow::anyhow!(listen::bind_help(bound, &error)))?;
+    let mut more = listen::udp_group(bound, loops)
+        .map_err(|error| anyhow::anyhow!(listen::bind_help(bound, &error)))?;
+    let udp = more.swap_remove(0);
     Ok(DnsSockets {
         udp: UdpSocket::from_std(udp).context("registering the DNS socket")?,
+        more,
+        workers,
         tcp: TcpListener::from_std(tcp).context("registering the DNS listener")?,
     })
 }
@@ -128,7 +152,8 @@ pub async fn serve_zone(
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
     let (wanted, wanted_names) = watch::channel(BTreeSet::new());
     let (publish, resolved) = watch::channel(Arc::new(Resolved::new()));
-    let follow = follow(objects, resolved, (domain, options), wanted, Arc::clone(&zone));
+    let published = (Arc::clone(&zone), Arc::clone(&stats));
+    let follow = follow(objects, resolved, (domain, options), wanted, published);
     let resolve = async {
         match &forward {
             Some(resolver) => {
@@ -138,8 +163,7 @@ pub async fn serve_zone(
             None => cancel.cancelled().await,
         }
     };
-    let serve =
-        server::serve(sockets.udp, sockets.tcp, zone, forward.clone(), stats, cancel.clone());
+    let serve = serve(sockets, zone, forward.clone(), stats, cancel.clone());
     let follow = async {
         tokio::select! {
             () = cancel.cancelled() => {},
@@ -149,13 +173,31 @@ pub async fn serve_zone(
     tokio::join!(follow, resolve, serve);
 }
 
+/// Serves `zone` on all sockets until `cancel`.
+async fn serve(
+    sockets: DnsSockets,
+    zone: Arc<ArcSwap<Zone>>,
+    forward: Option<Arc<Resolver>>,
+    stats: Arc<DnsStats>,
+    cancel: CancellationToken,
+) {
+    let DnsSockets { udp, mut more, workers, tcp } = sockets;
+    let local = udp.local_addr().ok().map(|address| address.ip());
+    match udp.into_std() {
+        Ok(first) => more.insert(0, first),
+        Err(error) => tracing::error!(%error, "cannot hand on a DNS socket"),
+    }
+    let server = Server::new(zone, forward, stats, Settings::default()).at(local);
+    Arc::new(server).run_on(more, tcp, &workers, cancel).await;
+}
+
 /// Rebuilds the zone whenever the objects or the resolved names change.
 async fn follow(
     mut objects: watch::Receiver<Arc<Objects>>,
     mut resolved: watch::Receiver<Arc<Resolved>>,
     (domain, options): (String, ZoneOptions),
     wanted: watch::Sender<BTreeSet<Arc<str>>>,
-    zone: Arc<ArcSwap<Zone>>,
+    (zone, stats): (Arc<ArcSwap<Zone>>, Arc<DnsStats>),
 ) {
     let mut seen = false;
     loop {
@@ -182,6 +224,7 @@ async fn follow(
         let serial = serial(zone.load().serial);
         let next = Zone::build_with(&current, &domain, &addresses, serial, options.clone());
         zone.store(Arc::new(next));
+        stats.zones.add_one();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     app::{
         self,
         backend::{BackendOptions, TlsFiles},
-        dns::DnsOptions,
+        dns::{DnsOptions, Ports, Serving},
         get::{Get, Selected, Streams},
         nlb::NlbOptions,
         offline,
@@ -70,7 +70,7 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
 pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Backend(args) => return app::backend::run(backend(args)).await,
-        Command::Dns(args) => return app::dns::run(dns(args)).await,
+        Command::Dns(args) => return serve_dns(args).await,
         Command::Proxy(args) => return app::proxy::run(proxy(args)).await,
         Command::Nlb(args) => return app::nlb::run(nlb(*args)).await,
         Command::Router(args) => return app::router::run(router(&args.flags)?.settings).await,
@@ -216,6 +216,15 @@ fn cert(args: &CertArgs, out: &mut impl Write) -> anyhow::Result<()> {
         writeln!(out, "{} {}", if made.new { "made" } else { "kept" }, made.path.display())?;
     }
     Ok(())
+}
+
+async fn serve_dns(args: DnsArgs) -> anyhow::Result<ExitCode> {
+    let serving = Serving {
+        workers: usize::from(args.workers),
+        ports: Ports { health: args.health, ready: args.ready, metrics: args.metrics },
+        lameduck: Duration::from_secs(args.lameduck.into()),
+    };
+    app::dns::run(dns(args), serving).await
 }
 
 fn dns(args: DnsArgs) -> DnsOptions {

@@ -10,7 +10,7 @@ mod udp;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -27,11 +27,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     answer::{self, Answer, Outside},
+    plain::Plain,
     resolver::{Found, Resolver},
-    stats::{DnsStats, Transport},
+    stats::{Cell, DnsStats, Plugin, Transport},
     wire::{self, Packet, Recursion, Request, Size},
 };
-use crate::zone::Zone;
+use crate::{task::workers::Workers, zone::Zone};
 
 /// Limits of a DNS server.
 #[derive(Clone, Debug)]
@@ -97,6 +98,13 @@ pub struct Server {
     tasks: TaskTracker,
 }
 
+/// Where an answer comes from and goes to, for the counts.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    transport: Transport,
+    plugin: Plugin,
+}
+
 /// What becomes of a packet.
 enum Reply {
     /// No answer.
@@ -114,6 +122,8 @@ struct Forward {
     answer: Answer,
     outside: Outside,
     resolver: Arc<Resolver>,
+    transport: Transport,
+    since: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -155,11 +165,57 @@ impl Server {
 
     /// Serves until `cancel`, then ends every task of its own.
     pub async fn run(self: Arc<Self>, udp: UdpSocket, tcp: TcpListener, cancel: CancellationToken) {
-        let udp = udp::run(Arc::clone(&self), Arc::new(udp), cancel.clone());
+        let udp = udp::run(Arc::clone(&self), 0, Arc::new(udp), cancel.clone());
         let tcp = tcp::run(Arc::clone(&self), tcp, cancel);
         tokio::join!(udp, tcp);
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// The same, with a loop for each socket of `udp` on the threads of `workers`.
+    pub async fn run_on(
+        self: Arc<Self>,
+        udp: Vec<std::net::UdpSocket>,
+        tcp: TcpListener,
+        workers: &Workers,
+        cancel: CancellationToken,
+    ) {
+        let handles = workers.handles();
+        for ((index, socket), handle) in udp.into_iter().enumerate().zip(handles.iter().cycle()) {
+            let (server, cancel) = (Arc::clone(&self), cancel.clone());
+            let serving = async move {
+                match UdpSocket::from_std(socket) {
+                    Ok(socket) => udp::run(server, index, Arc::new(socket), cancel).await,
+                    Err(error) => tracing::error!(%error, "cannot serve on a DNS socket"),
+                }
+            };
+            self.tasks.spawn_on(serving, handle);
+        }
+        tcp::run(Arc::clone(&self), tcp, cancel).await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Writes the answer to a plain question into `out`: its length. Nothing if it is for [`Self::reply`].
+    fn reply_plain(
+        &self,
+        cell: &Cell,
+        zone: &Zone,
+        packet: &[u8],
+        client: SocketAddr,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        if self.view.is_some() {
+            return None;
+        }
+        let plain = Plain::read(packet)?;
+        let written = plain.answer(zone, self.recursion(client), out)?;
+        cell.query(Transport::Udp, client.ip(), plain.record_type(), packet.len());
+        cell.response(Transport::Udp, Plugin::Kubernetes, written.rcode, written.length);
+        if written.size == Size::Truncated {
+            self.stats.truncated.add_one();
+        }
+        Some(written.length)
     }
 
     /// Answers `packet`, or says what is still missing. Never waits.
@@ -170,33 +226,49 @@ impl Server {
                 return Reply::None;
             },
             Packet::Refused(rcode, bytes) => {
-                self.stats.count_response(rcode);
+                let cell = self.stats.shared();
+                cell.response(transport, Plugin::None, rcode, bytes.len());
                 return Reply::Bytes(bytes);
             },
             Packet::Query(request) => *request,
         };
-        self.stats.count_query(transport, request.question.query_type());
+        let record_type = request.question.query_type();
+        self.stats.shared().query(transport, client.ip(), record_type, packet.len());
         let viewed =
             self.view.as_ref().and_then(|view| view.answer(&request.question, client.ip()));
-        let mut answer = viewed
-            .unwrap_or_else(|| answer::answer(&self.zone.load(), &request.question, self.local));
+        let (mut answer, viewed) = match viewed {
+            Some(answer) => (answer, true),
+            None => (answer::answer(&self.zone.load(), &request.question, self.local), false),
+        };
+        let is_outside = answer.outside == Some(Outside::Question);
         let resolver = self.forward.as_ref().filter(|_| self.may_forward(client.ip()));
         let Some((outside, resolver)) = answer.outside.take().zip(resolver) else {
-            return Reply::Bytes(self.encode(&request, &answer, self.recursion(client)));
+            let plugin = if viewed || is_outside { Plugin::None } else { Plugin::Kubernetes };
+            let origin = Origin { transport, plugin };
+            return Reply::Bytes(self.encode(&request, &answer, self.recursion(client), origin));
         };
         let Ok(permit) = Arc::clone(&self.forwards).try_acquire_owned() else {
             self.stats.forwards_refused.add_one();
             let failure = Answer::code(ResponseCode::Refused);
-            return Reply::Bytes(self.encode(&request, &failure, Recursion::Available));
+            let origin = Origin { transport, plugin: Plugin::Forward };
+            return Reply::Bytes(self.encode(&request, &failure, Recursion::Available, origin));
         };
         self.stats.forwards.add_one();
         let resolver = Arc::clone(resolver);
-        Reply::Forward(Box::new(Forward { request, answer, outside, resolver, _permit: permit }))
+        Reply::Forward(Box::new(Forward {
+            request,
+            answer,
+            outside,
+            resolver,
+            transport,
+            since: Instant::now(),
+            _permit: permit,
+        }))
     }
 
     /// Asks the resolver; SERVFAIL when it has no definite answer in time.
     async fn forward(&self, forward: Forward) -> Vec<u8> {
-        let Forward { request, answer, outside, resolver, _permit } = forward;
+        let Forward { request, answer, outside, resolver, transport, since, _permit } = forward;
         let name = match &outside {
             Outside::Question => request.question.name(),
             Outside::Target(target) => target,
@@ -210,15 +282,25 @@ impl Server {
                 Answer::code(ResponseCode::ServFail)
             },
         };
-        self.encode(&request, &answer, Recursion::Available)
+        let origin = Origin { transport, plugin: Plugin::Forward };
+        let bytes = self.encode(&request, &answer, Recursion::Available, origin);
+        self.stats.shared().took(since.elapsed(), 1);
+        bytes
     }
 
-    fn encode(&self, request: &Request, answer: &Answer, recursion: Recursion) -> Vec<u8> {
+    fn encode(
+        &self,
+        request: &Request,
+        answer: &Answer,
+        recursion: Recursion,
+        origin: Origin,
+    ) -> Vec<u8> {
         let (bytes, size) = request.encode(answer, recursion);
         if size == Size::Truncated {
             self.stats.truncated.add_one();
         }
-        self.stats.count_response(answer.rcode);
+        let Origin { transport, plugin } = origin;
+        self.stats.shared().response(transport, plugin, answer.rcode, bytes.len());
         bytes
     }
 

@@ -14,10 +14,10 @@ use super::{answer::Answer, stats::Transport};
 pub const MAX_UDP: u16 = 1232;
 
 /// Most bytes in an answer by UDP to a client without EDNS.
-const PLAIN_UDP: u16 = 512;
+pub(super) const PLAIN_UDP: u16 = 512;
 
 /// Bytes of a header.
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 
 /// A well-formed query.
 #[derive(Clone, Debug)]

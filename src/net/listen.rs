@@ -101,10 +101,28 @@ pub fn open(listener: &std::net::TcpListener) -> io::Result<()> {
 /// # Errors
 /// What the kernel says to socket or bind.
 pub fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    bound_udp(address, false)
+}
+
+/// `count` sockets as of [`udp()`] on one address, among which the kernel divides clients by their address and
+/// port. Port 0 becomes one free port for all.
+///
+/// # Errors
+/// What the kernel says to socket or bind.
+pub fn udp_group(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::UdpSocket>> {
+    // One alone has the port for itself.
+    let first = bound_udp(address, count > 1)?;
+    let bound = first.local_addr()?;
+    let more = (1..count).map(|_| bound_udp(bound, true));
+    std::iter::once(Ok(first)).chain(more).collect()
+}
+
+fn bound_udp(address: SocketAddr, shared: bool) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -163,6 +181,16 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+
+    #[test]
+    fn one_udp_socket_has_its_port_alone_and_several_share_one() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let one = udp_group(any, 1).unwrap();
+        assert!(udp(one[0].local_addr().unwrap()).is_err());
+        let several = udp_group(any, 3).unwrap();
+        let bound: Vec<_> = several.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        assert_eq!(bound, [bound[0]; 3]);
+    }
 
     /// [PIPE-2]: and what is bound is nobody else's.
     #[test]

@@ -1,11 +1,23 @@
 //! `wharf dns`: manifests to a served zone, until a signal.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{DnsOptions, ZoneService, bind, forwarder, serve_zone};
+use super::{
+    DnsOptions, ZoneService, bind_group, forwarder,
+    pages::{self, Ports, Shown},
+    serve_zone,
+};
 use crate::{
     app::signal::Signals,
     dns::stats::DnsStats,
@@ -14,25 +26,52 @@ use crate::{
         directory::Directory,
         watch::{self as manifests, Update},
     },
+    task::workers::Workers,
+    telemetry::dns::DnsMetrics,
 };
+
+/// How the process of `wharf dns` serves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serving {
+    /// Threads that answer datagrams, each with a socket of its own; one at least.
+    pub workers: usize,
+    /// Ports that tell how it is.
+    pub ports: Ports,
+    /// How long it goes on serving after the signal to stop, no longer ready.
+    pub lameduck: Duration,
+}
 
 /// Runs the DNS server of `options` until a signal stops it.
 ///
 /// # Errors
-/// When the address cannot be bound, or the forwarders cannot be used.
-pub async fn run(options: DnsOptions) -> anyhow::Result<ExitCode> {
+/// When an address cannot be bound, or the forwarders cannot be used.
+pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let sockets = bind(options.listen)?;
-    tracing::info!(address = %sockets.udp.local_addr()?, "listening");
+    let loops = serving.workers.max(1);
+    let workers = Workers::start(loops).context("cannot start the workers")?;
+    let sockets = bind_group(options.listen, loops, workers)?;
+    let address = sockets.udp.local_addr()?;
+    tracing::info!(%address, "listening");
+    let stats = Arc::new(DnsStats::new(loops));
     let service = ZoneService {
         sockets,
         domain: options.cluster_domain.clone(),
         options: options.zone.clone(),
         forward: forwarder(&options)?,
-        stats: Arc::new(DnsStats::default()),
+        stats: Arc::clone(&stats),
     };
+    let forwards = service.forward.is_some().then_some("forward");
+    let plugins = ["kubernetes"].into_iter().chain(forwards).chain(serving.ports.plugins());
+    let shown = Arc::new(Shown {
+        metrics: DnsMetrics::new(Arc::clone(&stats), Some(address), plugins.collect()),
+        stats,
+        ending: AtomicBool::new(false),
+    });
     let cancel = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    for (address, paths) in pages::spawn(&mut tasks, serving.ports, &shown, &cancel)? {
+        tracing::info!(%address, ?paths, "listening");
+    }
     let (updates, changed) = watch::channel(Arc::new(Update::default()));
     let (publish, objects) = watch::channel(Arc::new(Objects::default()));
     // Generated hosts do not matter to DNS: routes have no names of their own.
@@ -41,8 +80,10 @@ pub async fn run(options: DnsOptions) -> anyhow::Result<ExitCode> {
     tasks.spawn(objects_of(changed, publish));
     tasks.spawn(serve_zone(service, objects, cancel.clone()));
     signals.stop().await;
-    cancel.cancel();
+    shown.ending.store(true, Relaxed);
     let ended = async {
+        tokio::time::sleep(serving.lameduck).await;
+        cancel.cancel();
         while tasks.join_next().await.is_some() {}
         Ok(())
     };

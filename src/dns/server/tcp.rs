@@ -1,7 +1,12 @@
 //! The TCP loop: a task for each client, at most so many; queries of one client are answered in
 //! their order (RFC 7766).
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -60,9 +65,13 @@ async fn client_loop(server: &Server, mut stream: TcpStream, client: SocketAddr)
     stream.set_nodelay(true)?;
     loop {
         let Some(query) = timeout(idle, read_message(&mut stream)).await?? else { return Ok(()) };
+        let since = Instant::now();
         let bytes = match server.reply(&query, client, Transport::Tcp) {
             Reply::None => return Ok(()),
-            Reply::Bytes(bytes) => bytes,
+            Reply::Bytes(bytes) => {
+                server.stats.shared().took(since.elapsed(), 1);
+                bytes
+            },
             Reply::Forward(forward) => server.forward(*forward).await,
         };
         timeout(idle, write_message(&mut stream, bytes)).await??;

@@ -134,8 +134,8 @@ async fn udp_answers_in_the_clients_spelling() {
     assert!(answer.queries[0].name().eq_case(&spelling));
     assert!(answer.answers[0].name.eq_case(&spelling));
     assert!(answer.metadata.authoritative && !answer.metadata.recursion_available);
-    assert_eq!(server.stats.udp_queries[0].load(), 1);
-    assert_eq!(server.stats.responses[0].load(), 1);
+    assert_eq!(server.stats.queries(Transport::Udp, 0, 0), 1);
+    assert_eq!(server.stats.responses(Plugin::Kubernetes, 0), 1);
 }
 
 /// [DNS-A]
@@ -155,7 +155,7 @@ async fn a_big_answer_is_cut_by_udp_and_whole_by_tcp() {
     write(&mut stream, &question("web.app.svc.cluster.local.", RecordType::A)).await;
     assert_eq!(read(&mut stream).await.answers.len(), 60);
     assert_eq!(data(&read(&mut stream).await), ["10.0.0.1"], "pipelined, in order");
-    assert_eq!(server.stats.tcp_queries[0].load(), 2);
+    assert_eq!(server.stats.queries(Transport::Tcp, 0, 0), 2);
 }
 
 /// [DNS-B]

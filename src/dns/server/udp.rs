@@ -1,12 +1,21 @@
-//! The UDP loop: one task receives and answers; only forwarded questions get a task each.
+//! The UDP loop: one task receives and answers, a batch at a time; only forwarded questions get a task each.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::net::UdpSocket;
+use tokio::{io::Interest, net::UdpSocket};
 use tokio_util::sync::CancellationToken;
 
-use super::{Reply, Server};
-use crate::dns::stats::Transport;
+use super::{Forward, Reply, Server};
+use crate::{
+    dns::{stats::Transport, wire::MAX_UDP},
+    net::datagrams::{BATCH, Batch, Exchange},
+};
 
 /// Longest query that is read; the rest of a longer datagram is lost and it is malformed.
 const MAX_QUERY: usize = 4_096;
@@ -17,15 +26,21 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(200);
 /// Pause after an error of receive, so that a lasting one does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-pub(super) async fn run(server: Arc<Server>, socket: Arc<UdpSocket>, cancel: CancellationToken) {
-    let mut buffer = vec![0; MAX_QUERY];
+/// Runs the loop `index` of the server.
+pub(super) async fn run(
+    server: Arc<Server>,
+    index: usize,
+    socket: Arc<UdpSocket>,
+    cancel: CancellationToken,
+) {
+    let mut batch = Batch::new(MAX_QUERY, usize::from(MAX_UDP));
     loop {
-        let received = tokio::select! {
+        let ready = tokio::select! {
             () = cancel.cancelled() => return,
-            received = socket.recv_from(&mut buffer) => received,
+            ready = socket.readable() => ready,
         };
-        let (length, client) = match received {
-            Ok(received) => received,
+        let count = match ready.and_then(|()| receive(&socket, &mut batch)) {
+            Ok(count) => count,
             Err(error) => {
                 server.stats.socket_errors.add_one();
                 tracing::debug!(%error, "cannot receive from the DNS socket");
@@ -33,31 +48,121 @@ pub(super) async fn run(server: Arc<Server>, socket: Arc<UdpSocket>, cancel: Can
                 continue;
             },
         };
-        // Port 0 cannot be answered.
-        if client.port() == 0 {
-            server.stats.dropped.add_one();
-            continue;
-        }
-        match server.reply(&buffer[..length], client, Transport::Udp) {
-            Reply::None => {},
-            Reply::Bytes(bytes) => send(&server, &socket, &bytes, client).await,
-            Reply::Forward(forward) => {
-                let (server, socket) = (Arc::clone(&server), Arc::clone(&socket));
-                let (tasks, cancel) = (server.tasks.clone(), cancel.clone());
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = cancel.cancelled() => {},
-                        bytes = server.forward(*forward) => {
-                            send(&server, &socket, &bytes, client).await;
-                        },
-                    }
-                });
-            },
+        let since = Instant::now();
+        let answered = answer(&server, index, &socket, &mut batch, &cancel);
+        server.stats.of_loop(index).took(since.elapsed(), answered);
+        send(&server, &socket, &mut batch).await;
+        if count == BATCH {
+            // More may wait; so may TCP clients and answers from outside.
+            tokio::task::yield_now().await;
         }
     }
 }
 
-async fn send(server: &Server, socket: &UdpSocket, bytes: &[u8], client: SocketAddr) {
+/// Receives what waits, up to a batch.
+fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
+    let mut count = 0;
+    let received = socket.try_io(Interest::READABLE, || {
+        count = batch.receive(socket)?;
+        // Less than there is room for is all there was: the socket need not be asked once more.
+        if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match received {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(count),
+    }
+}
+
+/// Puts an answer to each datagram of the batch, and hands on what is to be forwarded. How many are answered.
+fn answer(
+    server: &Arc<Server>,
+    index: usize,
+    socket: &Arc<UdpSocket>,
+    batch: &mut Batch,
+    cancel: &CancellationToken,
+) -> u64 {
+    let (cell, zone) = (server.stats.of_loop(index), server.zone.load());
+    let mut answered = 0;
+    for exchange in batch.exchanges() {
+        let Exchange { datagram, from, reply, reply_length, .. } = exchange;
+        // Port 0 cannot be answered.
+        if from.port() == 0 {
+            server.stats.dropped.add_one();
+            continue;
+        }
+        // A panic costs this one datagram.
+        let said = panic::catch_unwind(AssertUnwindSafe(|| {
+            match server.reply_plain(cell, &zone, datagram, from, reply) {
+                Some(length) => Said::Plain(length),
+                None => Said::Reply(server.reply(datagram, from, Transport::Udp)),
+            }
+        }));
+        match said {
+            Ok(Said::Plain(length)) => *reply_length = length,
+            Ok(Said::Reply(Reply::None)) => {},
+            Ok(Said::Reply(Reply::Bytes(bytes))) => match reply.get_mut(..bytes.len()) {
+                Some(room) => {
+                    room.copy_from_slice(&bytes);
+                    *reply_length = bytes.len();
+                },
+                None => server.stats.dropped.add_one(),
+            },
+            Ok(Said::Reply(Reply::Forward(forward))) => {
+                hand_on(server, socket, *forward, from, cancel);
+            },
+            Err(_panic) => server.stats.panics.add_one(),
+        }
+        answered += u64::from(*reply_length > 0);
+    }
+    answered
+}
+
+/// What is said to a datagram.
+enum Said {
+    /// So many bytes, which are in their place.
+    Plain(usize),
+    Reply(Reply),
+}
+
+/// Waits for the resolver in a task of its own.
+fn hand_on(
+    server: &Arc<Server>,
+    socket: &Arc<UdpSocket>,
+    forward: Forward,
+    client: SocketAddr,
+    cancel: &CancellationToken,
+) {
+    let (server, socket) = (Arc::clone(server), Arc::clone(socket));
+    let (tasks, cancel) = (server.tasks.clone(), cancel.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = cancel.cancelled() => {},
+            bytes = server.forward(forward) => send_one(&server, &socket, &bytes, client).await,
+        }
+    });
+}
+
+/// Sends the answers of the batch.
+async fn send(server: &Server, socket: &UdpSocket, batch: &mut Batch) {
+    loop {
+        let lost = match socket.try_io(Interest::WRITABLE, || batch.reply(socket)) {
+            Ok(lost) => lost,
+            Err(_would_block) => {
+                match tokio::time::timeout(SEND_TIMEOUT, socket.writable()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(_)) | Err(_) => batch.give_up(),
+                }
+            },
+        };
+        if lost > 0 {
+            server.stats.dropped.add(u64::try_from(lost).unwrap_or(u64::MAX));
+        }
+        return;
+    }
+}
+
+/// Sends an answer that came from outside.
+async fn send_one(server: &Server, socket: &UdpSocket, bytes: &[u8], client: SocketAddr) {
     let sent = match socket.try_send_to(bytes, client) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             match tokio::time::timeout(SEND_TIMEOUT, socket.send_to(bytes, client)).await {
