@@ -129,7 +129,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     readiness.set_listening();
     tasks.spawn(admin_port::serve(port, state, cancel.clone()));
     let dns = match settings.dns {
-        Some(address) => Some(dns::spawn(&mut tasks, address, zone, &cancel)?),
+        Some(address) => Some(dns::spawn(&mut tasks, address, zone, &stats, &cancel)?),
         None => None,
     };
     let node_health = match settings.node_health {

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -69,10 +69,23 @@ struct Inner {
     /// Where they run.
     workers: Workers,
     running: Mutex<Running>,
+    /// What DNS says, as of the last change that was asked about.
+    view: ArcSwap<DnsView>,
     /// Writers of access logs.
     writers: TaskTracker,
     /// Lines that the access log lost.
     lost_lines: Arc<Count>,
+}
+
+/// What DNS says of a load balancer.
+#[derive(Debug, Default)]
+pub struct DnsView {
+    /// Its names.
+    pub names: Arc<Names>,
+    /// States of its zones, in the order of the configuration.
+    pub zones: Vec<ZoneState>,
+    /// Changes of targets so far.
+    changes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +147,7 @@ impl NlbHandle {
             flows: TaskTracker::new(),
             workers,
             running: Mutex::default(),
+            view: ArcSwap::default(),
             writers: TaskTracker::new(),
             lost_lines: Arc::default(),
         }));
@@ -177,6 +191,7 @@ impl NlbHandle {
             }
         }
         self.judge_again(&mut running, &listeners, &own);
+        self.renew_view(&running);
         if failed.is_empty() { Ok(()) } else { Err(ApplyError(failed)) }
     }
 
@@ -412,6 +427,30 @@ impl NlbHandle {
     #[must_use]
     pub fn zones(&self) -> Vec<ZoneState> {
         self.lock().zone_states()
+    }
+
+    /// What DNS says at this moment. Made once for each change, and not by waiting: while a configuration is
+    /// being applied, this is the view of the moment before.
+    #[must_use]
+    pub fn dns_view(&self) -> Arc<DnsView> {
+        let view = self.0.view.load_full();
+        if view.changes == *self.0.shared.changes.borrow() {
+            return view;
+        }
+        match self.0.running.try_lock() {
+            Ok(running) => self.renew_view(&running),
+            Err(TryLockError::Poisoned(running)) => self.renew_view(&running.into_inner()),
+            Err(TryLockError::WouldBlock) => view,
+        }
+    }
+
+    fn renew_view(&self, running: &Running) -> Arc<DnsView> {
+        // Read first: a change from here on makes another view.
+        let changes = *self.0.shared.changes.borrow();
+        let (names, zones) = (Arc::clone(&running.names), running.zone_states());
+        let view = Arc::new(DnsView { names, zones, changes });
+        self.0.view.store(Arc::clone(&view));
+        view
     }
 
     /// The configuration that was applied last.

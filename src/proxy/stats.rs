@@ -2,9 +2,14 @@
 //!
 //! Written by the workers, read by `telemetry::metrics`.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use crate::{
+    dns::stats::DnsStats,
     frames::BUDGETS,
     health::budget::RetryBudget,
     model::reason::{REASONS, Reason},
@@ -40,6 +45,8 @@ pub struct RouterStats {
     pub retries: RetryBudget,
     /// Whose requests the admin port waits for.
     pub watches: Arc<Watches>,
+    /// Counts of the DNS server that this router runs, and its address.
+    pub dns: OnceLock<(Arc<DnsStats>, SocketAddr)>,
 }
 
 /// Connections of a frontend.
@@ -165,6 +172,7 @@ impl RouterStats {
             sources: Arc::default(),
             retries: RetryBudget::default(),
             watches: Arc::default(),
+            dns: OnceLock::new(),
         }
     }
 

@@ -30,6 +30,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::dns::DnsMetrics;
 use crate::{
     proxy::stats::RouterStats, settings::admin::AdminSettings, snapshot::Snapshot, stats::histogram,
 };
@@ -138,6 +139,10 @@ impl Scrape {
     fn text(self) -> String {
         let by_hand = self.by_hand();
         let mut registry = Registry::default();
+        if let Some((stats, address)) = self.stats.dns.get() {
+            let metrics = DnsMetrics::new(Arc::clone(stats), Some(*address), vec!["kubernetes"]);
+            registry.register_collector(Box::new(metrics));
+        }
         registry.register_collector(Box::new(self));
         let mut out = String::new();
         // Writing into a String does not fail.

@@ -5,6 +5,7 @@
 
 mod client_hello;
 mod cookie;
+mod dns_packet;
 mod document;
 mod gate;
 mod hop_by_hop;
@@ -17,9 +18,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 type Check = fn(&[u8]);
 
 /// Each target with its check.
-const TARGETS: [(&str, Check); 7] = [
+const TARGETS: [(&str, Check); 8] = [
     ("client_hello", client_hello::check),
     ("cookie", cookie::check),
+    ("dns_packet", dns_packet::check),
     ("document", document::check),
     ("gate", gate::check),
     ("hop_by_hop", hop_by_hop::check),

@@ -66,6 +66,9 @@ fn metrics(fleet: &Fleet) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics(fleet.clone())));
     registry.register_collector(Box::new(CloudWatch(fleet.clone())));
+    if let Some(dns) = fleet.dns() {
+        registry.register_collector(Box::new(dns.clone()));
+    }
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)

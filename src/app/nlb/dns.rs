@@ -19,6 +19,7 @@ use crate::{
         server::{Server, Settings, View},
         stats::DnsStats,
     },
+    telemetry::dns::DnsMetrics,
 };
 
 /// The names of the load balancers; other names are refused.
@@ -32,19 +33,23 @@ struct Names {
 impl View for Names {
     fn answer(&self, question: &Query, client: IpAddr) -> Option<Answer> {
         let answer = self.fleet.handles().iter().find_map(|handle| {
-            let names = handle.names();
-            // The states of the zones are computed for the one whose name it is.
-            let zones = names.holds(question).then(|| handle.zones())?;
-            names.answer(question, client, &zones, self.turn.fetch_add(1, Relaxed))
+            let view = handle.dns_view();
+            // The turn is that of the one whose name it is.
+            let turn = view.names.holds(question).then(|| self.turn.fetch_add(1, Relaxed))?;
+            view.names.answer(question, client, &view.zones, turn)
         });
         Some(answer.unwrap_or_else(|| Answer::code(ResponseCode::Refused)))
     }
 }
 
-/// Answers the names of a load balancer, or of several, until `cancel`.
+/// Answers the names of a load balancer, or of several, until `cancel`. What it counts is among the metrics
+/// that `serve_api` has of the same load balancers.
 pub async fn serve_names(sockets: DnsSockets, fleet: impl Into<Fleet>, cancel: CancellationToken) {
-    let names = Names { fleet: fleet.into(), turn: AtomicUsize::new(0) };
-    let server = Server::new(Arc::default(), None, Arc::<DnsStats>::default(), Settings::default())
-        .with_view(Arc::new(names));
+    let (fleet, stats) = (fleet.into(), Arc::<DnsStats>::default());
+    let address = sockets.udp.local_addr().ok();
+    fleet.has_dns(DnsMetrics::new(Arc::clone(&stats), address, Vec::new()));
+    let names = Names { fleet, turn: AtomicUsize::new(0) };
+    let server =
+        Server::new(Arc::default(), None, stats, Settings::default()).with_view(Arc::new(names));
     Arc::new(server).run(sockets.udp, sockets.tcp, cancel).await;
 }

@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use crate::{
     nlb::{NlbHandle, config::NlbConfig, server::Drained},
     source::watch::Update,
     task::workers::Workers,
+    telemetry::dns::DnsMetrics,
 };
 
 /// Between two tries of what could not be bound: a port may be that of a load balancer that ends.
@@ -29,7 +30,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Load balancers. Clones refer to the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Fleet(Arc<Mutex<Vec<Member>>>);
+pub struct Fleet {
+    members: Arc<Mutex<Vec<Member>>>,
+    /// Of the DNS server that answers their names, once it does.
+    dns: Arc<OnceLock<DnsMetrics>>,
+}
 
 #[derive(Debug)]
 struct Member {
@@ -50,7 +55,8 @@ pub(super) enum Owner {
 
 impl From<NlbHandle> for Fleet {
     fn from(handle: NlbHandle) -> Self {
-        Self(Arc::new(Mutex::new(vec![Member { owner: Owner::File, handle }])))
+        let members = Arc::new(Mutex::new(vec![Member { owner: Owner::File, handle }]));
+        Self { members, dns: Arc::default() }
     }
 }
 
@@ -74,6 +80,16 @@ impl Fleet {
             }
         }
         all
+    }
+
+    /// The metrics of the DNS server that answers their names, if there is one.
+    pub(super) fn dns(&self) -> Option<&DnsMetrics> {
+        self.dns.get()
+    }
+
+    /// Tells of the DNS server that answers their names. The first one counts.
+    pub(super) fn has_dns(&self, metrics: DnsMetrics) {
+        let _first_counts = self.dns.set(metrics);
     }
 
     /// All load balancers with their owners.
@@ -113,7 +129,7 @@ impl Fleet {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Member>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
