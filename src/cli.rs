@@ -131,6 +131,11 @@ struct NlbArgs {
     /// ServiceLoadBalancerHealthProbeMode=Shared does
     #[arg(long, requires = "manifests")]
     shared_health_probe: bool,
+    /// Lets targets see the addresses of clients where Services ask for it
+    /// (preserve_client_ip.enabled); needs CAP_NET_ADMIN, and targets whose answers come back through
+    /// this machine
+    #[arg(long, requires = "manifests")]
+    keep_client_addresses: bool,
     /// Allows checks more often than AWS does, for tests
     #[arg(long, requires = "manifests")]
     allow_fast_checks: bool,

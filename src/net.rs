@@ -21,4 +21,5 @@ pub mod saved_syn;
 pub mod splice;
 pub mod tcp_info;
 pub mod timed;
+pub mod transparent;
 pub mod udp;

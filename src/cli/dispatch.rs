@@ -272,6 +272,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
             listen: args.listen_map,
             fast_checks: args.allow_fast_checks,
             shared_probe: args.shared_health_probe,
+            keep_addresses: args.keep_client_addresses,
             certificates: args.certificate.into_iter().collect(),
             buckets: args.bucket.into_iter().collect(),
         },

@@ -188,6 +188,8 @@ pub struct GroupConfig {
     pub check: CheckConfig,
     /// `proxy_protocol_v2.enabled`.
     pub proxy_protocol: bool,
+    /// `preserve_client_ip.enabled`: targets see the address of the client.
+    pub preserve_client: bool,
     /// `stickiness.enabled` with type `source_ip`.
     pub sticky: bool,
     /// `load_balancing.cross_zone.enabled`, the load balancer's value filled in.

@@ -19,7 +19,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,7 +33,7 @@ use super::{
 use crate::net::{
     connect, listen, proxy_protocol,
     relay::{End, Idle, Keepalives, Relayed, Side, relay_until},
-    reset, saved_syn,
+    reset, saved_syn, transparent,
 };
 
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -91,7 +91,7 @@ pub(super) async fn accept_loop(
                 listener.stats.accept_errors.one();
                 if !listen::concerns_one_connection(&error) {
                     tracing::warn!(%error, "accept failed");
-                    stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
+                    stop.run_until_cancelled(sleep(ACCEPT_PAUSE)).await;
                 }
             },
         }
@@ -244,6 +244,12 @@ impl Listener {
         let zone = binding.zone.as_deref();
         let group = binding.group(flow)?;
         let first = group.pick(flow, zone, None)?;
+        if group.config().preserve_client && first.target.address.ip() == flow.source.ip() {
+            // A machine that sees itself as the client drops what comes: a target that is sent back to
+            // itself waits in vain (A.7).
+            sleep(binding.connect_timeout).await;
+            return None;
+        }
         if let Some(stream) = self.open(flow, binding, group, &first.target).await {
             return Some((stream, first));
         }
@@ -266,7 +272,13 @@ impl Listener {
     ) -> Option<TcpStream> {
         let config = group.config();
         let opened = async {
-            let mut stream = connect::tcp(target.address, binding.connect_timeout).await?;
+            let (address, limit) = (target.address, binding.connect_timeout);
+            // Between families the source is always the load balancer (A.7).
+            let keeps = config.preserve_client && address.is_ipv4() == flow.source.is_ipv4();
+            let mut stream = match keeps {
+                true => transparent::tcp(flow.source, address, limit).await?,
+                false => connect::tcp(address, limit).await?,
+            };
             if config.proxy_protocol {
                 let mut header = Vec::with_capacity(128);
                 proxy_protocol::write_v2(&mut header, flow.source, flow.destination);
@@ -276,6 +288,11 @@ impl Listener {
         };
         match opened.await {
             Ok(stream) => Some(stream),
+            Err(error) if is_port_taken(&error) => {
+                self.stats.port_allocation_errors.one();
+                tracing::debug!(target = %target.address, %error, "no port for a target");
+                None
+            },
             Err(error) => {
                 self.stats.connect_failures.one();
                 tracing::debug!(target = %target.address, %error, "connecting to a target failed");
@@ -299,6 +316,11 @@ impl Listener {
         reset::on_close(client);
         reset::on_close(target);
     }
+}
+
+/// True if there was no port to dial from, which says nothing about the target.
+fn is_port_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
 }
 
 /// Ends when the target's flows are reset or the process ends.

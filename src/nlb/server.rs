@@ -36,7 +36,10 @@ use super::{
     tls::{Front, FrontError, Log, Profiles},
     udp,
 };
-use crate::{net::listen, task::workers::Workers};
+use crate::{
+    net::{listen, transparent},
+    task::workers::Workers,
+};
 
 /// What could not be applied; everything else was.
 #[derive(Debug, thiserror::Error)]
@@ -283,6 +286,9 @@ impl NlbHandle {
             source_ranges: config.source_ranges,
         });
         let ListenerConfig { name, address, protocol, .. } = config;
+        if let Err(source) = may_preserve(&binding.forward) {
+            return Err(BindError { name, address, source });
+        }
         let error = |source| BindError { name: Arc::clone(&name), address, source };
         if let Some(bound) = running.listeners.get_mut(&name) {
             bound.listener.binding.store(Arc::clone(&binding));
@@ -501,6 +507,19 @@ impl NlbHandle {
     fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeping the addresses of clients needs a privilege; nobody is to be misled by another address.
+fn may_preserve(forward: &[(Arc<Group>, u32)]) -> io::Result<()> {
+    let preserving = forward.iter().find(|(group, _)| group.config().preserve_client);
+    let Some((group, _)) = preserving else { return Ok(()) };
+    transparent::may(([127, 0, 0, 1], 0).into()).map_err(|error| {
+        io::Error::other(format!(
+            "target group {} keeps the addresses of clients, which needs root, or cap_net_admin by \
+             setcap: {error}",
+            group.config().name
+        ))
+    })
 }
 
 impl Running {

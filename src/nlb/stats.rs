@@ -47,6 +47,7 @@ pub(super) struct ListenerStats {
     pub(super) fail_open: Count,
     pub(super) connect_failures: Count,
     pub(super) redispatches: Count,
+    pub(super) port_allocation_errors: Count,
     pub(super) accept_errors: Count,
     pub(super) expired_evictions: Count,
     pub(super) client_tls_errors: Count,
@@ -109,6 +110,8 @@ pub struct ListenerTotals {
     pub target_connect_failures: u64,
     /// Flows that went to a second target after the first could not be reached.
     pub redispatches: u64,
+    /// Dials for which there was no port: the client's own is in use for this target, or all are.
+    pub port_allocation_error_count: u64,
     /// Failed accepts, such as for want of descriptors.
     pub accept_errors: u64,
     /// Flows that were silent for too long, and wait for the reset of their first late segment.
@@ -181,6 +184,7 @@ impl ListenerStats {
             unhealthy_routing_flow_count: self.fail_open.load(),
             target_connect_failures: self.connect_failures.load(),
             redispatches: self.redispatches.load(),
+            port_allocation_error_count: self.port_allocation_errors.load(),
             accept_errors: self.accept_errors.load(),
             expired_flow_count,
             expired_flow_evictions: self.expired_evictions.load(),
@@ -211,6 +215,7 @@ impl ListenerTotals {
             unhealthy_routing_flow_count,
             target_connect_failures,
             redispatches,
+            port_allocation_error_count,
             accept_errors,
             expired_flow_count,
             expired_flow_evictions,
@@ -233,6 +238,7 @@ impl ListenerTotals {
         self.unhealthy_routing_flow_count += unhealthy_routing_flow_count;
         self.target_connect_failures += target_connect_failures;
         self.redispatches += redispatches;
+        self.port_allocation_error_count += port_allocation_error_count;
         self.accept_errors += accept_errors;
         self.expired_flow_count += expired_flow_count;
         self.expired_flow_evictions += expired_flow_evictions;

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod agent;
 #[cfg(test)]
+mod balancer;
+#[cfg(test)]
 mod net;
 
 use std::{collections::BTreeMap, io::Write as _, os::unix::fs::MetadataExt as _};

@@ -27,13 +27,16 @@ pub(super) struct CloudWatch(pub(super) Fleet);
 pub(super) type Read = fn(&ListenerTotals) -> u64;
 
 /// Counters by the name that CloudWatch has for them, with help.
-pub(super) const COUNTERS: [(&str, &str, Read); 9] = [
+pub(super) const COUNTERS: [(&str, &str, Read); 10] = [
     ("new_flow_count", "Flows accepted", |totals| totals.new_flow_count),
     ("processed_bytes", "Bytes relayed in both directions", |totals| totals.processed_bytes),
     ("tcp_client_reset_count", "Flows reset by the client", |totals| totals.tcp_client_reset_count),
     ("tcp_target_reset_count", "Flows reset by the target", |totals| totals.tcp_target_reset_count),
     ("tcp_elb_reset_count", "Flows reset by the load balancer", |totals| {
         totals.tcp_elb_reset_count
+    }),
+    ("port_allocation_error_count", "Dials for which there was no port", |totals| {
+        totals.port_allocation_error_count
     }),
     ("rejected_flow_count", "Flows refused", |totals| totals.rejected_flow_count),
     ("unhealthy_routing_flow_count", "Flows routed by fail-open", |totals| {

@@ -66,6 +66,16 @@ pub struct GroupFilter {
     pub page: PageOf,
 }
 
+/// At AWS, targets of some groups see the addresses of clients unless told otherwise. Here that needs a
+/// privilege and a network made for it, so it has to be asked for, and the group says so.
+fn say_what_is_seen(group: &mut TargetGroup) {
+    let known = attributes::of_group(group.protocol, group.target_type);
+    let default = attributes::all(&known, &group.attributes);
+    if default.iter().any(|(key, value)| key == PRESERVE && value == "true") {
+        group.attributes.insert(PRESERVE.to_owned(), "false".to_owned());
+    }
+}
+
 /// The protocol of this name. `Ok(None)` is one that exists and is not served.
 pub(super) fn protocol(name: &str) -> Result<Option<Protocol>, Refusal> {
     match name {
@@ -126,7 +136,7 @@ impl Account {
             group.name,
             maker.id()
         );
-        self.try_preservation(&mut group);
+        say_what_is_seen(&mut group);
         self.try_group(&group)?;
         self.groups.insert(group.arn.clone(), group.clone());
         Ok(group)
@@ -172,20 +182,6 @@ impl Account {
             targets: Vec::new(),
             owner: Owner::Api,
         })
-    }
-
-    /// Keeps the addresses of clients as AWS does by default, if that can be done here; where it
-    /// cannot, the group says so.
-    fn try_preservation(&self, group: &mut TargetGroup) {
-        let known = attributes::of_group(group.protocol, group.target_type);
-        let default = attributes::all(&known, &group.attributes);
-        if default.iter().any(|(key, value)| key == PRESERVE && value == "true") {
-            let mut trial = group.clone();
-            trial.attributes.insert(PRESERVE.to_owned(), "true".to_owned());
-            if self.try_group(&trial).is_err() {
-                group.attributes.insert(PRESERVE.to_owned(), "false".to_owned());
-            }
-        }
     }
 
     /// `DeleteTargetGroup`. One that is not there is gone already.

@@ -36,6 +36,7 @@ pub(super) struct ListenerAttributes {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GroupAttributes {
     pub(super) proxy_protocol: bool,
+    pub(super) preserve_client: bool,
     pub(super) sticky: bool,
     /// `None` is `use_load_balancer_configuration`.
     pub(super) cross_zone: Option<bool>,
@@ -51,6 +52,7 @@ impl Default for GroupAttributes {
     fn default() -> Self {
         Self {
             proxy_protocol: false,
+            preserve_client: false,
             sticky: false,
             cross_zone: None,
             deregistration_delay: Duration::from_secs(300),
@@ -135,10 +137,11 @@ pub(super) fn group(
                     _ => Some(truth(key, value)?),
                 };
             },
-            // A process without privilege cannot keep the client's address; only "false" is true.
             "preserve_client_ip.enabled" => {
-                if truth(key, value)? {
-                    return Err(bad(key, value, "false"));
+                read.preserve_client = truth(key, value)?;
+                if read.preserve_client && protocol.has_udp() {
+                    let expected = format!("false with protocol {}", protocol.as_str());
+                    return Err(bad(key, value, &expected));
                 }
             },
             "proxy_protocol_v2.enabled" => {

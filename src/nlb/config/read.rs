@@ -519,6 +519,7 @@ fn build_group(
         target_type: raw.target_type,
         check: build_check(&raw.health_check, &attributes, bounds)?,
         proxy_protocol: attributes.proxy_protocol,
+        preserve_client: attributes.preserve_client,
         sticky: attributes.sticky,
         cross_zone: attributes.cross_zone.unwrap_or(cross_zone),
         deregistration_delay: attributes.deregistration_delay,

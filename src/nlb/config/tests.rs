@@ -78,6 +78,7 @@ fn every_field_is_read() {
             send_proxy_header: SendProxyHeader::Always,
         },
         proxy_protocol: true,
+        preserve_client: false,
         sticky: true,
         cross_zone: false,
         deregistration_delay: Duration::from_secs(3600),
@@ -226,8 +227,8 @@ fn errors_name_place_and_cause() {
         ),
         (
             "port: 8080,",
-            "port: 8080, attributes: { preserve_client_ip.enabled: true },",
-            "3:83: `preserve_client_ip.enabled` must be false",
+            "port: 8080, attributes: { preserve_client_ip.enabled: maybe },",
+            "3:83: `preserve_client_ip.enabled` must be true or false",
         ),
         (
             "port: 8080,",
@@ -401,6 +402,8 @@ targetGroups: [{{ name: dns, protocol: {protocol}, port: 53, attributes: {{ {att
     let tcp_idle = "attributes: { tcp.idle_timeout.seconds: \"60\" }";
     read("TCP_UDP", tcp_idle, "").unwrap();
     assert!(read("UDP", tcp_idle, "").unwrap_err().contains("left out with protocol UDP"));
+    let preserve = "preserve_client_ip.enabled: \"true\"";
+    assert!(read("TCP_UDP", "", preserve).unwrap_err().contains("false with protocol TCP_UDP"));
     let header = "proxy_protocol_v2.enabled: \"true\"";
     read("TCP_UDP", "", header).unwrap();
     assert!(read("UDP", "", header).unwrap_err().contains("false with protocol UDP"));

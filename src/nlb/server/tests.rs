@@ -134,6 +134,7 @@ fn config<'a>(targets: impl IntoIterator<Item = &'a Target>) -> NlbConfig {
                 send_proxy_header: SendProxyHeader::TrafficPortOnly,
             },
             proxy_protocol: false,
+            preserve_client: false,
             sticky: false,
             cross_zone: false,
             deregistration_delay: LIMIT * 10,

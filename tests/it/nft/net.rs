@@ -153,7 +153,7 @@ impl Net {
     }
 
     /// Writes these objects, and waits until they are applied.
-    pub(super) fn apply(&mut self, proxy: &Proxy, objects: &[Value]) {
+    pub(super) fn apply(&mut self, proxy: &Running, objects: &[Value]) {
         let services = self.write(objects);
         proxy.wait(services);
     }
@@ -179,14 +179,29 @@ impl Net {
     }
 
     /// Starts `wharf proxy` on the node, with these arguments more.
-    pub(super) fn proxy(&self, mode: &str, arguments: &[&str]) -> Proxy {
-        Proxy::start(&self.node.0, self.folder().to_owned(), mode, arguments)
+    pub(super) fn proxy(&self, mode: &str, arguments: &[&str]) -> Running {
+        Running::proxy(&self.node.0, self.folder().to_owned(), mode, arguments)
+    }
+
+    /// Starts `wharf nlb` on the node with this configuration, and these arguments more.
+    pub(super) fn balancer(&self, config: &str, arguments: &[&str]) -> Running {
+        let path = self.folder().join("nlb.yaml");
+        std::fs::write(&path, config).expect("the folder is writable");
+        let mut command = wharf(&self.node.0, "nlb");
+        Running::start(command.args(["--grace", "0"]).args(arguments).arg("--config").arg(path))
     }
 
     /// The rules on the node.
     pub(super) fn rules(&self) -> String {
         self.node.run("nft", &["list", "ruleset"])
     }
+}
+
+/// The command for `wharf VERB` in a namespace.
+fn wharf(namespace: &str, verb: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_wharf"), verb]);
+    command
 }
 
 /// A Service of namespace `app`.
@@ -223,24 +238,22 @@ pub(super) fn slice(name: &str, service: &str, endpoint: &Value) -> Value {
     })
 }
 
-/// `wharf proxy` in a namespace.
-pub(super) struct Proxy {
+/// A `wharf` in a namespace.
+pub(super) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
-impl Proxy {
-    fn start(namespace: &str, manifests: PathBuf, mode: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_wharf"), "proxy"])
-            .args(["--mode", mode, "--node-name", "here", "--cluster-cidr", "10.0.0.0/16"])
-            .args(arguments)
-            .arg("--manifests")
-            .arg(manifests)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ip is installed");
+impl Running {
+    fn proxy(namespace: &str, manifests: PathBuf, mode: &str, arguments: &[&str]) -> Self {
+        let mut command = wharf(namespace, "proxy");
+        command.args(["--mode", mode, "--node-name", "here", "--cluster-cidr", "10.0.0.0/16"]);
+        Self::start(command.args(arguments).arg("--manifests").arg(manifests))
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("ip is installed");
         let log = BufReader::new(child.stderr.take().expect("piped"));
         let (send, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -288,7 +301,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for Running {
     fn drop(&mut self) {
         let _killed = self.child.kill();
         let _waited = self.child.wait();

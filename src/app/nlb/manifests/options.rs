@@ -16,6 +16,8 @@ pub struct Options {
     /// `ServiceLoadBalancerHealthProbeMode=Shared` of the cloud provider: Services with
     /// externalTrafficPolicy Cluster are checked at kube-proxy's own port (A.14).
     pub shared_probe: bool,
+    /// Where Services ask for it, targets see the addresses of clients; without, nobody's targets do.
+    pub keep_addresses: bool,
     /// PEM files with chain and key, by the ARN that annotations name them with.
     pub certificates: HashMap<String, PathBuf>,
     /// Directories for access logs, by the bucket that annotations name.

@@ -106,7 +106,7 @@ pub(super) fn config(source: &Source<'_>, report: &mut Report<'_>) -> Option<Nlb
     if report.refused {
         return None;
     }
-    read(document, report)
+    read(document, source, report)
 }
 
 /// The cloud provider knows no stickiness for load balancers.
@@ -310,18 +310,14 @@ fn listener_attributes(
 
 /// The configuration that a document means. A refusal is that of the API of AWS, which the
 /// controller hands on.
-fn read(mut document: Value, report: &mut Report<'_>) -> Option<NlbConfig> {
-    let mut read = parse(&document.to_string());
-    if let Err(error) = &read
-        && is_about(&error.problem, PRESERVE)
-        && keep_no_address(&mut document)
-    {
+fn read(mut document: Value, source: &Source<'_>, report: &mut Report<'_>) -> Option<NlbConfig> {
+    if !source.options.keep_addresses && keep_no_address(&mut document) {
         let text = "targets see the address of the load balancer, not that of the client";
         let field = field("target-group-attributes");
-        report.add(codes::BALANCER_NO_EFFECT, &field, text, "use the PROXY protocol");
-        read = parse(&document.to_string());
+        let fix = "use the PROXY protocol, or start `wharf nlb` with --keep-client-addresses";
+        report.add(codes::BALANCER_NO_EFFECT, &field, text, fix);
     }
-    match read {
+    match parse(&document.to_string()) {
         Ok(config) => Some(config),
         Err(error) => {
             let place = field_of(&error.problem);
@@ -344,10 +340,6 @@ fn keep_no_address(document: &mut Value) -> bool {
         found |= attributes.is_some_and(without);
     }
     found
-}
-
-fn is_about(problem: &Problem, key: &str) -> bool {
-    matches!(problem, Problem::Value { name, .. } if name == key)
 }
 
 /// Where in the Service stands what is wrong.
