@@ -136,6 +136,15 @@ struct NlbArgs {
     /// this machine
     #[arg(long, requires = "manifests")]
     keep_client_addresses: bool,
+    /// The node of each zone checks every target, as at AWS, for load balancers of the API and of
+    /// manifests; a configuration file has `healthCheckers`
+    #[arg(long)]
+    check_from_each_zone: bool,
+    /// How long changes of targets take to reach flows and DNS, 20 to 120 at AWS, for load balancers
+    /// of the API and of manifests; a configuration file has `propagationDelaySeconds`
+    #[arg(long, value_name = "SECONDS", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=600))]
+    propagation_delay: u16,
     /// Allows checks more often than AWS does, for tests
     #[arg(long, requires = "manifests")]
     allow_fast_checks: bool,

@@ -23,7 +23,7 @@ use crate::{
         up::UpOptions,
     },
     model::objects::Objects,
-    nlb::account::Environment,
+    nlb::{account::Environment, config::Realism},
     services::Node,
     settings::{
         RouterSettings,
@@ -253,10 +253,15 @@ fn dns(args: DnsArgs) -> DnsOptions {
 }
 
 fn nlb(args: NlbArgs) -> NlbOptions {
+    let realism = Realism {
+        check_from_each_zone: args.check_from_each_zone,
+        propagation_delay: args.propagation_delay,
+    };
     let mut environment = Environment {
         instances: args.instance.into_iter().collect(),
         certificates: args.certificate.iter().cloned().collect(),
         buckets: args.bucket.iter().cloned().collect(),
+        realism,
         ..Environment::default()
     };
     if !args.zone.is_empty() {
@@ -271,6 +276,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
             zones: args.zone,
             listen: args.listen_map,
             fast_checks: args.allow_fast_checks,
+            realism,
             shared_probe: args.shared_health_probe,
             keep_addresses: args.keep_client_addresses,
             certificates: args.certificate.into_iter().collect(),

@@ -42,7 +42,7 @@ pub use page::{Page, PageOf};
 pub use targets::TargetKey;
 
 use crate::nlb::{
-    config::{Protocol, TargetType, ZoneConfig},
+    config::{Protocol, Realism, TargetType, ZoneConfig},
     names::DEFAULT_REGION,
 };
 use error::invalid;
@@ -64,6 +64,8 @@ pub struct Environment {
     /// Availability zones. Each has one subnet, `subnet-ZONE`. The address of a zone's node is that
     /// which stands here; without one, load balancer N gets 127.0.N.Z in the zone at place Z.
     pub zones: Vec<ZoneConfig>,
+    /// How its load balancers check, and how soon they change.
+    pub realism: Realism,
     /// Machines by id, which targets of the type `instance` may be.
     pub instances: BTreeMap<String, Instance>,
     /// PEM files with a chain and its key, by the ARN of the certificate.
@@ -88,6 +90,7 @@ impl Default for Environment {
         Self {
             region: DEFAULT_REGION.into(),
             zones: zones.to_vec(),
+            realism: Realism::default(),
             instances: BTreeMap::new(),
             certificates: BTreeMap::new(),
             buckets: BTreeMap::new(),

@@ -102,6 +102,28 @@ impl From<&str> for ZoneConfig {
     }
 }
 
+/// What AWS does and tests seldom want, for load balancers whose makers cannot say it: those of the API
+/// and of manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Realism {
+    /// `healthCheckers: each-zone`.
+    pub check_from_each_zone: bool,
+    /// `propagationDelaySeconds`.
+    pub propagation_delay: u16,
+}
+
+impl Realism {
+    /// Puts what differs from the defaults into the document of a load balancer.
+    pub(crate) fn write(self, document: &mut serde_json::Value) {
+        if self.check_from_each_zone {
+            document["healthCheckers"] = "each-zone".into();
+        }
+        if self.propagation_delay > 0 {
+            document["propagationDelaySeconds"] = self.propagation_delay.into();
+        }
+    }
+}
+
 /// Protocol of a listener or of a target group (A.1).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize,

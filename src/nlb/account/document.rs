@@ -84,7 +84,7 @@ impl Account {
             let path = self.environment.buckets.get(bucket);
             *bucket = path.map(|path| path.display().to_string()).unwrap_or_default();
         }
-        json!({
+        let mut document = json!({
             "name": balancer.name,
             "region": self.environment.region,
             "dnsId": id,
@@ -92,7 +92,9 @@ impl Account {
             "attributes": attributes,
             "listeners": listeners.collect::<Vec<_>>(),
             "targetGroups": groups.map(|group| self.group_document(group)).collect::<Vec<_>>(),
-        })
+        });
+        self.environment.realism.write(&mut document);
+        document
     }
 
     fn group_document(&self, group: &TargetGroup) -> Value {

@@ -527,3 +527,15 @@ fn an_account_is_restored() {
     twice.load_balancers.extend(twice.load_balancers.clone());
     assert!(Account::restore(Environment::default(), twice).is_err());
 }
+
+/// A.5, A.14: what the options say of checkers and of late changes holds for what the API makes.
+#[test]
+fn load_balancers_check_and_change_as_the_environment_says() {
+    let (mut bed, [arn, ..]) = Bed::web();
+    let mut environment = Environment::clone(&bed.account.environment);
+    environment.realism = Realism { check_from_each_zone: true, propagation_delay: 90 };
+    bed.account.environment = Arc::new(environment);
+    let config = bed.account.config(&arn).unwrap();
+    let group = &config.groups[0];
+    assert_eq!((group.check.checkers, group.propagation_delay.as_secs()), (2, 90));
+}

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, str::FromStr};
 
-use crate::{model::objects::ObjectKey, nlb::config::ZoneConfig};
+use crate::{
+    model::objects::ObjectKey,
+    nlb::config::{Realism, ZoneConfig},
+};
 
 /// What load balancers are made with, beside the manifests.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +16,8 @@ pub struct Options {
     pub listen: Vec<ListenMap>,
     /// Checks more often than AWS allows. For tests.
     pub fast_checks: bool,
+    /// How they check, and how soon they change.
+    pub realism: Realism,
     /// `ServiceLoadBalancerHealthProbeMode=Shared` of the cloud provider: Services with
     /// externalTrafficPolicy Cluster are checked at kube-proxy's own port (A.14).
     pub shared_probe: bool,

@@ -95,7 +95,7 @@ pub(super) fn config(source: &Source<'_>, report: &mut Report<'_>) -> Option<Nlb
         Some(address) => json!({ "name": zone.name, "address": address }),
         None => json!(zone.name),
     });
-    let document = json!({
+    let mut document = json!({
         "name": identity::balancer(report, source.controller),
         "zones": zones.collect::<Vec<_>>(),
         "attributes": balancer::attributes(source, report),
@@ -103,6 +103,7 @@ pub(super) fn config(source: &Source<'_>, report: &mut Report<'_>) -> Option<Nlb
         "listeners": listeners,
         "targetGroups": groups,
     });
+    source.options.realism.write(&mut document);
     if report.refused {
         return None;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    nlb::config::{CheckProtocol, GroupConfig, TargetType},
+    nlb::config::{CheckProtocol, GroupConfig, Realism, TargetType},
     probe::Matcher,
     source::document::{self, Outcome},
 };
@@ -499,6 +499,20 @@ fn one_port_is_served_for_one_service() {
     };
     let all = balancers(&objects(&format!("{first}---\n{second}")), &options);
     assert_eq!(all.findings, []);
+}
+
+/// A.5, A.14: what the options say of checkers and of late changes reaches the load balancer.
+#[test]
+fn load_balancers_check_and_change_as_told() {
+    let options = Options {
+        zones: vec!["a".into(), "b".into()],
+        realism: Realism { check_from_each_zone: true, propagation_delay: 90 },
+        ..Options::default()
+    };
+    let (config, findings) = compiled(&service(&OPENSHIFT, SPEC), &options);
+    assert_eq!(findings, [""; 0]);
+    let group = &config.unwrap().groups[0];
+    assert_eq!((group.check.checkers, group.propagation_delay.as_secs()), (2, 90));
 }
 
 mod tls;
