@@ -30,7 +30,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wharf::{
     health::State,
-    nlb::{NlbHandle, config::parse},
+    nlb::{
+        NlbHandle,
+        config::{NlbConfig, parse},
+        names::ClientRouting,
+    },
 };
 
 /// No step takes as long as this.
@@ -100,7 +104,12 @@ fn addresses(answer: &[u8]) -> Vec<IpAddr> {
 
 /// The addresses of a name, sorted: the server gives them in turns.
 pub(crate) async fn resolve(server: SocketAddr, name: &str) -> Vec<IpAddr> {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    resolve_from("127.0.0.1", server, name).await
+}
+
+/// What a resolver at `source` is told.
+async fn resolve_from(source: &str, server: SocketAddr, name: &str) -> Vec<IpAddr> {
+    let socket = UdpSocket::bind((source, 0)).await.unwrap();
     socket.send_to(&question(name), server).await.unwrap();
     let mut answer = [0; 1500];
     let length = timeout(LIMIT, socket.recv(&mut answer)).await.unwrap().unwrap();
@@ -373,4 +382,30 @@ async fn nlb_12_the_example_of_two_half_healthy_zones() {
         assert_eq!(balancer.used('b', 400).await, from_b, "{cross_zone}");
         assert_eq!([balancer.fail_open('a'), balancer.fail_open('b')], [0, fail_open]);
     }
+}
+
+/// A.2: with `availability_zone_affinity` a resolver in the network of a zone gets that zone's node alone,
+/// until the zone leaves DNS; with a zonal shift it leaves however healthy it is.
+#[tokio::test]
+async fn resolvers_of_a_zone_get_its_node_until_it_leaves_dns() {
+    let (a, b) = (routers(b'A', &[true]).await, routers(b'K', &[true]).await);
+    let balancer = Balancer::of("ab", &[], &targets(&a, &b)).await;
+    balancer.until_targets(2, 0).await;
+    let regional = balancer.handle.names().regional.clone();
+    let told = async |source: &str| resolve_from(source, balancer.dns, &regional).await;
+    assert_eq!(told("127.0.27.9").await, [A, B]);
+    let mut config = NlbConfig::clone(&balancer.handle.config().unwrap());
+    config.names.routing = ClientRouting::Own;
+    config.names.clients = vec![("127.0.27.0/24".parse().unwrap(), "b".into())];
+    balancer.handle.apply(config.clone()).unwrap();
+    assert_eq!(told("127.0.27.9").await, [B]);
+    assert_eq!(told("127.0.0.1").await, [A, B], "of no zone");
+    config.shifted = Some("b".into());
+    balancer.handle.apply(config.clone()).unwrap();
+    assert_eq!(told("127.0.27.9").await, [A]);
+    let zonal = resolve(balancer.dns, &format!("b.{regional}")).await;
+    assert_eq!(zonal, [B], "the zonal name stays");
+    config.shifted = None;
+    balancer.handle.apply(config).unwrap();
+    assert_eq!(told("127.0.27.9").await, [B]);
 }
