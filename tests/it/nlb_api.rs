@@ -15,7 +15,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{eventually, pod::Pod, within};
+use crate::{
+    harness::{eventually, pod::Pod, within},
+    nlb_zones::resolve,
+};
 
 /// A running `wharf nlb` with a zone on an address of this test.
 pub(crate) struct Nlb {
@@ -308,4 +311,60 @@ async fn the_file_and_the_api_describe_one_model() {
     assert_eq!(code, "InternalFailure");
     let code = nlb.refused("Action=DescribeTargetGroups&Names.member.1=h", 400).await;
     assert_eq!(code, "TargetGroupNotFound");
+}
+
+/// A zonal shift of a configuration file: the zone leaves DNS, the API tells whose targets it is about,
+/// and both end when it is taken out of the file. Checks come from the node of each zone meanwhile.
+#[tokio::test]
+async fn a_zonal_shift_is_started_and_ended_in_the_file() {
+    let pods = [Pod::saying("one").await, Pod::saying("two").await];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nlb.yaml");
+    let (front, dns) = (free_port("127.0.26.20"), free_port("127.0.0.1"));
+    let dns = SocketAddr::from(([127, 0, 0, 1], dns));
+    let write = |shift: &str| {
+        let [one, two] = pods.each_ref().map(|pod| pod.address.port());
+        let text = format!(
+            "name: web
+zones: [{{ name: a, address: 127.0.26.20 }}, {{ name: b, address: 127.0.26.21 }}]
+attributes: {{ zonal_shift.config.enabled: \"true\" }}
+healthCheckers: each-zone
+{shift}
+listeners: [{{ port: {front}, targetGroup: web }}]
+targetGroups:
+- name: web
+  port: 80
+  targets:
+  - {{ id: 127.0.0.1, port: {one}, availabilityZone: a }}
+  - {{ id: 127.0.0.1, port: {two}, availabilityZone: b }}
+"
+        );
+        std::fs::write(folder.path().join("draft"), text).unwrap();
+        std::fs::rename(folder.path().join("draft"), &file).unwrap();
+    };
+    write("zonalShift: { awayFrom: b }");
+    let nlb = Nlb::start(&["--config", file.to_str().unwrap(), "--dns", &dns.to_string()]).await;
+    let name = value(&nlb.ok("Action=DescribeLoadBalancers").await, "DNSName");
+    let group = value(&nlb.ok("Action=DescribeTargetGroups").await, "TargetGroupArn");
+    let health = format!("Action=DescribeTargetHealth&TargetGroupArn={group}");
+    let told = async || {
+        let told = nlb.ok(&health).await;
+        (told.matches("<State>healthy").count() == 2).then_some(())?;
+        let of =
+            |member: &str| value(member.split_once("<AdministrativeOverride>")?.1, "State").into();
+        let mut overrides: Vec<Option<String>> = told.split("<member>").skip(1).map(of).collect();
+        overrides.sort_unstable();
+        Some((overrides.into_iter().flatten().collect::<Vec<_>>(), resolve(dns, &name).await))
+    };
+    let [a, b] =
+        ["127.0.26.20", "127.0.26.21"].map(|node| node.parse::<std::net::IpAddr>().unwrap());
+    let (overrides, named) = eventually("two healthy targets", told).await;
+    assert_eq!(overrides, ["no_override", "zonal_shift_delegated_to_dns"]);
+    assert_eq!(named, [a]);
+    write("");
+    eventually("the end of the shift", async || {
+        let (overrides, named) = told().await?;
+        (overrides == ["no_override"; 2] && named == [a, b]).then_some(())
+    })
+    .await;
 }
