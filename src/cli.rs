@@ -208,10 +208,26 @@ struct DnsArgs {
     /// Serves /metrics for Prometheus under CoreDNS's names, such as 127.0.0.1:9153 [default: off]
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
+    /// Writes a line to standard output for each answer of the class; may be repeated [default: none]
+    #[arg(long, value_name = "CLASS")]
+    log_queries: Vec<QueryClass>,
     /// How long to go on serving, no longer ready, after the signal to stop, seconds
     #[arg(long, value_name = "SECONDS", default_value = "0",
           value_parser = clap::value_parser!(u32).range(..=3600))]
     lameduck: u32,
+}
+
+/// Answers, as CoreDNS's plugin `log` divides them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum QueryClass {
+    /// Every answer
+    All,
+    /// The name or the type does not exist
+    Denial,
+    /// SERVFAIL, REFUSED and other codes
+    Error,
+    /// There is an answer
+    Success,
 }
 
 /// Names of pods, as CoreDNS's option `pods` has them.

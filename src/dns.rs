@@ -7,9 +7,11 @@
 //! | `wire` | bytes to question, answer to bytes |
 //! | `answer` | question and zone to answer, pure |
 //! | `resolver` | names that the zone does not hold |
+//! | `log` | a line about it, if wanted |
 //! | `stats` | what is counted |
 
 pub mod answer;
+pub mod log;
 pub mod plain;
 pub mod resolver;
 pub mod server;

@@ -3,6 +3,7 @@
 //! Called by `cli`, and by the wiring of `wharf router --dns` and `wharf up` for [`serve_zone`].
 
 mod command;
+mod log;
 mod pages;
 
 use std::{
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dns::{
+        log::QueryLog,
         resolver::{self, Resolver},
         server::{Server, Settings},
         stats::DnsStats,
@@ -148,6 +150,16 @@ pub async fn serve_zone(
     objects: watch::Receiver<Arc<Objects>>,
     cancel: CancellationToken,
 ) {
+    serve_logged(service, None, objects, cancel).await;
+}
+
+/// [`serve_zone`] that notes what it answers in `log`, if there is one.
+async fn serve_logged(
+    service: ZoneService,
+    log: Option<Arc<QueryLog>>,
+    objects: watch::Receiver<Arc<Objects>>,
+    cancel: CancellationToken,
+) {
     let ZoneService { sockets, domain, options, forward, stats } = service;
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
     let (wanted, wanted_names) = watch::channel(BTreeSet::new());
@@ -163,7 +175,9 @@ pub async fn serve_zone(
             None => cancel.cancelled().await,
         }
     };
-    let serve = serve(sockets, zone, forward.clone(), stats, cancel.clone());
+    let local = sockets.udp.local_addr().ok().map(|address| address.ip());
+    let server = Server::new(zone, forward.clone(), stats, Settings::default());
+    let serve = serve(sockets, server.at(local).with_log(log), cancel.clone());
     let follow = async {
         tokio::select! {
             () = cancel.cancelled() => {},
@@ -173,21 +187,13 @@ pub async fn serve_zone(
     tokio::join!(follow, resolve, serve);
 }
 
-/// Serves `zone` on all sockets until `cancel`.
-async fn serve(
-    sockets: DnsSockets,
-    zone: Arc<ArcSwap<Zone>>,
-    forward: Option<Arc<Resolver>>,
-    stats: Arc<DnsStats>,
-    cancel: CancellationToken,
-) {
+/// Runs `server` on all sockets until `cancel`.
+async fn serve(sockets: DnsSockets, server: Server, cancel: CancellationToken) {
     let DnsSockets { udp, mut more, workers, tcp } = sockets;
-    let local = udp.local_addr().ok().map(|address| address.ip());
     match udp.into_std() {
         Ok(first) => more.insert(0, first),
         Err(error) => tracing::error!(%error, "cannot hand on a DNS socket"),
     }
-    let server = Server::new(zone, forward, stats, Settings::default()).at(local);
     Arc::new(server).run_on(more, tcp, &workers, cancel).await;
 }
 

@@ -8,7 +8,8 @@ use anyhow::Context as _;
 
 use super::{
     BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, DnsArgs, ExplainArgs, Explained,
-    GetArgs, NlbArgs, PodsMode, ProxyArgs, ProxyMode, TraceArgs, UpArgs, Which, flags::Flags,
+    GetArgs, NlbArgs, PodsMode, ProxyArgs, ProxyMode, QueryClass, TraceArgs, UpArgs, Which,
+    flags::Flags,
 };
 use crate::{
     app::{
@@ -22,6 +23,7 @@ use crate::{
         trace::TraceOptions,
         up::UpOptions,
     },
+    dns::log::Classes,
     model::objects::Objects,
     nlb::{account::Environment, config::Realism},
     services::Node,
@@ -222,9 +224,20 @@ async fn serve_dns(args: DnsArgs) -> anyhow::Result<ExitCode> {
     let serving = Serving {
         workers: usize::from(args.workers),
         ports: Ports { health: args.health, ready: args.ready, metrics: args.metrics },
+        log: query_classes(&args.log_queries),
         lameduck: Duration::from_secs(args.lameduck.into()),
     };
     app::dns::run(dns(args), serving).await
+}
+
+fn query_classes(named: &[QueryClass]) -> Option<Classes> {
+    let has = |class| named.contains(&QueryClass::All) || named.contains(&class);
+    let classes = Classes {
+        denial: has(QueryClass::Denial),
+        error: has(QueryClass::Error),
+        success: has(QueryClass::Success),
+    };
+    (!named.is_empty()).then_some(classes)
 }
 
 fn dns(args: DnsArgs) -> DnsOptions {

@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     answer::{self, Answer, Outside},
+    log::QueryLog,
     plain::Plain,
     resolver::{Found, Resolver},
     stats::{Cell, DnsStats, Plugin, Transport},
@@ -95,6 +96,7 @@ pub struct Server {
     /// Address of the name server's own name.
     local: Option<IpAddr>,
     view: Option<Arc<dyn View>>,
+    log: Option<Arc<QueryLog>>,
     tasks: TaskTracker,
 }
 
@@ -145,6 +147,7 @@ impl Server {
             forwards,
             local: None,
             view: None,
+            log: None,
             tasks: TaskTracker::new(),
         }
     }
@@ -153,6 +156,13 @@ impl Server {
     #[must_use]
     pub fn with_view(mut self, view: Arc<dyn View>) -> Self {
         self.view = Some(view);
+        self
+    }
+
+    /// Notes what it answers in `log`, if there is one.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Arc<QueryLog>>) -> Self {
+        self.log = log;
         self
     }
 

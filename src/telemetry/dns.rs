@@ -13,8 +13,11 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::dns::stats::{
-    Distribution, DnsStats, FAMILIES, MICROS, Plugin, RCODES, SIZES, TYPES, Total, Transport,
+use crate::dns::{
+    log::QueryLog,
+    stats::{
+        Distribution, DnsStats, FAMILIES, MICROS, Plugin, RCODES, SIZES, TYPES, Total, Transport,
+    },
 };
 
 /// Encodes the counts of one DNS server.
@@ -23,6 +26,7 @@ pub struct DnsMetrics {
     stats: Arc<DnsStats>,
     server: String,
     plugins: Vec<&'static str>,
+    log: Option<Arc<QueryLog>>,
 }
 
 /// What a counter of its own shows.
@@ -64,7 +68,14 @@ impl DnsMetrics {
             Some(address) => format!("dns://{address}"),
             None => String::new(),
         };
-        Self { stats, server, plugins }
+        Self { stats, server, plugins, log: None }
+    }
+
+    /// With the lines that the query log lost.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Arc<QueryLog>>) -> Self {
+        self.log = log;
+        self
     }
 
     /// The labels of every series of a server block.
@@ -166,6 +177,12 @@ impl Collector for DnsMetrics {
         for (name, help, read) in OWN {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(read(&self.stats).load()).encode(metric)?;
+        }
+        if let Some(log) = &self.log {
+            let (name, help) =
+                ("wharf_dns_log_lost_lines", "Lines of the query log that were lost");
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(log.lost.load()).encode(metric)?;
         }
         self.about(&mut encoder)
     }

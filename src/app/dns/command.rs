@@ -14,13 +14,13 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DnsOptions, ZoneService, bind_group, forwarder,
+    DnsOptions, ZoneService, bind_group, forwarder, log,
     pages::{self, Ports, Shown},
-    serve_zone,
+    serve_logged,
 };
 use crate::{
     app::signal::Signals,
-    dns::stats::DnsStats,
+    dns::{log::Classes, stats::DnsStats},
     model::objects::Objects,
     source::{
         directory::Directory,
@@ -30,6 +30,9 @@ use crate::{
     telemetry::dns::DnsMetrics,
 };
 
+/// Time for the last lines of the query log to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// How the process of `wharf dns` serves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Serving {
@@ -37,6 +40,8 @@ pub struct Serving {
     pub workers: usize,
     /// Ports that tell how it is.
     pub ports: Ports,
+    /// Answers of which a line is written to standard output.
+    pub log: Option<Classes>,
     /// How long it goes on serving after the signal to stop, no longer ready.
     pub lameduck: Duration,
 }
@@ -61,9 +66,13 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
         stats: Arc::clone(&stats),
     };
     let forwards = service.forward.is_some().then_some("forward");
-    let plugins = ["kubernetes"].into_iter().chain(forwards).chain(serving.ports.plugins());
+    let logs = serving.log.is_some().then_some("log");
+    let plugins = ["kubernetes"].into_iter().chain(forwards).chain(logs);
+    let plugins = plugins.chain(serving.ports.plugins()).collect();
+    let (log, written) = serving.log.map(log::start).transpose()?.unzip();
+    let metrics = DnsMetrics::new(Arc::clone(&stats), Some(address), plugins);
     let shown = Arc::new(Shown {
-        metrics: DnsMetrics::new(Arc::clone(&stats), Some(address), plugins.collect()),
+        metrics: metrics.with_log(log.clone()),
         stats,
         ending: AtomicBool::new(false),
     });
@@ -78,13 +87,18 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     let directory = Directory::new(options.manifests, String::new());
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     tasks.spawn(objects_of(changed, publish));
-    tasks.spawn(serve_zone(service, objects, cancel.clone()));
+    tasks.spawn(serve_logged(service, log, objects, cancel.clone()));
     signals.stop().await;
     shown.ending.store(true, Relaxed);
     let ended = async {
         tokio::time::sleep(serving.lameduck).await;
         cancel.cancel();
         while tasks.join_next().await.is_some() {}
+        drop(shown);
+        if let Some(written) = written {
+            // A reader who stops reading does not hold up the end.
+            let _late = tokio::time::timeout(LAST_LINES, written).await;
+        }
         Ok(())
     };
     signals.unless_again(ended).await

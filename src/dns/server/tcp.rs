@@ -74,6 +74,9 @@ async fn client_loop(server: &Server, mut stream: TcpStream, client: SocketAddr)
             },
             Reply::Forward(forward) => server.forward(*forward).await,
         };
+        if let Some(log) = &server.log {
+            log.note(client, Transport::Tcp, &query, &bytes, since.elapsed());
+        }
         timeout(idle, write_message(&mut stream, bytes)).await??;
     }
 }

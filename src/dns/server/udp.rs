@@ -49,7 +49,7 @@ pub(super) async fn run(
             },
         };
         let since = Instant::now();
-        let answered = answer(&server, index, &socket, &mut batch, &cancel);
+        let answered = answer(&server, (index, since), &socket, &mut batch, &cancel);
         server.stats.of_loop(index).took(since.elapsed(), answered);
         send(&server, &socket, &mut batch).await;
         if count == BATCH {
@@ -76,7 +76,7 @@ fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
 /// Puts an answer to each datagram of the batch, and hands on what is to be forwarded. How many are answered.
 fn answer(
     server: &Arc<Server>,
-    index: usize,
+    (index, since): (usize, Instant),
     socket: &Arc<UdpSocket>,
     batch: &mut Batch,
     cancel: &CancellationToken,
@@ -108,11 +108,16 @@ fn answer(
                 None => server.stats.dropped.add_one(),
             },
             Ok(Said::Reply(Reply::Forward(forward))) => {
-                hand_on(server, socket, *forward, from, cancel);
+                hand_on(server, socket, *forward, (from, datagram), cancel);
             },
             Err(_panic) => server.stats.panics.add_one(),
         }
-        answered += u64::from(*reply_length > 0);
+        if *reply_length > 0 {
+            answered += 1;
+            if let Some(log) = &server.log {
+                log.note(from, Transport::Udp, datagram, &reply[..*reply_length], since.elapsed());
+            }
+        }
     }
     answered
 }
@@ -129,15 +134,21 @@ fn hand_on(
     server: &Arc<Server>,
     socket: &Arc<UdpSocket>,
     forward: Forward,
-    client: SocketAddr,
+    (client, query): (SocketAddr, &[u8]),
     cancel: &CancellationToken,
 ) {
+    let logged = server.log.clone().map(|log| (log, query.to_vec(), Instant::now()));
     let (server, socket) = (Arc::clone(server), Arc::clone(socket));
     let (tasks, cancel) = (server.tasks.clone(), cancel.clone());
     tasks.spawn(async move {
         tokio::select! {
             () = cancel.cancelled() => {},
-            bytes = server.forward(forward) => send_one(&server, &socket, &bytes, client).await,
+            bytes = server.forward(forward) => {
+                if let Some((log, query, since)) = logged {
+                    log.note(client, Transport::Udp, &query, &bytes, since.elapsed());
+                }
+                send_one(&server, &socket, &bytes, client).await;
+            },
         }
     });
 }

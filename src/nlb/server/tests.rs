@@ -3,6 +3,7 @@
 mod expiry;
 mod tuple;
 mod udp;
+mod view;
 mod zones;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
