@@ -2,6 +2,7 @@
 //! descriptors.
 
 mod backpressure;
+mod dns;
 mod header_env;
 
 use std::{
