@@ -274,6 +274,10 @@ proptest! {
 
 /// A zone with a Service of each kind.
 fn fixed() -> Zone {
+    fixed_in("cluster.local")
+}
+
+fn fixed_in(domain: &str) -> Zone {
     let ports = json!([{"name": "http", "port": 80}]);
     let nothing = json!({"v4": [], "v6": [], "ports": ports});
     let many: Vec<_> = (1..=60).map(|n| json!({"addresses": [format!("10.1.0.{n}")]})).collect();
@@ -289,13 +293,7 @@ fn fixed() -> Zone {
         (json!({"type": "ExternalName", "externalName": "example.com"}), nothing.clone()),
         (json!({"clusterIP": "None"}), nothing),
     ];
-    Zone::build_with(
-        &objects(services),
-        "cluster.local",
-        &Resolved::new(),
-        7,
-        ZoneOptions::default(),
-    )
+    Zone::build_with(&objects(services), domain, &Resolved::new(), 7, ZoneOptions::default())
 }
 
 fn query(name: &str, record_type: u16, size: Option<u16>) -> Vec<u8> {
@@ -346,6 +344,19 @@ fn what_pods_ask_is_plain() {
             for size in [None, Some(1232)] {
                 assert!(compare(&zone, &query(name, record_type, size)), "{name} {record_type}");
             }
+        }
+    }
+}
+
+/// The encoder of the whole path finds no room for a record where the owner's name in full has none, though a
+/// pointer would have.
+#[test]
+fn room_ends_where_it_ends_for_the_encoder() {
+    let zone = fixed_in("a.very-long-domain.example.com");
+    for size in 512..=MAX_UDP {
+        for name in ["db.app.svc", "none.app.svc", "nothing"] {
+            let packet = query(&format!("{name}.{}", zone.domain), 1, Some(size));
+            assert!(compare(&zone, &packet), "{name} {size}");
         }
     }
 }
