@@ -4,7 +4,7 @@
 //! Called by `dns::server` for every datagram, before `wire` and `answer` are. Pure. Always holds: what this
 //! answers, it answers with the very bytes that `answer` and `wire` would give; whatever it is not sure of it
 //! leaves to them. That is: several questions, records other than an OPT without options, classes other than
-//! IN, names beyond [`MAX_NAME`] bytes, [`MAX_LABELS`] labels or letters, digits and marks, the names of the
+//! IN, names beyond `MAX_NAME` bytes, `MAX_LABELS` labels or letters, digits and marks, the names of the
 //! zone's own apex, of pods, ports and external names, SRV records, and every name outside the zone.
 
 mod reply;
