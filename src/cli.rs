@@ -3,6 +3,7 @@
 //! Flags win over the environment, which wins over the defaults.
 
 mod dispatch;
+mod dns;
 mod flags;
 
 use std::{
@@ -32,7 +33,6 @@ use crate::{
     nlb::{account::Instance, config::ZoneConfig},
     services::schedulers::Kind,
     telemetry::logs,
-    zone::options::MAX_TTL,
 };
 
 /// The OpenShift-on-AWS ingress path in one binary: NLB emulator, Route router, cluster DNS.
@@ -56,7 +56,7 @@ enum Command {
     /// The AWS NLB emulator.
     Nlb(Box<NlbArgs>),
     /// The cluster DNS server.
-    Dns(DnsArgs),
+    Dns(Box<dns::DnsArgs>),
     /// Services on their virtual addresses, as kube-proxy serves them on a node.
     Proxy(ProxyArgs),
     /// A sample pod.
@@ -160,85 +160,6 @@ struct NlbArgs {
     /// Seconds that flows get to end after SIGTERM [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-struct DnsArgs {
-    /// Manifest file or folder; may be repeated
-    #[arg(long, value_name = "PATH", default_value = "routes")]
-    manifests: Vec<PathBuf>,
-    /// UDP and TCP listener
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:53")]
-    listen: SocketAddr,
-    /// Cluster domain
-    #[arg(long, value_name = "NAME", default_value = "cluster.local")]
-    cluster_domain: String,
-    /// Name server for names outside the cluster domain; may be repeated
-    #[arg(long, value_name = "ADDR")]
-    forward: Vec<SocketAddr>,
-    /// Asks the name servers of the system for names outside the cluster domain
-    #[arg(long)]
-    forward_system: bool,
-    /// Which names below pod.<domain> exist
-    #[arg(long, value_name = "MODE", default_value = "insecure")]
-    pods: PodsMode,
-    /// TTL of the records of Services and pods, seconds
-    #[arg(long, value_name = "SECONDS", default_value = "5",
-          value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_TTL)))]
-    ttl: u32,
-    /// Namespace whose names are shown; may be repeated [default: all]
-    #[arg(long, value_name = "NAME")]
-    namespace: Vec<String>,
-    /// Names an endpoint without a host name like its pod instead of its address
-    #[arg(long)]
-    endpoint_pod_names: bool,
-    /// Services with a cluster IP but no ready endpoint do not exist
-    #[arg(long)]
-    ignore_empty_service: bool,
-    /// Threads that answer datagrams, among which the kernel divides the clients
-    #[arg(long, value_name = "N", default_value = "1",
-          value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: u16,
-    /// Serves /health: 200 as long as the process answers, such as 0.0.0.0:8080 [default: off]
-    #[arg(long, value_name = "ADDR")]
-    health: Option<SocketAddr>,
-    /// Serves /ready: 503 until there is a zone, such as 0.0.0.0:8181 [default: off]
-    #[arg(long, value_name = "ADDR")]
-    ready: Option<SocketAddr>,
-    /// Serves /metrics for Prometheus under CoreDNS's names, such as 127.0.0.1:9153 [default: off]
-    #[arg(long, value_name = "ADDR")]
-    metrics: Option<SocketAddr>,
-    /// Writes a line to standard output for each answer of the class; may be repeated [default: none]
-    #[arg(long, value_name = "CLASS")]
-    log_queries: Vec<QueryClass>,
-    /// How long to go on serving, no longer ready, after the signal to stop, seconds
-    #[arg(long, value_name = "SECONDS", default_value = "0",
-          value_parser = clap::value_parser!(u32).range(..=3600))]
-    lameduck: u32,
-}
-
-/// Answers, as CoreDNS's plugin `log` divides them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum QueryClass {
-    /// Every answer
-    All,
-    /// The name or the type does not exist
-    Denial,
-    /// SERVFAIL, REFUSED and other codes
-    Error,
-    /// There is an answer
-    Success,
-}
-
-/// Names of pods, as CoreDNS's option `pods` has them.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum PodsMode {
-    /// None
-    Disabled,
-    /// Every address, in a namespace that exists
-    Insecure,
-    /// Addresses of pods that an endpoint of the namespace names
-    Verified,
 }
 
 #[derive(Debug, Args)]

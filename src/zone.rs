@@ -16,7 +16,7 @@ use std::{
 
 pub use self::{
     build::{Resolved, names_to_resolve},
-    options::{PodMode, ZoneOptions},
+    options::{PodMode, ZoneOptions, reverse_zone},
 };
 use crate::model::objects::ObjectKey;
 

@@ -3,6 +3,7 @@
 //! Called by `cli`, and by the wiring of `wharf router --dns` and `wharf up` for [`serve_zone`].
 
 mod command;
+mod forwarding;
 mod log;
 mod pages;
 
@@ -25,11 +26,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dns::{
         log::QueryLog,
-        resolver::{self, Resolver},
+        resolver::{self, ForwardOptions, ForwardZone, Resolver},
         server::{Server, Settings},
         stats::DnsStats,
     },
-    model::objects::Objects,
+    model::objects::{ObjectKey, Objects},
     net::listen,
     task::workers::Workers,
     zone::{self, Resolved, Zone, ZoneOptions},
@@ -37,6 +38,7 @@ use crate::{
 
 pub use self::{
     command::{Serving, run},
+    forwarding::{forwarder, parse_forward},
     pages::Ports,
 };
 
@@ -49,12 +51,28 @@ pub struct DnsOptions {
     pub listen: SocketAddr,
     /// Cluster domain.
     pub cluster_domain: String,
-    /// Name servers for names outside the zone.
-    pub forward: Vec<SocketAddr>,
-    /// Asks the system's name servers for names outside the zone, when `forward` is empty.
+    /// Name servers for names outside the zone; those of one apex are taken together.
+    pub forward: Vec<ForwardZone>,
+    /// Asks the system's name servers for names that nothing in `forward` is for.
     pub forward_system: bool,
+    /// How they are asked.
+    pub asking: ForwardOptions,
+    /// Limits of the server.
+    pub settings: Settings,
     /// What of the cluster the zone shows.
     pub zone: ZoneOptions,
+}
+
+/// `NAMESPACE/NAME` of a Service.
+///
+/// # Errors
+/// Says what would do.
+pub fn parse_service(text: &str) -> Result<ObjectKey, String> {
+    let (namespace, name) = text.split_once('/').unwrap_or_default();
+    if !zone::names::is_label(namespace) || !zone::names::is_label(name) {
+        return Err("write NAMESPACE/NAME in lower case, such as openshift-dns/dns-default".into());
+    }
+    Ok(ObjectKey::new(namespace, name))
 }
 
 /// The sockets of a DNS server, bound to one port.
@@ -100,33 +118,6 @@ pub fn bind_group(
     })
 }
 
-/// The resolver that `options` ask for.
-///
-/// # Errors
-/// When it cannot be made, or when it would ask this very server.
-pub fn forwarder(options: &DnsOptions) -> anyhow::Result<Option<Arc<Resolver>>> {
-    let resolver = match (options.forward.as_slice(), options.forward_system) {
-        ([], false) => return Ok(None),
-        ([], true) => Resolver::system().context("reading the system's resolver configuration")?,
-        (addresses, _) => Resolver::to(addresses).context("setting up the forwarder")?,
-    };
-    if let Some(own) = resolver.servers().iter().find(|server| is_own(options.listen, **server)) {
-        anyhow::bail!(
-            "cannot forward to {own}: it is the address of this server; name another one"
-        );
-    }
-    Ok(Some(Arc::new(resolver)))
-}
-
-/// True when a packet to `server` would arrive at a socket bound to `listen`, as far as addresses
-/// tell.
-fn is_own(listen: SocketAddr, server: SocketAddr) -> bool {
-    let any = listen.ip().is_unspecified();
-    listen.port() != 0
-        && listen.port() == server.port()
-        && (server.ip() == listen.ip() || (any && server.ip().is_loopback()))
-}
-
 /// What [`serve_zone`] serves with.
 #[derive(Debug)]
 pub struct ZoneService {
@@ -140,6 +131,8 @@ pub struct ZoneService {
     pub forward: Option<Arc<Resolver>>,
     /// Counters.
     pub stats: Arc<DnsStats>,
+    /// Limits.
+    pub settings: Settings,
 }
 
 /// Serves the zone of `objects`, rebuilt at every change, until `cancel`. The first zone is built
@@ -160,7 +153,7 @@ async fn serve_logged(
     objects: watch::Receiver<Arc<Objects>>,
     cancel: CancellationToken,
 ) {
-    let ZoneService { sockets, domain, options, forward, stats } = service;
+    let ZoneService { sockets, domain, options, forward, stats, settings } = service;
     let zone = Arc::new(ArcSwap::from_pointee(Zone::default()));
     let (wanted, wanted_names) = watch::channel(BTreeSet::new());
     let (publish, resolved) = watch::channel(Arc::new(Resolved::new()));
@@ -176,7 +169,7 @@ async fn serve_logged(
         }
     };
     let local = sockets.udp.local_addr().ok().map(|address| address.ip());
-    let server = Server::new(zone, forward.clone(), stats, Settings::default());
+    let server = Server::new(zone, forward.clone(), stats, settings);
     let serve = serve(sockets, server.at(local).with_log(log), cancel.clone());
     let follow = async {
         tokio::select! {

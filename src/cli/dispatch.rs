@@ -7,15 +7,13 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, DnsArgs, ExplainArgs, Explained,
-    GetArgs, NlbArgs, PodsMode, ProxyArgs, ProxyMode, QueryClass, TraceArgs, UpArgs, Which,
-    flags::Flags,
+    BackendArgs, CertArgs, CheckArgs, Command, DescribeArgs, ExplainArgs, Explained, GetArgs,
+    NlbArgs, ProxyArgs, ProxyMode, TraceArgs, UpArgs, Which, flags::Flags,
 };
 use crate::{
     app::{
         self,
         backend::{BackendOptions, TlsFiles},
-        dns::{DnsOptions, Ports, Serving},
         get::{Get, Selected, Streams},
         nlb::NlbOptions,
         offline,
@@ -23,7 +21,6 @@ use crate::{
         trace::TraceOptions,
         up::UpOptions,
     },
-    dns::log::Classes,
     model::objects::Objects,
     nlb::{account::Environment, config::Realism},
     services::Node,
@@ -33,7 +30,6 @@ use crate::{
     },
     task,
     vip::{VipOptions, nft::NftOptions},
-    zone::{PodMode, ZoneOptions},
 };
 
 /// Longest time for a health check.
@@ -72,7 +68,7 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
 pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Backend(args) => return app::backend::run(backend(args)).await,
-        Command::Dns(args) => return serve_dns(args).await,
+        Command::Dns(args) => return super::dns::serve(*args).await,
         Command::Proxy(args) => return app::proxy::run(proxy(args)).await,
         Command::Nlb(args) => return app::nlb::run(nlb(*args)).await,
         Command::Router(args) => return app::router::run(router(&args.flags)?.settings).await,
@@ -218,51 +214,6 @@ fn cert(args: &CertArgs, out: &mut impl Write) -> anyhow::Result<()> {
         writeln!(out, "{} {}", if made.new { "made" } else { "kept" }, made.path.display())?;
     }
     Ok(())
-}
-
-async fn serve_dns(args: DnsArgs) -> anyhow::Result<ExitCode> {
-    let serving = Serving {
-        workers: usize::from(args.workers),
-        ports: Ports { health: args.health, ready: args.ready, metrics: args.metrics },
-        log: query_classes(&args.log_queries),
-        lameduck: Duration::from_secs(args.lameduck.into()),
-    };
-    app::dns::run(dns(args), serving).await
-}
-
-fn query_classes(named: &[QueryClass]) -> Option<Classes> {
-    let has = |class| named.contains(&QueryClass::All) || named.contains(&class);
-    let classes = Classes {
-        denial: has(QueryClass::Denial),
-        error: has(QueryClass::Error),
-        success: has(QueryClass::Success),
-    };
-    (!named.is_empty()).then_some(classes)
-}
-
-fn dns(args: DnsArgs) -> DnsOptions {
-    DnsOptions {
-        manifests: args.manifests,
-        listen: args.listen,
-        cluster_domain: args.cluster_domain,
-        forward: args.forward,
-        forward_system: args.forward_system,
-        zone: ZoneOptions {
-            pods: match args.pods {
-                PodsMode::Disabled => PodMode::Disabled,
-                PodsMode::Insecure => PodMode::Insecure,
-                PodsMode::Verified => PodMode::Verified,
-            },
-            ttl: args.ttl,
-            namespaces: args
-                .namespace
-                .iter()
-                .map(|name| name.to_ascii_lowercase().into())
-                .collect(),
-            endpoint_pod_names: args.endpoint_pod_names,
-            ignore_empty_service: args.ignore_empty_service,
-        },
-    }
 }
 
 fn nlb(args: NlbArgs) -> NlbOptions {

@@ -3,25 +3,18 @@
 //! Called by `dns::server` for every query. Pure: no sockets, no clock. Always holds: a name that
 //! does not exist is NXDOMAIN, a name without the wanted type is NODATA, and both carry the SOA.
 
+mod apex;
+mod chaos;
 mod service;
 
 use std::net::IpAddr;
 
 use hickory_proto::{
     op::{Query, ResponseCode},
-    rr::{
-        DNSClass, Name, RData, Record, RecordType,
-        rdata::{NS, PTR, SOA, TXT},
-    },
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata::PTR},
 };
 
 use crate::zone::{PodMode, Zone, names};
-
-/// TTL of `dns-version`, which never changes.
-const VERSION_TTL: u32 = 28_800;
-
-/// Version of the Kubernetes DNS specification that the answers follow.
-const VERSION: &str = "1.1.0";
 
 /// What is left to a resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +23,17 @@ pub enum Outside {
     Question,
     /// The target of the last CNAME in `answers`.
     Target(Name),
+}
+
+impl Outside {
+    /// The name that a resolver is asked for.
+    #[must_use]
+    pub fn name<'a>(&'a self, question: &'a Query) -> &'a Name {
+        match self {
+            Self::Question => question.name(),
+            Self::Target(target) => target,
+        }
+    }
 }
 
 /// An answer, before it is cut to the client's size.
@@ -47,6 +51,8 @@ pub struct Answer {
     pub additionals: Vec<Record>,
     /// What this zone does not hold.
     pub outside: Option<Outside>,
+    /// The name server outside had more than it could say: the TC bit.
+    pub truncated: bool,
 }
 
 impl Answer {
@@ -65,8 +71,10 @@ impl Answer {
 /// address of the name server's own name.
 #[must_use]
 pub fn answer(zone: &Zone, question: &Query, local: Option<IpAddr>) -> Answer {
-    if question.query_class() != DNSClass::IN {
-        return Answer::code(ResponseCode::Refused);
+    match question.query_class() {
+        DNSClass::IN => {},
+        DNSClass::CH => return chaos::answer(question, &zone.options.server_id),
+        _ => return Answer::code(ResponseCode::Refused),
     }
     if matches!(question.query_type(), RecordType::ANY | RecordType::AXFR | RecordType::IXFR) {
         return Answer::code(ResponseCode::Refused);
@@ -74,10 +82,15 @@ pub fn answer(zone: &Zone, question: &Query, local: Option<IpAddr>) -> Answer {
     if zone.domain.is_empty() && zone.serial == 0 {
         return Answer::code(ResponseCode::ServFail);
     }
-    let asked = Asked { zone, name: question.name(), record_type: question.query_type(), local };
-    match labels_below(asked.name, &zone.domain) {
-        Some(labels) => asked.in_zone(&labels),
-        None if is_arpa(asked.name) => asked.reverse(),
+    let name = question.name();
+    let asked = |apex| Asked { zone, apex, name, record_type: question.query_type(), local };
+    if let Some(labels) = labels_below(name, &zone.domain) {
+        return asked(&zone.domain).in_zone(&labels);
+    }
+    let zones = zone.options.reverse_zones.iter();
+    let ours = zones.filter(|apex| is_below(name, apex)).max_by_key(|apex| apex.len());
+    match ours {
+        Some(apex) => asked(apex).reverse(),
         None => Answer { outside: Some(Outside::Question), ..Answer::code(ResponseCode::Refused) },
     }
 }
@@ -85,6 +98,8 @@ pub fn answer(zone: &Zone, question: &Query, local: Option<IpAddr>) -> Answer {
 /// One question and where it is answered.
 struct Asked<'a> {
     zone: &'a Zone,
+    /// The cluster domain or the reverse zone that the name is in.
+    apex: &'a str,
     name: &'a Name,
     record_type: RecordType,
     local: Option<IpAddr>,
@@ -106,25 +121,6 @@ impl Asked<'_> {
             [rest @ .., service, namespace, "svc"] => self.service(rest, service, namespace),
             _ => self.nothing(ResponseCode::NXDomain),
         }
-    }
-
-    fn apex(&self) -> Answer {
-        let data = match self.record_type {
-            RecordType::SOA => RData::SOA(soa(self.name, self.zone.serial, self.ttl())),
-            RecordType::NS => match ns_name(self.name) {
-                Some(target) => RData::NS(NS(target)),
-                None => return self.nothing(ResponseCode::NoError),
-            },
-            _ => return self.nothing(ResponseCode::NoError),
-        };
-        let mut answer = Answer::found(vec![self.record(data)]);
-        if self.record_type == RecordType::NS {
-            let target = ns_name(self.name).into_iter();
-            let glue =
-                target.filter_map(|name| Some(address_record(name, self.local?, self.ttl())));
-            answer.additionals = glue.collect();
-        }
-        answer
     }
 
     /// Answers a name below `pod`: `rest` stands left of the namespace (spec/l4-dns.md C.3).
@@ -155,29 +151,17 @@ impl Asked<'_> {
         self.zone.options.ttl
     }
 
-    fn version(&self) -> Answer {
-        if self.record_type != RecordType::TXT {
-            return self.nothing(ResponseCode::NoError);
-        }
-        let data = RData::TXT(TXT::new(vec![VERSION.to_owned()]));
-        Answer::found(vec![Record::from_rdata(self.name.clone(), VERSION_TTL, data)])
-    }
-
-    fn name_server(&self) -> Answer {
-        match self.local {
-            Some(address) if self.record_type == address_type(address) => {
-                Answer::found(vec![address_record(self.name.clone(), address, self.ttl())])
-            },
-            _ => self.nothing(ResponseCode::NoError),
-        }
-    }
-
-    /// Answers a name under in-addr.arpa or ip6.arpa. What this zone does not know may be known
-    /// outside.
+    /// Answers a name of a reverse zone. What this zone does not know may be known outside.
     fn reverse(&self) -> Answer {
+        let labels = labels_below(self.name, self.apex).unwrap_or_default();
+        match labels.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] => return self.apex(),
+            ["ns", "dns"] => return self.name_server(),
+            _ => {},
+        }
         let names = reverse_address(self.name).and_then(|address| self.zone.reverse.get(&address));
         let Some(names) = names else {
-            let outside = Some(Outside::Question);
+            let outside = self.zone.options.fallthrough.then_some(Outside::Question);
             return Answer { outside, ..self.nothing(ResponseCode::NXDomain) };
         };
         if self.record_type != RecordType::PTR {
@@ -193,13 +177,8 @@ impl Asked<'_> {
 
     /// NXDOMAIN or NODATA, with the SOA of the zone that the name is in.
     fn nothing(&self, rcode: ResponseCode) -> Answer {
-        let apex = if is_arpa(self.name) {
-            Some(self.name.trim_to(2).to_lowercase())
-        } else {
-            absolute(&self.zone.domain)
-        };
-        let soa = apex.map(|apex| {
-            let data = RData::SOA(soa(&apex, self.zone.serial, self.ttl()));
+        let soa = absolute(self.apex).map(|apex| {
+            let data = RData::SOA(apex::soa(&apex, self.zone.serial, self.ttl()));
             Record::from_rdata(apex, self.ttl().min(300), data)
         });
         Answer {
@@ -209,17 +188,6 @@ impl Asked<'_> {
             ..Answer::default()
         }
     }
-}
-
-fn soa(apex: &Name, serial: u32, ttl: u32) -> SOA {
-    let apex = apex.to_lowercase();
-    let host = apex.prepend_label("hostmaster").unwrap_or_else(|_| apex.clone());
-    let server = ns_name(&apex).unwrap_or_else(|| apex.clone());
-    SOA::new(server, host, serial, 7_200, 1_800, 86_400, ttl)
-}
-
-fn ns_name(apex: &Name) -> Option<Name> {
-    apex.to_lowercase().prepend_label("dns").ok()?.prepend_label("ns").ok()
 }
 
 /// `name` of the map as an absolute name; `None` when it is too long for the wire.
@@ -244,26 +212,28 @@ fn address_record(name: Name, address: IpAddr, ttl: u32) -> Record {
     Record::from_rdata(name, ttl, RData::from(address))
 }
 
+/// True when `name` is `domain` or below it.
+fn is_below(name: &Name, domain: &str) -> bool {
+    left_of(name, domain).is_some()
+}
+
 /// The labels of `name` left of `domain`, lower case; `None` when `name` is not in `domain`. They
 /// stay apart: a dot inside a label is no separator, and no name of the map has one.
 fn labels_below(name: &Name, domain: &str) -> Option<Vec<String>> {
+    // Each byte becomes one character, so bytes that are no text stay distinct labels.
+    let lower = |byte: &u8| char::from(byte.to_ascii_lowercase());
+    let labels = left_of(name, domain)?;
+    Some(labels.map(|label| label.iter().map(lower).collect()).collect())
+}
+
+fn left_of<'a>(name: &'a Name, domain: &str) -> Option<impl Iterator<Item = &'a [u8]>> {
     let mut labels = name.iter();
     for wanted in domain.rsplit('.') {
         if !labels.next_back()?.eq_ignore_ascii_case(wanted.as_bytes()) {
             return None;
         }
     }
-    // Each byte becomes one character, so bytes that are no text stay distinct labels.
-    let lower = |byte: &u8| char::from(byte.to_ascii_lowercase());
-    Some(labels.map(|label| label.iter().map(lower).collect()).collect())
-}
-
-fn is_arpa(name: &Name) -> bool {
-    let mut labels = name.iter().rev();
-    let last = labels.next().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"));
-    last && labels.next().is_some_and(|label| {
-        label.eq_ignore_ascii_case(b"in-addr") || label.eq_ignore_ascii_case(b"ip6")
-    })
+    Some(labels)
 }
 
 /// The address that a complete name under in-addr.arpa or ip6.arpa stands for.

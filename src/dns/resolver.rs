@@ -1,95 +1,158 @@
-//! Names that the zone does not hold: hickory-resolver behind two uses.
+//! Names that the zone does not hold: questions to name servers outside, and a cache of their answers.
 //!
-//! `dns::server` forwards questions through [`Resolver::lookup`]; [`keep_resolved`] follows the
-//! addresses of named endpoints in the background, so that no request ever waits for DNS
-//! (reliability.md 2.9).
+//! `dns::server` asks [`Resolver::ready`] and, if that has nothing, [`Resolver::ask`];
+//! [`keep_resolved`] follows the addresses of named endpoints in the background.
 
 mod book;
+mod cache;
+mod exchange;
+mod follow;
+mod pool;
+pub mod stats;
 
 use std::{
     collections::BTreeSet,
+    io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use hickory_proto::{
-    op::ResponseCode,
+    op::{Message, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType},
 };
-use hickory_resolver::{
-    TokioResolver,
-    config::{
-        ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig,
-        ResolverOpts,
-    },
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
-    system_conf,
+use hickory_resolver::{Hosts, net::NetError, system_conf};
+use tokio::sync::Semaphore;
+
+use self::{
+    cache::{Cache, Hit, Key},
+    pool::Pool,
+    stats::ForwardStats,
 };
-use tokio::{sync::watch, task::JoinSet};
-use tokio_util::sync::CancellationToken;
-
-use self::book::{Book, Outcome};
-use crate::zone::Resolved;
-
-/// Time for one try at one name server.
-const TRY_TIMEOUT: Duration = Duration::from_secs(2);
+pub use self::{
+    cache::{CacheOptions, Prefetch},
+    follow::keep_resolved,
+    pool::{Policy, PoolOptions},
+};
 
 /// Time for a whole lookup, whoever asks.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest time that an answer is kept, and shown as TTL to a client: OpenShift's `cache 900`
-/// (spec/l4-dns.md C.9).
-const MAX_TTL: Duration = Duration::from_secs(900);
-
-/// The same for a name or type that does not exist: OpenShift's `denial 9984 30`.
-const MAX_DENIAL_TTL: Duration = Duration::from_secs(30);
-
-/// Answers kept.
-const CACHE_SIZE: u64 = 9_984;
-
-/// Names that [`keep_resolved`] looks up at once.
-const LOOKUPS_AT_ONCE: usize = 16;
+/// Name servers of one zone at most (CoreDNS's limit).
+pub const MAX_SERVERS: usize = 15;
 
 /// Why a name has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The system's resolver configuration, or ours, cannot be used.
+    /// The system's resolver configuration cannot be used.
     #[error("the resolver configuration cannot be used")]
     Config(#[source] NetError),
-    /// No name server gave a usable answer.
+    /// No name server gave any answer.
     #[error("no name server answered")]
-    Lookup(#[source] NetError),
+    Lookup(#[source] io::Error),
     /// There is no name server to ask.
     #[error("no name server is configured")]
     NoServer,
+    /// A name server answered with a failure.
+    #[error("the name server answered {0}")]
+    Refused(ResponseCode),
     /// No answer came in time.
     #[error("no answer came in time")]
     Timeout,
+    /// More name servers for a zone than can be asked.
+    #[error("{0} name servers for one zone, at most {MAX_SERVERS} can be used")]
+    TooMany(usize),
 }
 
-/// A definite answer from outside. `NXDOMAIN` and no data are definite.
-#[derive(Clone, Debug)]
+/// An answer from outside. `NXDOMAIN` and no data are definite.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// `NoError` or `NXDomain`.
+    /// `NoError` or `NXDomain`; `ServFail` for a failure that is remembered.
     pub rcode: ResponseCode,
     /// Answer section.
     pub answers: Vec<Record>,
-    /// Authority section of a negative answer.
+    /// SOA records of a negative answer.
     pub authorities: Vec<Record>,
+    /// The name server had more to say, and could not be asked by TCP.
+    pub truncated: bool,
+}
+
+impl Found {
+    fn of(message: Message) -> Self {
+        let mut authorities = message.authorities;
+        authorities.retain(|record| record.record_type() == RecordType::SOA);
+        if !message.answers.is_empty() {
+            authorities.clear();
+        }
+        Self {
+            rcode: message.metadata.response_code,
+            answers: message.answers,
+            authorities,
+            truncated: message.metadata.truncation,
+        }
+    }
+
+    /// The same with this TTL, seconds, on every record.
+    fn with_ttl(&self, ttl: u32) -> Self {
+        let mut found = self.clone();
+        for record in found.answers.iter_mut().chain(&mut found.authorities) {
+            record.ttl = ttl;
+        }
+        found
+    }
+}
+
+/// The name servers that know one zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardZone {
+    /// Its apex; the root is every other name.
+    pub apex: Name,
+    /// Where to ask; at most [`MAX_SERVERS`].
+    pub servers: Vec<SocketAddr>,
+}
+
+/// How names outside are asked for.
+#[derive(Clone, Debug)]
+pub struct ForwardOptions {
+    /// Order, time and number of tries.
+    pub pool: PoolOptions,
+    /// What is remembered.
+    pub cache: CacheOptions,
+    /// Answers refreshed at once, before or after their end; more are left for the next question.
+    pub max_refreshes: usize,
+}
+
+impl Default for ForwardOptions {
+    fn default() -> Self {
+        Self { pool: PoolOptions::default(), cache: CacheOptions::default(), max_refreshes: 32 }
+    }
+}
+
+/// What is known of a name without a wait.
+#[derive(Clone, Debug)]
+pub enum Ready {
+    /// No name server is set up for it.
+    Elsewhere,
+    /// The answer.
+    Found(Found),
+    /// Nothing: somebody has to be asked.
+    Unknown,
 }
 
 /// A resolver for names outside the zone, with a cache. Cheap to clone.
-#[derive(Clone)]
-pub struct Resolver {
-    inner: TokioResolver,
-    servers: Arc<[SocketAddr]>,
-}
+#[derive(Clone, Debug)]
+pub struct Resolver(Arc<Inner>);
 
-impl std::fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").field("servers", &self.servers).finish_non_exhaustive()
-    }
+#[derive(Debug)]
+struct Inner {
+    /// Longest apex first.
+    zones: Vec<(Name, Pool)>,
+    servers: Vec<SocketAddr>,
+    hosts: Option<Hosts>,
+    cache: Mutex<Cache>,
+    refreshes: Arc<Semaphore>,
+    stats: ForwardStats,
 }
 
 impl Resolver {
@@ -99,79 +162,184 @@ impl Resolver {
     /// # Errors
     /// When the file cannot be read or names no server.
     pub fn system() -> Result<Self, ResolveError> {
-        let (config, options) = system_conf::read_system_conf().map_err(ResolveError::Config)?;
-        let servers = config.name_servers().iter().flat_map(|server| {
-            server.connections.iter().map(|via| SocketAddr::new(server.ip, via.port))
-        });
-        let servers = servers.collect::<BTreeSet<_>>();
-        let config = ResolverConfig::from_name_servers(config.name_servers().to_vec());
-        Self::build(config, options, servers)
+        Self::with_system(Vec::new(), ForwardOptions::default())
     }
 
-    /// A resolver that asks `addrs`, by UDP first and by TCP when an answer is cut.
+    /// As [`Resolver::with`], and the name servers of the system for every other name, unless `zones`
+    /// has servers for those, too.
     ///
     /// # Errors
-    /// When `addrs` is empty.
+    /// When the system's configuration cannot be used, and as [`Resolver::with`].
+    pub fn with_system(
+        mut zones: Vec<ForwardZone>,
+        options: ForwardOptions,
+    ) -> Result<Self, ResolveError> {
+        if !zones.iter().any(|zone| zone.apex.is_root()) {
+            zones.push(ForwardZone { apex: Name::root(), servers: system_servers()? });
+        }
+        let hosts = Hosts::from_system();
+        let hosts = hosts.inspect_err(|error| tracing::debug!(%error, "no file of hosts")).ok();
+        Self::build(zones, options, hosts)
+    }
+
+    /// A resolver that asks `addrs` for every name, by UDP first and by TCP when an answer is cut.
+    ///
+    /// # Errors
+    /// When `addrs` is empty, or more than [`MAX_SERVERS`].
     pub fn to(addrs: &[SocketAddr]) -> Result<Self, ResolveError> {
-        let servers = addrs.iter().map(|address| {
-            let via = [ProtocolConfig::Udp, ProtocolConfig::Tcp].map(|protocol| {
-                let mut connection = ConnectionConfig::new(protocol);
-                connection.port = address.port();
-                connection
-            });
-            NameServerConfig::new(address.ip(), true, via.to_vec())
-        });
-        let config = ResolverConfig::from_name_servers(servers.collect());
-        let mut options = ResolverOpts::default();
-        options.use_hosts_file = ResolveHosts::Never;
-        Self::build(config, options, addrs.iter().copied().collect())
+        let root = ForwardZone { apex: Name::root(), servers: addrs.to_vec() };
+        Self::with(vec![root], ForwardOptions::default())
+    }
+
+    /// A resolver that asks the servers of the longest of `zones` that a name is in. Names in none
+    /// are not asked for.
+    ///
+    /// # Errors
+    /// When a zone has no server, or more than [`MAX_SERVERS`], or there is no zone.
+    pub fn with(zones: Vec<ForwardZone>, options: ForwardOptions) -> Result<Self, ResolveError> {
+        Self::build(zones, options, None)
     }
 
     fn build(
-        config: ResolverConfig,
-        mut options: ResolverOpts,
-        servers: BTreeSet<SocketAddr>,
+        mut zones: Vec<ForwardZone>,
+        options: ForwardOptions,
+        hosts: Option<Hosts>,
     ) -> Result<Self, ResolveError> {
-        if servers.is_empty() {
+        if zones.is_empty() || zones.iter().any(|zone| zone.servers.is_empty()) {
             return Err(ResolveError::NoServer);
         }
-        options.timeout = TRY_TIMEOUT;
-        options.cache_size = CACHE_SIZE;
-        options.positive_max_ttl = Some(MAX_TTL);
-        options.negative_max_ttl = Some(MAX_DENIAL_TTL);
-        let mut builder =
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        let inner = builder.build().map_err(ResolveError::Config)?;
-        Ok(Self { inner, servers: servers.into_iter().collect() })
+        if let Some(zone) = zones.iter().find(|zone| zone.servers.len() > MAX_SERVERS) {
+            return Err(ResolveError::TooMany(zone.servers.len()));
+        }
+        zones.sort_by_key(|zone| std::cmp::Reverse(zone.apex.num_labels()));
+        let servers = zones.iter().flat_map(|zone| zone.servers.iter().copied());
+        let servers: BTreeSet<SocketAddr> = servers.collect();
+        let pools = zones.into_iter().map(|ForwardZone { mut apex, servers }| {
+            apex.set_fqdn(true);
+            (apex, Pool::new(&servers, options.pool))
+        });
+        Ok(Self(Arc::new(Inner {
+            zones: pools.collect(),
+            servers: servers.into_iter().collect(),
+            hosts,
+            cache: Mutex::new(Cache::new(options.cache)),
+            refreshes: Arc::new(Semaphore::new(options.max_refreshes)),
+            stats: ForwardStats::default(),
+        })))
     }
 
     /// The name servers that are asked.
     #[must_use]
     pub fn servers(&self) -> &[SocketAddr] {
-        &self.servers
+        &self.0.servers
     }
 
-    /// Looks up `name`, which is taken as absolute.
+    /// What has been counted.
+    #[must_use]
+    pub fn stats(&self) -> &ForwardStats {
+        &self.0.stats
+    }
+
+    /// Answers in the cache: with records, and denials with failures (`coredns_cache_entries`).
+    #[must_use]
+    pub fn cached(&self) -> [usize; 2] {
+        self.0.cache().len()
+    }
+
+    /// What is known of `name`, which is taken as absolute, without a wait. An answer that is asked
+    /// for often, or that is over and still served, is asked for again behind it.
+    #[must_use]
+    pub fn ready(&self, name: &Name, record_type: RecordType) -> Ready {
+        let key = Key::new(name, record_type);
+        if let Some(found) = self.0.in_hosts(&key) {
+            return Ready::Found(found);
+        }
+        if self.0.pool(&key.name).is_none() {
+            return Ready::Elsewhere;
+        }
+        let stats = &self.0.stats;
+        stats.requests.add_one();
+        let hit = self.0.cache().get(&key, now());
+        let Hit::Found { found, ttl, refresh, stale } = hit else {
+            stats.misses.add_one();
+            return Ready::Unknown;
+        };
+        if found.answers.is_empty() { &stats.denial_hits } else { &stats.hits }.add_one();
+        if stale {
+            stats.served_stale.add_one();
+        }
+        if refresh {
+            self.refresh(key, stale);
+        }
+        Ready::Found(found.with_ttl(ttl))
+    }
+
+    fn refresh(&self, key: Key, stale: bool) {
+        let stats = &self.0.stats;
+        let Ok(permit) = Arc::clone(&self.0.refreshes).try_acquire_owned() else {
+            stats.refreshes_refused.add_one();
+            self.0.cache().gave_up(&key);
+            return;
+        };
+        if !stale {
+            stats.prefetches.add_one();
+        }
+        let resolver = self.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = resolver.ask(&key.name, key.record_type).await {
+                let name = &key.name;
+                tracing::debug!(%name, %error, "an answer could not be refreshed");
+                resolver.0.cache().gave_up(&key);
+            }
+        });
+    }
+
+    /// Asks the name servers for `name`, which is taken as absolute, whatever the cache holds.
     ///
     /// # Errors
     /// When no definite answer came within 5 s; never for a name that does not exist.
+    pub async fn ask(&self, name: &Name, record_type: RecordType) -> Result<Found, ResolveError> {
+        let key = Key::new(name, record_type);
+        let pool = self.0.pool(&key.name).ok_or(ResolveError::NoServer)?;
+        let asked = pool.ask(&key.name, record_type, &self.0.stats);
+        let found = match tokio::time::timeout(LOOKUP_TIMEOUT, asked).await {
+            Err(_elapsed) => return Err(ResolveError::Timeout),
+            Ok(Err(ResolveError::Refused(rcode))) => {
+                let failure = Found { rcode: ResponseCode::ServFail, ..Found::default() };
+                self.keep(key, &Arc::new(failure));
+                return Err(ResolveError::Refused(rcode));
+            },
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(message)) => Arc::new(Found::of(message)),
+        };
+        let ttl = self.keep(key, &found);
+        Ok(found.with_ttl(ttl))
+    }
+
+    /// Keeps `found`; its TTL, seconds.
+    fn keep(&self, key: Key, found: &Arc<Found>) -> u32 {
+        let (ttl, evicted) = self.0.cache().put(key, Arc::clone(found), now());
+        (0..evicted).for_each(|_| self.0.stats.evictions.add_one());
+        ttl
+    }
+
+    /// Looks up `name`, which is taken as absolute, in the cache or outside.
+    ///
+    /// # Errors
+    /// As [`Resolver::ask`].
     pub async fn lookup(
         &self,
         name: &Name,
         record_type: RecordType,
     ) -> Result<Found, ResolveError> {
-        let mut name = name.clone();
-        name.set_fqdn(true);
-        let lookup = tokio::time::timeout(LOOKUP_TIMEOUT, self.inner.lookup(name, record_type));
-        match lookup.await {
-            Err(_elapsed) => Err(ResolveError::Timeout),
-            Ok(Ok(lookup)) => Ok(Found {
-                rcode: ResponseCode::NoError,
-                answers: lookup.answers().to_vec(),
-                authorities: Vec::new(),
-            }),
-            Ok(Err(error)) => negative(error),
+        match self.ready(name, record_type) {
+            Ready::Found(found) if found.rcode == ResponseCode::ServFail => {
+                Err(ResolveError::Refused(found.rcode))
+            },
+            Ready::Found(found) => Ok(found),
+            Ready::Elsewhere => Err(ResolveError::NoServer),
+            Ready::Unknown => self.ask(name, record_type).await,
         }
     }
 
@@ -200,87 +368,47 @@ impl Resolver {
     }
 }
 
-/// A lookup without records: a definite "no", or a failure.
-fn negative(error: NetError) -> Result<Found, ResolveError> {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(none))
-            if matches!(none.response_code, ResponseCode::NoError | ResponseCode::NXDomain) =>
-        {
-            let soa = none.soa.map(|soa| soa.into_record_of_rdata());
-            Ok(Found {
-                rcode: none.response_code,
-                answers: Vec::new(),
-                authorities: soa.into_iter().collect(),
-            })
-        },
-        error => Err(ResolveError::Lookup(error)),
+impl Inner {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool(&self, name: &Name) -> Option<&Pool> {
+        self.zones.iter().find(|(apex, _)| apex.zone_of(name)).map(|(_, pool)| pool)
+    }
+
+    fn in_hosts(&self, key: &Key) -> Option<Found> {
+        let query = Query::query(key.name.clone(), key.record_type);
+        let lookup = self.hosts.as_ref()?.lookup_static_host(&query)?;
+        Some(Found { answers: lookup.answers().to_vec(), ..Found::default() })
     }
 }
 
-/// Keeps the addresses of all `wanted` names in `publish` until `cancel`.
+/// The name servers of `/etc/resolv.conf`.
 ///
-/// A name is looked up when it is first wanted and again when its TTL ends (5 to 300 s). If that
-/// fails, its last addresses stay for an hour. `publish` is sent only when an address has changed.
-pub async fn keep_resolved(
-    resolver: Arc<Resolver>,
-    mut wanted: watch::Receiver<BTreeSet<Arc<str>>>,
-    publish: watch::Sender<Arc<Resolved>>,
-    cancel: CancellationToken,
-) {
-    let mut book = Book::default();
-    let mut lookups: JoinSet<(Arc<str>, Outcome)> = JoinSet::new();
-    wanted.mark_changed();
-    loop {
-        while lookups.len() < LOOKUPS_AT_ONCE {
-            let Some(name) = book.take_due(Instant::now()) else { break };
-            lookups.spawn(look_up(Arc::clone(&resolver), name));
+/// # Errors
+/// When the file cannot be read or names no server.
+pub fn system_servers() -> Result<Vec<SocketAddr>, ResolveError> {
+    let (config, _) = system_conf::read_system_conf().map_err(ResolveError::Config)?;
+    let mut servers: Vec<SocketAddr> = Vec::new();
+    for server in config.name_servers() {
+        // Each is listed for UDP and for TCP.
+        let port = server.connections.first().map_or(53, |connection| connection.port);
+        let address = SocketAddr::new(server.ip, port);
+        if !servers.contains(&address) {
+            servers.push(address);
         }
-        let room = lookups.len() < LOOKUPS_AT_ONCE;
-        let next = book.next_due().filter(|_| room).map(tokio::time::Instant::from_std);
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            changed = wanted.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let names = wanted.borrow_and_update().clone();
-                book.want(&names, Instant::now());
-            },
-            Some(done) = lookups.join_next(), if !lookups.is_empty() => match done {
-                Ok((name, outcome)) => book.record(&name, outcome, Instant::now()),
-                Err(error) => tracing::error!(%error, "a name lookup ended abnormally"),
-            },
-            () = sleep_until(next) => {},
-        }
-        let resolved = book.resolved(Instant::now());
-        publish.send_if_modified(|published| {
-            let changed = **published != resolved;
-            if changed {
-                *published = Arc::new(resolved);
-            }
-            changed
-        });
     }
+    if servers.is_empty() {
+        return Err(ResolveError::NoServer);
+    }
+    servers.truncate(MAX_SERVERS);
+    Ok(servers)
 }
 
-/// Sleeps until `when`, or for ever without one.
-async fn sleep_until(when: Option<tokio::time::Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn look_up(resolver: Arc<Resolver>, name: Arc<str>) -> (Arc<str>, Outcome) {
-    let Ok(absolute) = Name::from_ascii(&*name) else { return (name, Outcome::Failed) };
-    let outcome = match resolver.addresses(&absolute).await {
-        Ok((addresses, ttl)) => Outcome::Found { addresses, ttl },
-        Err(error) => {
-            tracing::warn!(%name, %error, "name not resolved, its last addresses stay in use");
-            Outcome::Failed
-        },
-    };
-    (name, outcome)
+/// The runtime's time, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

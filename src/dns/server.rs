@@ -29,7 +29,7 @@ use super::{
     answer::{self, Answer, Outside},
     log::QueryLog,
     plain::Plain,
-    resolver::{Found, Resolver},
+    resolver::{Found, Ready, Resolver},
     stats::{Cell, DnsStats, Plugin, Transport},
     wire::{self, Packet, Recursion, Request, Size},
 };
@@ -257,6 +257,18 @@ impl Server {
             let origin = Origin { transport, plugin };
             return Reply::Bytes(self.encode(&request, &answer, self.recursion(client), origin));
         };
+        match resolver.ready(outside.name(&request.question), request.question.query_type()) {
+            Ready::Elsewhere => {
+                let origin = Origin { transport, plugin: Plugin::Kubernetes };
+                return Reply::Bytes(self.encode(&request, &answer, Recursion::Available, origin));
+            },
+            Ready::Found(found) => {
+                let answer = completed(answer, &outside, found);
+                let origin = Origin { transport, plugin: Plugin::Forward };
+                return Reply::Bytes(self.encode(&request, &answer, Recursion::Available, origin));
+            },
+            Ready::Unknown => {},
+        }
         let Ok(permit) = Arc::clone(&self.forwards).try_acquire_owned() else {
             self.stats.forwards_refused.add_one();
             let failure = Answer::code(ResponseCode::Refused);
@@ -279,10 +291,7 @@ impl Server {
     /// Asks the resolver; SERVFAIL when it has no definite answer in time.
     async fn forward(&self, forward: Forward) -> Vec<u8> {
         let Forward { request, answer, outside, resolver, transport, since, _permit } = forward;
-        let name = match &outside {
-            Outside::Question => request.question.name(),
-            Outside::Target(target) => target,
-        };
+        let name = outside.name(&request.question);
         let lookup = look_up(&resolver, name, request.question.query_type());
         let found = tokio::time::timeout(self.settings.forward_timeout, lookup).await;
         let answer = match found.ok().flatten() {
@@ -336,12 +345,15 @@ impl Server {
 }
 
 async fn look_up(resolver: &Resolver, name: &Name, record_type: RecordType) -> Option<Found> {
-    let found = resolver.lookup(name, record_type).await;
+    let found = resolver.ask(name, record_type).await;
     found.inspect_err(|error| tracing::debug!(%name, %error, "forwarded question failed")).ok()
 }
 
 /// `answer` of the zone with what the resolver `found` outside it.
 fn completed(answer: Answer, outside: &Outside, found: Found) -> Answer {
+    if found.rcode == ResponseCode::ServFail {
+        return Answer::code(found.rcode);
+    }
     let mut answers = match outside {
         Outside::Question => Vec::new(),
         Outside::Target(_) => answer.answers,
@@ -352,8 +364,8 @@ fn completed(answer: Answer, outside: &Outside, found: Found) -> Answer {
         authoritative: answer.authoritative && matches!(outside, Outside::Target(_)),
         answers,
         authorities: found.authorities,
-        additionals: Vec::new(),
-        outside: None,
+        truncated: found.truncated,
+        ..Answer::default()
     }
 }
 

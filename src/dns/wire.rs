@@ -140,6 +140,7 @@ impl Request {
         message.metadata.checking_disabled = self.checking_disabled;
         message.metadata.recursion_available = recursion == Recursion::Available;
         message.metadata.authoritative = answer.authoritative;
+        message.metadata.truncation = answer.truncated;
         message.metadata.response_code = answer.rcode;
         message.add_query(self.question.clone());
         message.answers.clone_from(&answer.answers);

@@ -5,8 +5,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use hickory_proto::{
-    op::{Message, MessageType, OpCode, Query},
-    rr::{Name, Record, RecordType},
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{Name, RData, Record, RecordType},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wharf::{
     app::dns::{ZoneService, bind, serve_zone},
+    dns::{resolver::Resolver, server::Settings},
     model::objects::Objects,
     source::directory::Directory,
     zone::ZoneOptions,
@@ -29,12 +30,14 @@ use crate::harness::LIMIT;
 pub(crate) struct Said {
     /// Response code.
     pub(crate) code: String,
+    /// There is more: TC.
+    pub(crate) cut: bool,
     /// Data of the answer section.
     pub(crate) answers: Vec<String>,
     /// Addresses of the additional section.
     pub(crate) additional: Vec<String>,
-    /// SOA records of the authority section.
-    pub(crate) soas: usize,
+    /// Owners of the SOA records of the authority section.
+    pub(crate) soas: Vec<String>,
 }
 
 /// A row of the table.
@@ -47,6 +50,10 @@ pub(crate) struct Row {
     /// What the server should say.
     pub(crate) wanted: Said,
 }
+
+/// The reverse zones of the fixture.
+const REVERSE: [&str; 3] =
+    ["0.10.in-addr.arpa", "168.192.in-addr.arpa", "0.0.0.0.d.c.b.a.8.7.6.5.ip6.arpa"];
 
 /// The rows of `tests/data/dns/c4.txt`.
 pub(crate) fn table() -> Vec<Row> {
@@ -67,17 +74,54 @@ fn row(line: &str) -> Row {
         list
     };
     let below = if name.ends_with('.') { "" } else { ".cluster.local." };
+    let name = format!("{name}{below}");
     let answers = list(answers);
+    let apexes = REVERSE.into_iter().chain(["cluster.local"]).map(|zone| format!("{zone}."));
+    let apex = apexes.filter(|zone| name.ends_with(zone)).collect();
+    let (code, flag) = code.split_once(' ').unwrap_or((code, ""));
     Row {
-        name: format!("{name}{below}"),
+        name,
         record_type: record_type.to_owned(),
         wanted: Said {
             code: code.to_owned(),
-            soas: usize::from(answers.is_empty()),
+            cut: flag == "tc",
+            soas: if answers.is_empty() { apex } else { Vec::new() },
             answers,
             additional: list(additional),
         },
     }
+}
+
+/// The data of a record as the table has it: any serial is `*`.
+pub(crate) fn without_serial(data: &str) -> String {
+    let mut fields: Vec<&str> = data.split(' ').collect();
+    if let [_, _, serial, _, _, _, _] = &mut fields[..] {
+        *serial = "*";
+    }
+    fields.join(" ")
+}
+
+/// A name server that knows `ext.interwebs.test` and nothing else, and says that there is more; by UDP
+/// only. It stops with the test.
+async fn outside() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 1_232];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            let mut answer = Message::from_vec(&buffer[..length]).unwrap().into_response();
+            let name = answer.queries[0].name().clone();
+            answer.metadata.response_code = ResponseCode::NXDomain;
+            if name.to_ascii() == "ext.interwebs.test." {
+                answer.metadata.response_code = ResponseCode::NoError;
+                answer.metadata.truncation = true;
+                let data = RData::A("1.2.3.4".parse().unwrap());
+                answer.add_answer(Record::from_rdata(name, 60, data));
+            }
+            socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+        }
+    });
+    address
 }
 
 /// A server of `tests/data/dns/c4.yaml`; it stops when the guard is dropped.
@@ -91,9 +135,14 @@ pub(crate) async fn start() -> (SocketAddr, DropGuard) {
     let service = ZoneService {
         sockets,
         domain: "cluster.local".into(),
-        options: ZoneOptions::default(),
-        forward: None,
+        options: ZoneOptions {
+            reverse_zones: REVERSE.map(Arc::from).to_vec(),
+            fallthrough: false,
+            ..ZoneOptions::default()
+        },
+        forward: Some(Arc::new(Resolver::to(&[outside().await]).unwrap())),
         stats: Arc::default(),
+        settings: Settings::default(),
     };
     let (send, receive) = watch::channel(Arc::new(Objects::default()));
     let cancel = CancellationToken::new();
@@ -130,7 +179,8 @@ fn said(bytes: &[u8], name: &str) -> Said {
     let message = Message::from_vec(bytes).unwrap();
     assert_eq!(message.queries[0].name().to_ascii(), name);
     let sorted = |records: &[Record]| {
-        let mut data: Vec<String> = records.iter().map(|record| record.data.to_string()).collect();
+        let mut data: Vec<String> =
+            records.iter().map(|record| without_serial(&record.data.to_string())).collect();
         data.sort();
         data
     };
@@ -145,7 +195,8 @@ fn said(bytes: &[u8], name: &str) -> Said {
         .to_owned(),
         answers: sorted(&message.answers),
         additional: sorted(&message.additionals),
-        soas: soas.count(),
+        cut: message.metadata.truncation,
+        soas: soas.map(|record| record.name.to_ascii()).collect(),
     }
 }
 

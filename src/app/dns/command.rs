@@ -28,6 +28,7 @@ use crate::{
     },
     task::workers::Workers,
     telemetry::dns::DnsMetrics,
+    zone::ZoneOptions,
 };
 
 /// Time for the last lines of the query log to be read.
@@ -61,9 +62,10 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     let service = ZoneService {
         sockets,
         domain: options.cluster_domain.clone(),
-        options: options.zone.clone(),
+        options: ZoneOptions { server_id: host_name(), ..options.zone.clone() },
         forward: forwarder(&options)?,
         stats: Arc::clone(&stats),
+        settings: options.settings.clone(),
     };
     let forwards = service.forward.is_some().then_some("forward");
     let logs = serving.log.is_some().then_some("log");
@@ -102,6 +104,12 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
         Ok(())
     };
     signals.unless_again(ended).await
+}
+
+/// What this machine calls itself; empty where Linux does not tell.
+fn host_name() -> Arc<str> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.unwrap_or_default().trim().into()
 }
 
 /// Hands on the objects of each update.

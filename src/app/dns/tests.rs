@@ -1,5 +1,7 @@
 //! From objects to answers on a socket.
 
+mod table;
+
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RecordType},
@@ -55,6 +57,7 @@ async fn answers_follow_the_objects() {
         options: ZoneOptions::default(),
         forward: None,
         stats: Arc::default(),
+        settings: Settings::default(),
     };
     let task = tokio::spawn(serve_zone(service, receive, cancel.clone()));
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -69,23 +72,6 @@ async fn answers_follow_the_objects() {
     assert_eq!(ask(&client).await.1, ["10.0.0.2"], "the last zone stays");
     cancel.cancel();
     tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn forwarding_to_oneself_is_refused() {
-    let mut options = DnsOptions {
-        manifests: Vec::new(),
-        listen: "0.0.0.0:8053".parse().unwrap(),
-        cluster_domain: "cluster.local".into(),
-        forward: vec!["127.0.0.1:8053".parse().unwrap()],
-        forward_system: false,
-        zone: ZoneOptions::default(),
-    };
-    assert!(forwarder(&options).unwrap_err().to_string().contains("address of this server"));
-    options.forward = vec!["127.0.0.1:53".parse().unwrap()];
-    assert!(forwarder(&options).unwrap().is_some());
-    options.forward.clear();
-    assert!(forwarder(&options).unwrap().is_none());
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn assert_soa(answer: &Answer, apex: &str) {
     let [record] = answer.authorities.as_slice() else { panic!("{:?}", answer.authorities) };
     let name = Name::from_ascii(apex).unwrap();
     assert_eq!((&record.name, record.ttl), (&name, TTL));
-    assert_eq!(record.data, RData::SOA(soa(&name, 1_499_347_823, TTL)));
+    assert_eq!(record.data, RData::SOA(apex::soa(&name, 1_499_347_823, TTL)));
     assert!(answer.authoritative);
 }
 

@@ -1,14 +1,20 @@
 //! The resolver against a name server of our own.
 
+mod upstream;
+
 use arc_swap::ArcSwap;
 use serde_json::json;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
     dns::server,
     model::objects::{ObjectKey, Objects, Stored},
-    zone::Zone,
+    zone::{Resolved, Zone},
 };
 
 /// Far beyond what an answer takes; a test that waits this long has failed.
@@ -46,8 +52,14 @@ async fn a_name_that_does_not_exist_is_no_error() {
     assert_eq!((none.rcode, none.authorities.len()), (ResponseCode::NXDomain, 1));
     let no_data = lookup("web.app.svc.upstream.test", RecordType::TXT).await.unwrap();
     assert_eq!((no_data.rcode, no_data.answers.len()), (ResponseCode::NoError, 0));
-    let refused = lookup("elsewhere.example", RecordType::A).await;
-    assert!(matches!(refused, Err(ResolveError::Lookup(_))), "{refused:?}");
+    for asked in 0..2 {
+        let refused = lookup("elsewhere.example", RecordType::A).await;
+        assert!(matches!(refused, Err(ResolveError::Refused(_))), "{asked}: {refused:?}");
+    }
+    // The second time the failure was remembered.
+    let stats = resolver.stats();
+    assert_eq!((stats.denial_hits.load(), stats.misses.load()), (1, 4));
+    assert_eq!(resolver.cached(), [1, 3]);
 }
 
 #[tokio::test]

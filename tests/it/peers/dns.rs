@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use wharf::nlb::{NlbHandle, config::parse};
 
 use super::{run, wanted};
-use crate::dns::{Row, Said, start, table};
+use crate::dns::{Row, Said, start, table, without_serial};
 
 /// What dig printed with `+comments +answer +authority +additional`.
 fn printed(text: &str) -> Said {
@@ -16,6 +16,10 @@ fn printed(text: &str) -> Said {
         if let Some((_, rest)) = line.split_once("status: ") {
             rest.split(',').next().unwrap_or_default().clone_into(&mut said.code);
         }
+        if let Some((_, flags)) = line.split_once("flags: ") {
+            said.cut |=
+                flags.split(';').next().is_some_and(|set| set.split(' ').any(|f| f == "tc"));
+        }
         if let Some(name) = line.strip_prefix(";; ").and_then(|l| l.strip_suffix(" SECTION:")) {
             section = name;
         }
@@ -23,11 +27,11 @@ fn printed(text: &str) -> Said {
         if line.starts_with(';') || fields.len() < 5 {
             continue;
         }
-        let data = fields[4..].join(" ").replace('"', "");
+        let data = without_serial(&fields[4..].join(" ").replace('"', ""));
         match section {
             "ANSWER" => said.answers.push(data),
             "ADDITIONAL" => said.additional.push(data),
-            "AUTHORITY" => said.soas += usize::from(fields[3] == "SOA"),
+            "AUTHORITY" if fields[3] == "SOA" => said.soas.push(fields[0].to_owned()),
             _ => {},
         }
     }
@@ -56,6 +60,8 @@ async fn dig_reads_the_table(server: SocketAddr) {
                 "+authority",
                 "+additional",
                 "+norecurse",
+                // An answer that was cut is wanted as it is.
+                "+ignore",
                 "+tries=1",
             ];
             let output = run("dig", &arguments).await;
