@@ -230,3 +230,28 @@ async fn dns_01_the_truth_table_holds_on_both_transports() {
         assert_eq!(tcp(server, &name, &record_type).await, wanted, "{name} {record_type} by TCP");
     }
 }
+
+/// Resolvers of Go and of musl send A and AAAA from one socket and wait for both.
+#[tokio::test]
+async fn questions_of_one_socket_are_all_answered() {
+    let (server, _running) = start().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(server).await.unwrap();
+    for name in ["svc-dual-stack.testns.svc.cluster.local.", "ext.interwebs.test."] {
+        for (id, record_type) in [(21, "A"), (22, "AAAA")] {
+            let mut message = Message::from_vec(&query(name, record_type)).unwrap();
+            message.metadata.id = id;
+            socket.send(&message.to_vec().unwrap()).await.unwrap();
+        }
+        let mut answered = Vec::new();
+        for _ in 0..2 {
+            let mut buffer = [0; 1_232];
+            let length = timeout(LIMIT, socket.recv(&mut buffer)).await.unwrap().unwrap();
+            let message = Message::from_vec(&buffer[..length]).unwrap();
+            assert_eq!(message.answers.len(), 1, "{name} {message}");
+            answered.push((message.metadata.id, message.queries[0].query_type()));
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, [(21, RecordType::A), (22, RecordType::AAAA)], "{name}");
+    }
+}

@@ -8,7 +8,7 @@ mod agent;
 #[cfg(test)]
 mod balancer;
 #[cfg(test)]
-mod net;
+pub(crate) mod net;
 
 use std::{collections::BTreeMap, io::Write as _, os::unix::fs::MetadataExt as _};
 

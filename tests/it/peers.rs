@@ -12,6 +12,7 @@ mod haproxy;
 mod metrics;
 mod odd;
 mod python;
+mod resolvers;
 mod slow;
 mod sticky;
 mod websocket;

@@ -249,7 +249,8 @@ async fn names_outside_are_forwarded() {
     let answer = udp(&server, &question("ext.app.svc.cluster.local.", RecordType::A)).await;
     assert_eq!(data(&answer), ["web.app.svc.upstream.test.", "192.0.2.9"]);
     assert!(answer.metadata.authoritative);
-    assert_eq!((server.stats.forwards.load(), server.stats.forward_failures.load()), (3, 0));
+    // What the name was outside the zone was known from the first question.
+    assert_eq!((server.stats.forwards.load(), server.stats.forward_failures.load()), (2, 0));
 
     // By TCP, behind each other.
     let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -37,10 +37,10 @@ pub(super) fn run(tool: &str, arguments: &[&str]) -> String {
 }
 
 /// A namespace that is deleted when it is dropped.
-pub(super) struct Namespace(pub(super) String);
+pub(crate) struct Namespace(pub(crate) String);
 
 impl Namespace {
-    fn new(name: String) -> Self {
+    pub(crate) fn new(name: String) -> Self {
         run("ip", &["netns", "add", &name]);
         let made = Self(name);
         made.ip("link set lo up");
@@ -48,14 +48,14 @@ impl Namespace {
     }
 
     /// Runs `ip` within it.
-    pub(super) fn ip(&self, arguments: &str) {
+    pub(crate) fn ip(&self, arguments: &str) {
         let within = ["-n", &self.0];
         let arguments: Vec<&str> = within.into_iter().chain(arguments.split(' ')).collect();
         run("ip", &arguments);
     }
 
     /// Runs a tool within it.
-    pub(super) fn run(&self, tool: &str, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, tool: &str, arguments: &[&str]) -> String {
         run("ip", &[&["netns", "exec", &self.0, tool], arguments].concat())
     }
 }

@@ -2,6 +2,7 @@
 //! `WHARF_PEERS_PYTHON` names (`python3` otherwise), which has the packages that they import.
 
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
@@ -11,10 +12,19 @@ use std::{
 use super::{LONG, output_of};
 use crate::harness::within;
 
+/// The interpreter.
+pub(super) fn interpreter() -> OsString {
+    std::env::var_os("WHARF_PEERS_PYTHON").unwrap_or_else(|| "python3".into())
+}
+
+/// Where a script is.
+pub(super) fn path(script: &str) -> String {
+    format!("{}/tests/peers/{script}", env!("CARGO_MANIFEST_DIR"))
+}
+
 fn command(script: &str, arguments: &[&str]) -> Command {
-    let python = std::env::var_os("WHARF_PEERS_PYTHON").unwrap_or_else(|| "python3".into());
-    let mut command = Command::new(python);
-    command.arg(format!("{}/tests/peers/{script}", env!("CARGO_MANIFEST_DIR"))).args(arguments);
+    let mut command = Command::new(interpreter());
+    command.arg(path(script)).args(arguments);
     command
 }
 
