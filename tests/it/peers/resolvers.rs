@@ -34,8 +34,8 @@ const ROWS: [(&str, &str); 12] = [
     ("dup-name.hdls1", "172.0.0.4 172.0.0.5"),
     ("external-to-service", "10.0.0.1"),
     ("svc2.testns.svc.upstream.test", "10.0.0.4"),
-    ("svc0", "none"),
-    ("a.b.com", "none"),
+    ("svc0.testns.svc.cluster.local", "none"),
+    ("a.b.upstream.test", "none"),
 ];
 
 /// A server that is killed when it is dropped.
@@ -70,7 +70,10 @@ impl Pod {
         std::fs::write(configuration.join("resolv.conf"), resolv).expect("a new folder");
         let servers = [
             serve(&namespace, &["--listen", "127.0.0.2:53", "--cluster-domain", "upstream.test"]),
-            serve(&namespace, &["--listen", "127.0.0.1:53", "--forward", "127.0.0.2"]),
+            serve(
+                &namespace,
+                &["--listen", "127.0.0.1:53", "--forward", "upstream.test=127.0.0.2"],
+            ),
         ];
         let pod = Self { _servers: servers, namespace, configuration };
         for (server, domain) in
@@ -183,7 +186,7 @@ async fn dnspython_resolves_as_a_pod_does() {
         ("external.testns.svc.cluster.local./CNAME", "ext.interwebs.test."),
         ("1.0.0.10.in-addr.arpa./PTR", "svc1.testns.svc.cluster.local."),
         ("svc2.testns.svc.upstream.test./A", "10.0.0.4"),
-        ("svc0/A", "NXDOMAIN"),
+        ("svc0.testns.svc.cluster.local/A", "NXDOMAIN"),
         ("a.b.com.testns.svc.cluster.local./A", "NXDOMAIN"),
     ];
     let interpreter = python::interpreter();
