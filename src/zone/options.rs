@@ -106,7 +106,7 @@ fn network_zone(network: IpNet) -> Result<Arc<str>, String> {
         IpNet::V6(_) => (4, "ip6.arpa"),
     };
     let length = network.prefix_len();
-    if length % bits != 0 {
+    if !length.is_multiple_of(bits) {
         return Err(format!(
             "{network} is no reverse zone: its length must be a multiple of {bits}"
         ));
