@@ -80,3 +80,59 @@ fn serials_only_grow() {
     assert_eq!(serial(u32::MAX - 1), u32::MAX);
     assert_eq!(serial(u32::MAX), u32::MAX);
 }
+
+/// [DNS-F] A failure that is remembered is SERVFAIL again, without the name server; a question that the
+/// cache answers needs no place among those that wait.
+#[tokio::test]
+async fn a_remembered_failure_is_servfail() {
+    let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let resolver = Arc::new(Resolver::to(&[upstream.local_addr().unwrap()]).unwrap());
+    tokio::spawn(async move {
+        let mut buffer = [0; 1_500];
+        loop {
+            let (length, client) = upstream.recv_from(&mut buffer).await.unwrap();
+            let mut answer = Message::from_vec(&buffer[..length]).unwrap().into_response();
+            if answer.queries[0].name().to_ascii() == "silent.test." {
+                continue;
+            }
+            answer.metadata.response_code = ResponseCode::Refused;
+            upstream.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+        }
+    });
+    let object = json!({"spec": {"type": "ExternalName", "externalName": "db.outside.test"}});
+    let key = ObjectKey::new("app", "web");
+    let services =
+        vec![Arc::new(Stored::in_memory(key, serde_json::from_value(object).unwrap(), "test"))];
+    let (send, receive) = watch::channel(Arc::default());
+    let stats = Arc::new(DnsStats::default());
+    let service = ZoneService {
+        sockets: bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+        domain: "cluster.local".into(),
+        options: ZoneOptions::default(),
+        forward: Some(Arc::clone(&resolver)),
+        stats: Arc::clone(&stats),
+        settings: Settings { max_forwards: 1, ..Settings::default() },
+    };
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(service.sockets.udp.local_addr().unwrap()).await.unwrap();
+    let cancel = CancellationToken::new();
+    let _stop = cancel.clone().drop_guard();
+    tokio::spawn(serve_zone(service, receive, cancel));
+    send.send_replace(Arc::new(Objects { services, ..Objects::default() }));
+    let asked = async {
+        while resolver.stats().tries.load() == 0 {
+            assert_eq!(ask(&client).await, (ResponseCode::ServFail, vec![]));
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    assert_eq!(resolver.stats().tries.load(), 3, "every attempt at the only server");
+
+    // The one place is taken by a question that nobody answers.
+    let mut silent = Message::new(8, MessageType::Query, OpCode::Query);
+    silent.add_query(Query::query(Name::from_ascii("silent.test.").unwrap(), RecordType::A));
+    client.send(&silent.to_vec().unwrap()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(ask(&client).await, (ResponseCode::ServFail, vec![]));
+    }
+    assert_eq!((resolver.stats().denial_hits.load(), stats.forwards_refused.load()), (2, 0));
+}
