@@ -145,6 +145,10 @@ struct NlbArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 0,
         value_parser = clap::value_parser!(u16).range(0..=600))]
     propagation_delay: u16,
+    /// Drops, without an answer, what comes to ports of the load balancers' addresses that have no
+    /// listener, as AWS does; needs nft and CAP_NET_ADMIN, and leaves loopback alone
+    #[arg(long)]
+    drop_unmatched: bool,
     /// Allows checks more often than AWS does, for tests
     #[arg(long, requires = "manifests")]
     allow_fast_checks: bool,

@@ -20,6 +20,7 @@ pub mod names;
 pub mod nodes;
 mod retired;
 pub mod server;
+pub mod silence;
 pub mod stats;
 mod target;
 pub mod tls;

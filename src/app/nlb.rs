@@ -11,10 +11,12 @@ mod explain;
 pub mod fleet;
 pub mod manifests;
 mod metrics;
+mod silence;
 mod watch;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 pub use api::serve_api;
@@ -57,6 +59,8 @@ pub struct NlbOptions {
     pub dns: Option<SocketAddr>,
     /// Threads that carry flows.
     pub workers: usize,
+    /// Drops what comes to ports of the load balancers' addresses that have no listener.
+    pub drop_unmatched: bool,
     /// How long open flows may go on after SIGTERM.
     pub grace: Duration,
 }
@@ -112,8 +116,16 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
             watch::follow(path, text, &handle).await;
         }
     };
+    let own: Vec<SocketAddr> = options.api.into_iter().chain(options.dns).collect();
+    let silence = async {
+        match options.drop_unmatched {
+            true => silence::follow(&fleet, &own).await,
+            false => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = signals.stop() => tracing::info!("draining"),
+        ended = silence => ended.context("--drop-unmatched")?,
         _never = async {
             tokio::join!(serve, names, file, follow_manifests(&options, &fleet, &workers));
             std::future::pending::<()>().await;
@@ -125,7 +137,11 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
         }
         Ok(())
     };
-    signals.unless_again(stop).await
+    let code = signals.unless_again(stop).await;
+    if options.drop_unmatched {
+        silence::end().await;
+    }
+    code
 }
 
 /// Reads the manifests, if there are any, and follows them for ever.

@@ -248,6 +248,7 @@ fn nlb(args: NlbArgs) -> NlbOptions {
         },
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
         dns: args.dns,
+        drop_unmatched: args.drop_unmatched,
         workers: args.workers.map_or_else(task::workers::cores, usize::from),
         grace: args.grace.map_or(app::nlb::DEFAULT_GRACE, Duration::from_secs),
     }

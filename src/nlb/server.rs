@@ -393,6 +393,13 @@ impl NlbHandle {
         addresses
     }
 
+    /// Where listeners are bound, and for what.
+    #[must_use]
+    pub fn open_ports(&self) -> Vec<(SocketAddr, Protocol)> {
+        let running = self.lock();
+        running.listeners.values().map(|bound| (bound.listener.local, bound.protocol)).collect()
+    }
+
     /// What a new flow between these addresses would meet; nothing if no listener is there.
     #[must_use]
     pub fn explain(&self, source: SocketAddr, destination: SocketAddr) -> Option<FlowView> {

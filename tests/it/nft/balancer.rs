@@ -1,6 +1,8 @@
 //! The load balancer between network namespaces: addresses of clients kept, and silence where it does
 //! not listen (spec/l4-dns.md A.1, A.7).
 
+use std::time::Duration;
+
 use super::{net::Net, wanted};
 
 /// Targets that are checked often, with attributes for the first group.
@@ -78,4 +80,58 @@ fn nlb_17_targets_see_the_client_or_the_load_balancer() {
     assert_eq!(metric(&net, "nlb_target_connect_failures_total", "TCP:82"), "0");
     assert_eq!(net.client.pod("192.0.2.1:82"), "A");
     balancer.stop();
+}
+
+/// [NLB-18] A port without a listener gives no answer, of TCP and of UDP, and a ping neither; ports with
+/// one, of this process too, do. The rules follow the listeners, are made anew after a kill, and are gone
+/// after an end.
+#[test]
+fn nlb_18_ports_without_a_listener_are_silent() {
+    if !wanted("nlb_18") {
+        return;
+    }
+    let mut net = Net::new(1);
+    let text = |port| config(&listener(port, "web"), &group("web", false, &[1]));
+    let plain = net.balancer(&text(80), &[]);
+    plain.says(&["target changed", "Healthy"]);
+    assert_eq!(net.client.open("192.0.2.1:81").unwrap_err(), "ConnectionRefused");
+    plain.stop();
+
+    let arguments = ["--drop-unmatched", "--api", "192.0.2.1:9090"];
+    let balancer = net.balancer(&text(80), &arguments);
+    balancer.says(&["target changed", "Healthy"]);
+    let silent = |net: &mut Net, target: &str| {
+        // The rules come a moment after the listener.
+        for _ in 0..1000 {
+            if net.client.open(target) == Err("TimedOut".to_owned()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{target} answers: {}", net.rules());
+    };
+    silent(&mut net, "192.0.2.1:81");
+    assert_eq!(net.client.ask("send dns 192.0.2.1:53").unwrap_err(), "WouldBlock");
+    assert_eq!(net.client.pod("192.0.2.1:80"), "A");
+    let page = "curl -s -o /dev/null -w %{http_code} http://192.0.2.1:9090/metrics";
+    assert_eq!(net.outside.run("sh", &["-c", page]), "200");
+    let ping = "ping -c 1 -W 1 192.0.2.1 > /dev/null; echo $?";
+    assert_eq!(net.outside.run("sh", &["-c", ping]).trim(), "1");
+    // What this machine asks is answered, and its loopback is as before.
+    assert_eq!(net.on_node.pod("10.0.1.2:8080"), "A");
+    assert_eq!(net.on_node.open("127.0.0.1:81").unwrap_err(), "ConnectionRefused");
+
+    // Another port, and after a kill another one.
+    balancer.kill();
+    assert!(net.rules().contains("wharf_nlb"));
+    let balancer = net.balancer(&text(82), &arguments);
+    balancer.says(&["target changed", "Healthy"]);
+    silent(&mut net, "192.0.2.1:80");
+    assert_eq!(net.client.pod("192.0.2.1:82"), "A");
+    net.rewrite_balancer(&text(83));
+    silent(&mut net, "192.0.2.1:82");
+    assert_eq!(net.client.pod("192.0.2.1:83"), "A");
+    balancer.stop();
+    assert!(!net.rules().contains("wharf_nlb"), "{}", net.rules());
+    assert_eq!(net.client.open("192.0.2.1:81").unwrap_err(), "ConnectionRefused");
 }

@@ -80,7 +80,7 @@ pub(super) struct Net {
     pub(super) on_node: Agent,
     pub(super) pods: Vec<Pod>,
     pub(super) node: Namespace,
-    _outside: Namespace,
+    pub(super) outside: Namespace,
     folder: TempDir,
     changes: usize,
 }
@@ -110,7 +110,7 @@ impl Net {
         let pods = (1..=pods).map(|index| Self::pod(&node, &name(&format!("p{index}")), index));
         let pods = pods.collect();
         let folder = TempDir::new().expect("a temporary folder");
-        Self { client, on_node, pods, node, _outside: outside, folder, changes: 0 }
+        Self { client, on_node, pods, node, outside, folder, changes: 0 }
     }
 
     fn pod(node: &Namespace, name: &str, index: usize) -> Pod {
@@ -185,10 +185,16 @@ impl Net {
 
     /// Starts `wharf nlb` on the node with this configuration, and these arguments more.
     pub(super) fn balancer(&self, config: &str, arguments: &[&str]) -> Running {
-        let path = self.folder().join("nlb.yaml");
-        std::fs::write(&path, config).expect("the folder is writable");
+        let path = self.rewrite_balancer(config);
         let mut command = wharf(&self.node.0, "nlb");
         Running::start(command.args(["--grace", "0"]).args(arguments).arg("--config").arg(path))
+    }
+
+    /// Changes the configuration of the load balancer; where it is.
+    pub(super) fn rewrite_balancer(&self, config: &str) -> PathBuf {
+        let path = self.folder().join("nlb.yaml");
+        std::fs::write(&path, config).expect("the folder is writable");
+        path
     }
 
     /// The rules on the node.
