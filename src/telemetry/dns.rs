@@ -15,6 +15,7 @@ use prometheus_client::{
 
 use crate::dns::{
     log::QueryLog,
+    resolver::{Resolver, stats::ForwardStats},
     stats::{
         Distribution, DnsStats, FAMILIES, MICROS, Plugin, RCODES, SIZES, TYPES, Total, Transport,
     },
@@ -27,10 +28,45 @@ pub struct DnsMetrics {
     server: String,
     plugins: Vec<&'static str>,
     log: Option<Arc<QueryLog>>,
+    resolver: Option<Arc<Resolver>>,
 }
 
 /// What a counter of its own shows.
 type Read = fn(&DnsStats) -> &Total;
+
+/// What a counter of the resolver shows.
+type ReadForward = fn(&ForwardStats) -> &Total;
+
+/// Parts of a counter by the type of answer, which is empty where there is one part.
+type ByType = &'static [(&'static str, ReadForward)];
+
+/// Counters of the cache.
+const CACHE: [(&str, &str, ByType); 6] = [
+    ("coredns_cache_requests", "Questions that the cache was asked", &[("", |it| &it.requests)]),
+    (
+        "coredns_cache_hits",
+        "Questions that the cache has answered",
+        &[("success", |it| &it.hits), ("denial", |it| &it.denial_hits)],
+    ),
+    ("coredns_cache_misses", "Questions that it has not", &[("", |it| &it.misses)]),
+    ("coredns_cache_evictions", "Answers that made room for others", &[("", |it| &it.evictions)]),
+    (
+        "coredns_cache_prefetch",
+        "Answers asked for again before their end",
+        &[("", |it| &it.prefetches)],
+    ),
+    ("coredns_cache_served_stale", "Answers given after their end", &[("", |it| &it.served_stale)]),
+];
+
+/// Counters of the resolver that CoreDNS does not have.
+const ASKING: [(&str, &str, ReadForward); 4] = [
+    ("wharf_dns_forward_tries", "Questions sent to name servers", |it| &it.tries),
+    ("wharf_dns_forward_failed_tries", "Of these, without any answer", |it| &it.failed_tries),
+    ("wharf_dns_forward_tcp_retries", "Cut answers asked for again by TCP", |it| &it.tcp_retries),
+    ("wharf_dns_refreshes_refused", "Refreshes of the cache left out: too many at once", |it| {
+        &it.refreshes_refused
+    }),
+];
 
 /// Counters that have no labels of a server.
 const OWN: [(&str, &str, Read); 9] = [
@@ -68,7 +104,7 @@ impl DnsMetrics {
             Some(address) => format!("dns://{address}"),
             None => String::new(),
         };
-        Self { stats, server, plugins, log: None }
+        Self { stats, server, plugins, log: None, resolver: None }
     }
 
     /// With the lines that the query log lost.
@@ -76,6 +112,40 @@ impl DnsMetrics {
     pub fn with_log(mut self, log: Option<Arc<QueryLog>>) -> Self {
         self.log = log;
         self
+    }
+
+    /// With the cache and the questions of the resolver for names outside.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Option<Arc<Resolver>>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    fn forwarding(&self, encoder: &mut DescriptorEncoder<'_>, resolver: &Resolver) -> fmt::Result {
+        let block = [("server", &*self.server), ("zones", "."), ("view", "")];
+        for (name, help, parts) in CACHE {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (kind, read) in parts {
+                let count = ConstCounter::new(read(resolver.stats()).load());
+                let labels = [block[0], ("type", kind), block[1], block[2]];
+                match kind.is_empty() {
+                    true => count.encode(family.encode_family(&block)?)?,
+                    false => count.encode(family.encode_family(&labels)?)?,
+                }
+            }
+        }
+        let (name, help) = ("coredns_cache_entries", "Answers in the cache");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (kind, count) in ["success", "denial"].into_iter().zip(resolver.cached()) {
+            let labels = [block[0], ("type", kind), block[1], block[2]];
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        for (name, help, read) in ASKING {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(read(resolver.stats()).load()).encode(metric)?;
+        }
+        Ok(())
     }
 
     /// The labels of every series of a server block.
@@ -184,6 +254,9 @@ impl Collector for DnsMetrics {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(log.lost.load()).encode(metric)?;
         }
+        if let Some(resolver) = &self.resolver {
+            self.forwarding(&mut encoder, resolver)?;
+        }
         self.about(&mut encoder)
     }
 }
@@ -241,5 +314,27 @@ mod tests {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }
         assert!(!text.contains("type=\"A\""), "what never counted has no series");
+    }
+
+    #[test]
+    fn the_cache_has_the_names_of_coredns() {
+        let resolver = Arc::new(Resolver::to(&[([127, 0, 0, 1], 1).into()]).unwrap());
+        resolver.stats().requests.add_one();
+        resolver.stats().denial_hits.add_one();
+        let mut registry = Registry::default();
+        let metrics = DnsMetrics::new(Arc::new(DnsStats::new(1)), None, Vec::new());
+        registry.register_collector(Box::new(metrics.with_resolver(Some(resolver))));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let typed = |kind| format!("server=\"\",type=\"{kind}\",zones=\".\",view=\"\"");
+        for line in [
+            "coredns_cache_requests_total{server=\"\",zones=\".\",view=\"\"} 1".to_owned(),
+            format!("coredns_cache_hits_total{{{}}} 1", typed("denial")),
+            format!("coredns_cache_hits_total{{{}}} 0", typed("success")),
+            format!("coredns_cache_entries{{{}}} 0", typed("success")),
+            "wharf_dns_forward_tries_total 0".to_owned(),
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
     }
 }

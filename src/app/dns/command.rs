@@ -67,14 +67,14 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
         stats: Arc::clone(&stats),
         settings: options.settings.clone(),
     };
-    let forwards = service.forward.is_some().then_some("forward");
+    let forwards = service.forward.iter().flat_map(|_resolver| ["cache", "forward"]);
     let logs = serving.log.is_some().then_some("log");
     let plugins = ["kubernetes"].into_iter().chain(forwards).chain(logs);
     let plugins = plugins.chain(serving.ports.plugins()).collect();
     let (log, written) = serving.log.map(log::start).transpose()?.unzip();
     let metrics = DnsMetrics::new(Arc::clone(&stats), Some(address), plugins);
     let shown = Arc::new(Shown {
-        metrics: metrics.with_log(log.clone()),
+        metrics: metrics.with_log(log.clone()).with_resolver(service.forward.clone()),
         stats,
         ending: AtomicBool::new(false),
     });

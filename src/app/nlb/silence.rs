@@ -22,18 +22,22 @@ const LOOK: Duration = Duration::from_millis(200);
 /// # Errors
 /// The rules cannot be applied at the start.
 pub(super) async fn follow(fleet: &Fleet, own: &[SocketAddr]) -> io::Result<()> {
-    let mut applied = script(&open(fleet, own));
-    nft::apply(&applied).await?;
+    let mut applied = String::new();
     loop {
-        tokio::time::sleep(LOOK).await;
         let wanted = script(&open(fleet, own));
-        if wanted == applied {
-            continue;
+        if wanted != applied {
+            match nft::apply(&wanted).await {
+                Ok(()) => {
+                    applied = wanted;
+                    tracing::info!("ports without a listener are silent");
+                },
+                Err(error) if applied.is_empty() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "the packet filter cannot follow the listeners");
+                },
+            }
         }
-        match nft::apply(&wanted).await {
-            Ok(()) => applied = wanted,
-            Err(error) => tracing::error!(%error, "the packet filter cannot follow the listeners"),
-        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
