@@ -167,8 +167,9 @@ impl NlbHandle {
     ///
     /// # Errors
     /// Listeners that could not be bound; the previous ones of the same names keep serving.
-    pub fn apply(&self, config: NlbConfig) -> Result<(), ApplyError> {
+    pub fn apply(&self, mut config: NlbConfig) -> Result<(), ApplyError> {
         let mut running = self.lock();
+        let refused = without_privilege(&mut config.groups);
         running.config = Some(Arc::new(config.clone()));
         let NlbConfig { name, zones, names, listeners, groups, access_log, shifted } = config;
         let listeners = nodes::sockets(listeners, &zones);
@@ -189,6 +190,18 @@ impl NlbHandle {
             retired.add(bound.listener.binding.load().zone.clone(), &bound.listener.stats);
         }
         for listener in &listeners {
+            let of = |group: &&Arc<str>| listener.forwards_to(group);
+            if let Some((names, error)) = &refused
+                && let Some(group) = names.iter().find(of)
+            {
+                let source = io::Error::other(format!(
+                    "target group {group} keeps the addresses of clients, which needs root, or \
+                     cap_net_admin by setcap: {error}"
+                ));
+                let (name, address) = (Arc::clone(&listener.name), listener.address);
+                failed.push(BindError { name, address, source });
+                continue;
+            }
             if let Err(error) = self.apply_listener(&mut running, listener.clone()) {
                 failed.push(error);
             }
@@ -286,9 +299,6 @@ impl NlbHandle {
             source_ranges: config.source_ranges,
         });
         let ListenerConfig { name, address, protocol, .. } = config;
-        if let Err(source) = may_preserve(&binding.forward) {
-            return Err(BindError { name, address, source });
-        }
         let error = |source| BindError { name: Arc::clone(&name), address, source };
         if let Some(bound) = running.listeners.get_mut(&name) {
             bound.listener.binding.store(Arc::clone(&binding));
@@ -516,17 +526,18 @@ impl NlbHandle {
     }
 }
 
-/// Keeping the addresses of clients needs a privilege; nobody is to be misled by another address.
-fn may_preserve(forward: &[(Arc<Group>, u32)]) -> io::Result<()> {
-    let preserving = forward.iter().find(|(group, _)| group.config().preserve_client);
-    let Some((group, _)) = preserving else { return Ok(()) };
-    transparent::may(([127, 0, 0, 1], 0).into()).map_err(|error| {
-        io::Error::other(format!(
-            "target group {} keeps the addresses of clients, which needs root, or cap_net_admin by \
-             setcap: {error}",
-            group.config().name
-        ))
-    })
+/// Keeping the addresses of clients needs a privilege. Without it the groups that ask for it are left
+/// as if they did not, so that what serves goes on, and nobody is misled: no listener is set up for
+/// them. Their names, and what the kernel says.
+fn without_privilege(groups: &mut [GroupConfig]) -> Option<(Vec<Arc<str>>, io::Error)> {
+    groups.iter().find(|group| group.preserve_client)?;
+    let error = transparent::may(([127, 0, 0, 1], 0).into()).err()?;
+    let asking = groups.iter_mut().filter(|group| group.preserve_client);
+    let names = asking.map(|group| {
+        group.preserve_client = false;
+        Arc::clone(&group.name)
+    });
+    Some((names.collect(), error))
 }
 
 impl Running {

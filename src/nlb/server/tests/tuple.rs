@@ -28,18 +28,25 @@ async fn nlb_02_connections_of_one_source_port_reach_several_targets() {
     assert!(counts.iter().filter(|count| **count > 0).count() > 1, "{counts:?}");
 }
 
-/// [NLB-17] Where addresses of clients cannot be kept, nobody is misled: the listener does not listen.
+/// [NLB-17] Where addresses of clients cannot be kept, nobody is misled: no listener is set up for that,
+/// and what listens goes on as it was.
 #[tokio::test]
 async fn nlb_17_keeping_addresses_needs_a_privilege() {
     let targets = [Target::start(0).await];
     let mut config = config(&targets);
+    let (handle, address) = start(config.clone()).await;
+    until(&handle, all(State::Healthy)).await;
     config.groups[0].preserve_client = true;
-    let result = NlbHandle::start(config, CancellationToken::new()).await;
-    match transparent::may(targets[0].address) {
-        Ok(()) => drop(result.unwrap()),
+    let changed = handle.apply(config.clone());
+    let started = NlbHandle::start(config, CancellationToken::new()).await;
+    match transparent::may(address) {
+        Ok(()) => drop((changed.unwrap(), started.unwrap())),
         Err(_) => {
-            let error = result.unwrap_err().to_string();
-            assert!(error.contains("group pods keeps the addresses of clients"), "{error}");
+            for error in [changed.unwrap_err(), started.unwrap_err()] {
+                let error = error.to_string();
+                assert!(error.contains("group pods keeps the addresses of clients"), "{error}");
+            }
+            assert_eq!(open(address).await.1, 0);
         },
     }
 }
