@@ -5,9 +5,16 @@
 //! does not fit loses its end, and says so.
 #![expect(unsafe_code, reason = "neither the standard library nor socket2 has these calls")]
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd, ptr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+    ptr,
+};
 
 use socket2::{SockAddr, SockAddrStorage};
+
+use super::udp::{Control, Source, destination};
 
 /// Most datagrams in a batch.
 pub const BATCH: usize = 32;
@@ -19,6 +26,9 @@ struct Slot {
     length: usize,
     whole: bool,
     from: SockAddr,
+    control: Control,
+    to: Option<IpAddr>,
+    source: Option<Source>,
     reply: Box<[u8]>,
     reply_length: usize,
 }
@@ -29,6 +39,7 @@ pub struct Batch {
     slots: Box<[Slot]>,
     /// How many hold a datagram.
     filled: usize,
+    tells: bool,
 }
 
 /// A datagram and the place of its answer.
@@ -40,6 +51,8 @@ pub struct Exchange<'a> {
     pub whole: bool,
     /// Who sent it.
     pub from: SocketAddr,
+    /// The address of this machine that it was sent to, where the batch tells.
+    pub to: Option<IpAddr>,
     /// Room for the answer.
     pub reply: &'a mut [u8],
     /// Length of the answer; 0 is none.
@@ -55,10 +68,21 @@ impl Batch {
             length: 0,
             whole: true,
             from: SockAddr::from(SocketAddr::from(([0, 0, 0, 0], 0))),
+            control: Control::default(),
+            to: None,
+            source: None,
             reply: vec![0; longest_reply].into(),
             reply_length: 0,
         };
-        Self { slots: (0..BATCH).map(|_| slot()).collect(), filled: 0 }
+        Self { slots: (0..BATCH).map(|_| slot()).collect(), filled: 0, tells: false }
+    }
+
+    /// Answers come from the address that their questions went to; its socket must
+    /// [tell](super::udp::tell_destination).
+    #[must_use]
+    pub const fn telling(mut self, tells: bool) -> Self {
+        self.tells = tells;
+        self
     }
 
     /// Receives what waits at `socket`, up to a whole batch, without waiting; what was in the batch is
@@ -81,6 +105,10 @@ impl Batch {
             header.msg_namelen = names[index].size_of();
             header.msg_iov = &raw mut vectors[index];
             header.msg_iovlen = 1;
+            if self.tells {
+                header.msg_control = slot.control.as_mut_ptr().cast();
+                header.msg_controllen = size_of::<Control>();
+            }
         }
         // SAFETY: the descriptor is open, as its owner is borrowed. Each header names memory of its own that
         // lives until the call returns, with its true size.
@@ -99,6 +127,7 @@ impl Batch {
             slot.length = header.msg_len as usize;
             slot.whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
             slot.reply_length = 0;
+            slot.to = self.tells.then(|| destination(&header.msg_hdr)).flatten();
             // SAFETY: the kernel wrote an address of this length into the zeroed storage.
             slot.from = unsafe { SockAddr::new(name, header.msg_hdr.msg_namelen) };
         }
@@ -109,11 +138,12 @@ impl Batch {
     /// The datagrams of the batch. One whose sender is no IP address is left out.
     pub fn exchanges(&mut self) -> impl Iterator<Item = Exchange<'_>> {
         self.slots[..self.filled].iter_mut().filter_map(|slot| {
-            let Slot { received, length, whole, from, reply, reply_length } = slot;
+            let Slot { received, length, whole, from, to, reply, reply_length, .. } = slot;
             Some(Exchange {
                 datagram: &received[..*length],
                 whole: *whole,
                 from: from.as_socket()?,
+                to: *to,
                 reply,
                 reply_length,
             })
@@ -164,6 +194,10 @@ impl Batch {
             header.msg_hdr.msg_namelen = slot.from.len();
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
+            slot.source = slot.to.map(Source::new);
+            if let Some(source) = &mut slot.source {
+                source.attach(&mut header.msg_hdr);
+            }
             count += 1;
         }
         if count == 0 {
@@ -201,7 +235,7 @@ const EMPTY_HEADER: libc::mmsghdr = unsafe { std::mem::zeroed() };
 mod tests {
     use std::net::UdpSocket;
 
-    use super::*;
+    use super::{super::udp::tell_destination, *};
 
     fn pair(address: &str) -> (UdpSocket, Vec<UdpSocket>) {
         let bound = || UdpSocket::bind(address).unwrap();
@@ -237,6 +271,35 @@ mod tests {
             assert_eq!(clients[1].recv(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
             assert_eq!(batch.receive(&server).unwrap_err().kind(), io::ErrorKind::WouldBlock);
             assert_eq!((batch.exchanges().count(), batch.give_up()), (0, 0));
+        }
+    }
+
+    /// Behind "all addresses" each answer comes from the address that was asked.
+    #[test]
+    fn answers_come_from_where_questions_went() {
+        for (any, asked) in [("0.0.0.0:0", ["127.0.0.1", "127.0.0.9"]), ("[::]:0", ["::1", "::1"])]
+        {
+            let server = UdpSocket::bind(any).unwrap();
+            let local = server.local_addr().unwrap();
+            tell_destination(&server, local).unwrap();
+            let asked: [IpAddr; 2] = asked.map(|address| address.parse().unwrap());
+            let clients = asked.map(|address| {
+                let client = UdpSocket::bind(SocketAddr::new(address, 0)).unwrap();
+                // It takes no answer from elsewhere.
+                client.connect(SocketAddr::new(address, local.port())).unwrap();
+                client.send(b"question").unwrap();
+                client
+            });
+            let mut batch = Batch::new(16, 16).telling(true);
+            assert_eq!(batch.receive(&server).unwrap(), 2);
+            for (exchange, address) in batch.exchanges().zip(asked) {
+                assert_eq!(exchange.to, Some(address));
+                *exchange.reply_length = 5;
+            }
+            assert_eq!(batch.reply(&server).unwrap(), 0);
+            for client in clients {
+                assert_eq!(client.recv(&mut [0; 16]).unwrap(), 5);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Datagrams with the address of this machine that they came to, and answers from it.
 //!
-//! Called by `nlb::udp`, whose listeners may be bound to all addresses: a client takes an answer only
-//! from the address that it wrote to. Always holds: a call never waits.
+//! Called by `nlb::udp` and `dns::server`, directly and through [`super::datagrams`], whose sockets may be
+//! bound to all addresses: a client takes an answer only from the address that it wrote to. Always holds: a call never waits.
 #![expect(unsafe_code, reason = "neither the standard library nor socket2 has these options")]
 
 use std::{
@@ -18,7 +18,7 @@ use socket2::{SockAddr, SockAddrStorage};
 pub const LONGEST: usize = 65_535;
 
 /// Room for one control message with an address, aligned as the kernel wants it.
-type Control = [u64; 8];
+pub(super) type Control = [u64; 8];
 
 /// A datagram that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub fn receive(socket: &impl AsRawFd, room: &mut [u8]) -> io::Result<Received> {
 }
 
 /// The address in the control messages of a header that the kernel has filled.
-fn destination(header: &libc::msghdr) -> Option<IpAddr> {
+pub(super) fn destination(header: &libc::msghdr) -> Option<IpAddr> {
     // SAFETY: the call that filled the header has returned: its control part holds whole messages, as
     // many as its length says.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -114,24 +114,9 @@ pub fn send(
     let mut header = header(&mut part);
     header.msg_name = to.as_ptr().cast_mut().cast();
     header.msg_namelen = to.len();
-    let (mut v4, mut v6);
-    match from {
-        None => {},
-        Some(IpAddr::V4(from)) => {
-            let source = libc::in_addr { s_addr: u32::from(from).to_be() };
-            let none = libc::in_addr { s_addr: 0 };
-            let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: none };
-            v4 = Message::new(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
-            header.msg_control = (&raw mut v4).cast();
-            header.msg_controllen = size_of_val(&v4);
-        },
-        Some(IpAddr::V6(from)) => {
-            let source = libc::in6_addr { s6_addr: from.octets() };
-            let info = libc::in6_pktinfo { ipi6_addr: source, ipi6_ifindex: 0 };
-            v6 = Message::new(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
-            header.msg_control = (&raw mut v6).cast();
-            header.msg_controllen = size_of_val(&v6);
-        },
+    let mut source = from.map(Source::new);
+    if let Some(source) = &mut source {
+        source.attach(&mut header);
     }
     // SAFETY: the descriptor is open, as its owner is borrowed; the header names memory that lives
     // until the call returns, with its true sizes, and the call only reads it.
@@ -139,10 +124,55 @@ pub fn send(
     usize::try_from(sent).map_err(|_negative| io::Error::last_os_error())
 }
 
+/// The control message that says which address of this machine a datagram comes from.
+pub(super) enum Source {
+    V4(Message<libc::in_pktinfo>),
+    V6(Message<libc::in6_pktinfo>),
+}
+
+impl Source {
+    pub(super) fn new(from: IpAddr) -> Self {
+        match from {
+            IpAddr::V4(from) => {
+                let source = libc::in_addr { s_addr: u32::from(from).to_be() };
+                let none = libc::in_addr { s_addr: 0 };
+                let info =
+                    libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: none };
+                Self::V4(Message::new(libc::IPPROTO_IP, libc::IP_PKTINFO, info))
+            },
+            IpAddr::V6(from) => {
+                let source = libc::in6_addr { s6_addr: from.octets() };
+                let info = libc::in6_pktinfo { ipi6_addr: source, ipi6_ifindex: 0 };
+                Self::V6(Message::new(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info))
+            },
+        }
+    }
+
+    /// Puts it into a header, which must be used while it is there.
+    pub(super) fn attach(&mut self, header: &mut libc::msghdr) {
+        match self {
+            Self::V4(message) => {
+                header.msg_controllen = size_of_val(message);
+                header.msg_control = ptr::from_mut(message).cast();
+            },
+            Self::V6(message) => {
+                header.msg_controllen = size_of_val(message);
+                header.msg_control = ptr::from_mut(message).cast();
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
 /// A control message as it lies in memory: its size is that which the kernel's macros give it, since
 /// both round up to the alignment of the header.
 #[repr(C)]
-struct Message<T> {
+pub(super) struct Message<T> {
     header: libc::cmsghdr,
     data: T,
 }

@@ -61,7 +61,16 @@ struct Running {
 }
 
 async fn start(zone: Zone, forward: Option<SocketAddr>, settings: Settings) -> Running {
-    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    start_at(Ipv4Addr::LOCALHOST, zone, forward, settings).await
+}
+
+async fn start_at(
+    address: Ipv4Addr,
+    zone: Zone,
+    forward: Option<SocketAddr>,
+    settings: Settings,
+) -> Running {
+    let tcp = TcpListener::bind((address, 0)).await.unwrap();
     let address = tcp.local_addr().unwrap();
     let udp = UdpSocket::bind(address).await.unwrap();
     let zone = Arc::new(ArcSwap::from_pointee(zone));
@@ -230,6 +239,33 @@ async fn without_a_resolver_names_outside_are_refused() {
     assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
     let answer = udp(&server, &question("ext.app.svc.cluster.local.", RecordType::A)).await;
     assert_eq!(data(&answer), ["web.app.svc.upstream.test."]);
+}
+
+/// Behind "all addresses" an answer comes from the address that was asked: at once, out of the whole path,
+/// and from a name server.
+#[tokio::test]
+async fn answers_come_from_the_address_that_was_asked() {
+    let upstream = start(zone("upstream.test", "192.0.2.9"), None, Settings::default()).await;
+    let (any, own) = (Ipv4Addr::UNSPECIFIED, zone("cluster.local", "10.0.0.1"));
+    let server = start_at(any, own, Some(upstream.address), Settings::default()).await;
+    for last in [1, 9] {
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        // Connected: it takes no answer from elsewhere.
+        client.connect((Ipv4Addr::new(127, 0, 0, last), server.address.port())).await.unwrap();
+        for (name, record_type) in [
+            ("web.app.svc.cluster.local.", RecordType::A),
+            ("web.app.svc.cluster.local.", RecordType::SRV),
+            ("web.app.svc.upstream.test.", RecordType::A),
+        ] {
+            let packet = question(name, record_type).to_vec().unwrap();
+            client.send(&packet).await.unwrap();
+            let mut answer = [0; 512];
+            let answered = timeout(PATIENCE, client.recv(&mut answer)).await;
+            let length = answered.unwrap_or_else(|_| panic!("{name} {record_type}")).unwrap();
+            let answer = Message::from_vec(&answer[..length]).unwrap();
+            assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+        }
+    }
 }
 
 /// [DNS-F]: names outside come from the resolver, with its codes.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Forward, Reply, Server};
 use crate::{
     dns::{stats::Transport, wire::MAX_UDP},
-    net::datagrams::{BATCH, Batch, Exchange},
+    net::{
+        datagrams::{BATCH, Batch, Exchange},
+        udp,
+    },
 };
 
 /// Longest query that is read; the rest of a longer datagram is lost and it is malformed.
@@ -33,7 +36,10 @@ pub(super) async fn run(
     socket: Arc<UdpSocket>,
     cancel: CancellationToken,
 ) {
-    let mut batch = Batch::new(MAX_QUERY, usize::from(MAX_UDP));
+    // Behind "all addresses" the kernel would choose where an answer comes from.
+    let any = socket.local_addr().ok().filter(|local| local.ip().is_unspecified());
+    let tells = any.is_some_and(|local| udp::tell_destination(&socket, local).is_ok());
+    let mut batch = Batch::new(MAX_QUERY, usize::from(MAX_UDP)).telling(tells);
     loop {
         let ready = tokio::select! {
             () = cancel.cancelled() => return,
@@ -84,7 +90,7 @@ fn answer(
     let (cell, zone) = (server.stats.of_loop(index), server.zone.load());
     let mut answered = 0;
     for exchange in batch.exchanges() {
-        let Exchange { datagram, from, reply, reply_length, .. } = exchange;
+        let Exchange { datagram, from, to, reply, reply_length, .. } = exchange;
         // Port 0 cannot be answered.
         if from.port() == 0 {
             server.stats.dropped.add_one();
@@ -108,7 +114,7 @@ fn answer(
                 None => server.stats.dropped.add_one(),
             },
             Ok(Said::Reply(Reply::Forward(forward))) => {
-                hand_on(server, socket, *forward, (from, datagram), cancel);
+                hand_on(server, socket, *forward, (from, to, datagram), cancel);
             },
             Err(_panic) => server.stats.panics.add_one(),
         }
@@ -134,7 +140,7 @@ fn hand_on(
     server: &Arc<Server>,
     socket: &Arc<UdpSocket>,
     forward: Forward,
-    (client, query): (SocketAddr, &[u8]),
+    (client, to, query): (SocketAddr, Option<IpAddr>, &[u8]),
     cancel: &CancellationToken,
 ) {
     let logged = server.log.clone().map(|log| (log, query.to_vec(), Instant::now()));
@@ -147,7 +153,7 @@ fn hand_on(
                 if let Some((log, query, since)) = logged {
                     log.note(client, Transport::Udp, &query, &bytes, since.elapsed());
                 }
-                send_one(&server, &socket, &bytes, client).await;
+                send_one(&server, &socket, &bytes, (client, to)).await;
             },
         }
     });
@@ -172,16 +178,17 @@ async fn send(server: &Server, socket: &UdpSocket, batch: &mut Batch) {
     }
 }
 
-/// Sends an answer that came from outside.
-async fn send_one(server: &Server, socket: &UdpSocket, bytes: &[u8], client: SocketAddr) {
-    let sent = match socket.try_send_to(bytes, client) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            match tokio::time::timeout(SEND_TIMEOUT, socket.send_to(bytes, client)).await {
-                Ok(sent) => sent,
-                Err(elapsed) => Err(elapsed.into()),
-            }
-        },
-        sent => sent,
+/// Sends an answer that came from outside to a client, from the address that it asked.
+async fn send_one(
+    server: &Server,
+    socket: &UdpSocket,
+    bytes: &[u8],
+    (client, asked): (SocketAddr, Option<IpAddr>),
+) {
+    let send = socket.async_io(Interest::WRITABLE, || udp::send(socket, bytes, client, asked));
+    let sent = match tokio::time::timeout(SEND_TIMEOUT, send).await {
+        Ok(sent) => sent,
+        Err(elapsed) => Err(elapsed.into()),
     };
     if let Err(error) = sent {
         server.stats.dropped.add_one();
