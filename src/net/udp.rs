@@ -1,6 +1,6 @@
 //! Datagrams with the address of this machine that they came to, and answers from it.
 //!
-//! Called by `nlb::udp` and `dns::server`, directly and through [`super::datagrams`], whose sockets may be
+//! Called by `nlb::udp`, `vip::udp` and `dns::server`, directly and through [`super::datagrams`], whose sockets may be
 //! bound to all addresses: a client takes an answer only from the address that it wrote to. Always holds: a call never waits.
 #![expect(unsafe_code, reason = "neither the standard library nor socket2 has these options")]
 
@@ -29,6 +29,21 @@ pub struct Received {
     pub from: SocketAddr,
     /// The address that it was sent to, where the socket [tells](tell_destination).
     pub to: Option<IpAddr>,
+}
+
+/// A non-blocking socket to `address`: nothing comes through it from anybody else.
+///
+/// # Errors
+/// What the kernel says to socket, bind or connect.
+pub fn connected(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Lets `socket`, which is bound to an address like `local`, tell where its datagrams were sent to.

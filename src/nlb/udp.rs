@@ -11,7 +11,7 @@ mod table;
 use std::{
     cell::RefCell,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -80,14 +80,7 @@ impl Used for Arc<Flow> {
 impl Flow {
     /// A flow to `target`; nothing comes through from anybody else.
     fn open(target: Arc<Target>, now: Instant) -> io::Result<Self> {
-        let any = match target.address {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        let socket = std::net::UdpSocket::bind(any)?;
-        socket.connect(target.address)?;
-        socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket)?;
+        let socket = UdpSocket::from_std(udp::connected(target.address)?)?;
         let (used, over) = (AtomicU64::new(0), Notify::new());
         Ok(Self { target, socket, begun: now, used, over })
     }
@@ -135,6 +128,7 @@ impl Port {
                 },
                 () = &mut sweep => {
                     let mut table = self.lock();
+                    table.set_idle(self.listener.binding.load().udp_idle_timeout);
                     table.sweep(Instant::now(), |flow| flow.over.notify_one());
                     sweep.as_mut().reset(table.next_sweep());
                 },
@@ -220,7 +214,11 @@ impl Port {
                 () = &mut cut => break,
                 () = flow.over.notified() => break,
                 ready = flow.socket.readable() => {
-                    if ready.is_ok() && self.pass_on(&flow, key.client, source) {
+                    // Without the runtime nothing comes any more.
+                    if ready.is_err() {
+                        break;
+                    }
+                    if self.pass_on(&flow, key.client, source) {
                         flow.touch(Instant::now());
                     }
                 },

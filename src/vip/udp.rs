@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -31,6 +31,7 @@ use super::{
     pool::Carried,
     stats::{Counted, Counts},
 };
+use crate::net::udp;
 
 /// How long a flow lives without a datagram: before its first answer, and after (the kernel's
 /// `nf_conntrack_udp_timeout` and `nf_conntrack_udp_timeout_stream`).
@@ -78,17 +79,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Flow {
     fn new(endpoint: SocketAddr, end: CancellationToken) -> io::Result<Self> {
-        let any = match endpoint {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        let socket = std::net::UdpSocket::bind(any)?;
-        // Answers of others do not come through.
-        socket.connect(endpoint)?;
-        socket.set_nonblocking(true)?;
         Ok(Self {
             endpoint,
-            socket: UdpSocket::from_std(socket)?,
+            // Answers of others do not come through.
+            socket: UdpSocket::from_std(udp::connected(endpoint)?)?,
             end,
             begun: Instant::now(),
             used: AtomicU64::new(0),

@@ -25,6 +25,7 @@ use crate::{
         pod::Pod,
     },
     nlb_api::{Nlb, free_port, value},
+    nlb_manifests::router_service,
     nlb_zones::resolve,
 };
 
@@ -58,42 +59,9 @@ struct Ports {
     health: u16,
 }
 
-/// The Service as the ingress operator writes it, with checks ten times as fast, and its routers.
-fn service(ports: Ports) -> String {
-    let prefix = "service.beta.kubernetes.io/aws-load-balancer";
-    let Ports { http, https, health } = ports;
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata:
-  name: router-default
-  namespace: openshift-ingress
-  annotations:
-    {prefix}-type: nlb
-    {prefix}-healthcheck-interval: \"1\"
-    {prefix}-healthcheck-healthy-threshold: \"2\"
-    {prefix}-healthcheck-unhealthy-threshold: \"2\"
-    {prefix}-target-group-attributes: preserve_client_ip.enabled=false,proxy_protocol_v2.enabled=true
-spec:
-  type: LoadBalancer
-  externalTrafficPolicy: Local
-  healthCheckNodePort: {health}
-  ports: [{{ name: http, port: 80 }}]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: router-default-1
-  namespace: openshift-ingress
-  labels: {{ kubernetes.io/service-name: router-default }}
-addressType: IPv4
-ports: [{{ name: http, port: {http} }}, {{ name: https, port: {https} }}]
-endpoints:
-  - {{ addresses: [{}], zone: a }}
-  - {{ addresses: [{}], zone: b }}
-",
-        ROUTERS[0], ROUTERS[1]
-    )
+/// The Service as the ingress operator writes it, and its routers.
+fn service(Ports { http, https, health }: Ports) -> String {
+    router_service(ROUTERS, [http, https, health], 80)
 }
 
 /// A load balancer with its DNS, and what its routers are started with.

@@ -6,7 +6,7 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::stats::ForwardStats;
+use crate::net::udp;
 
 /// Most bytes of an answer by UDP, as we tell the server.
 const MAX_UDP: u16 = 1_232;
@@ -69,12 +70,7 @@ fn number() -> u16 {
 }
 
 async fn by_udp(server: SocketAddr, question: &Message, packet: &[u8]) -> io::Result<Message> {
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(server).await?;
+    let socket = UdpSocket::from_std(udp::connected(server)?)?;
     socket.send(packet).await?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {

@@ -41,6 +41,11 @@ impl<F: Used> Table<F> {
         Self { flows: HashMap::new(), idle, swept: now }
     }
 
+    /// Another limit, for the flows that are there as well.
+    pub(super) fn set_idle(&mut self, idle: Duration) {
+        self.idle = idle;
+    }
+
     /// The flow of `key`, unless it is over.
     pub(super) fn find(&self, key: &Key, now: Instant) -> Option<&F> {
         self.flows.get(key).filter(|flow| !self.is_over(*flow, now))
@@ -174,6 +179,17 @@ mod tests {
                 prop_assert!(table.len() <= MOST && list.len() <= table.len());
             }
         }
+    }
+
+    #[test]
+    fn another_limit_counts_for_flows_that_are_there() {
+        let now = Instant::now();
+        let mut table = Table::new(IDLE, now);
+        table.insert(key(1), Flow { number: 1, used: Rc::new(Cell::new(now)) });
+        table.set_idle(IDLE / 2);
+        assert!(table.find(&key(1), now + IDLE / 2).is_none());
+        table.set_idle(IDLE);
+        assert!(table.find(&key(1), now + IDLE / 2).is_some());
     }
 
     #[test]
