@@ -1,6 +1,5 @@
 //! L3: connections to pods: who is dialled, the pool of idle connections, sending a request.
 
-pub mod alarm;
 pub mod body;
 pub mod dial;
 pub mod expect;

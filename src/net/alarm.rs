@@ -1,18 +1,37 @@
 //! A timer that a task keeps and sets again and again.
 //!
 //! Used by [`super::timed`] and by the steps of a request, where most waits end long before their
-//! limit. Making or moving a tokio timer takes the wheel's lock; so an alarm that rings too early is
-//! left alone, and set anew only when it has rung.
+//! limit. Making or moving a tokio timer takes the wheel's lock, and one that rings before all others
+//! wakes the runtime by a system call; so an alarm that rings too early is left alone, and set anew
+//! only when it has rung.
+
+mod spare;
 
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep};
 
+pub use self::spare::Spare;
 use super::clock;
+
+/// What `future` yields, or nothing once `limit` has passed. It is [`tokio::time::timeout`] on an alarm
+/// that waits which came before have left as it stands: for waits that are many and hardly ever last.
+/// Must be called inside a runtime.
+pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let deadline = clock::now() + limit;
+    let mut alarm = spare::Borrowed::new();
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => alarm.poll(cx, deadline).map(|()| None),
+    })
+    .await
+}
 
 /// A timer that costs nothing while its limits are not reached.
 #[derive(Debug, Default)]
@@ -59,8 +78,6 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, time::Duration};
-
     use super::*;
 
     async fn ring(alarm: &mut Alarm, deadline: Instant) -> u32 {
@@ -98,5 +115,44 @@ mod tests {
         .await;
         assert_eq!(alarm.armed.as_ref().map(|(timer, _)| timer.deadline()), Some(armed));
         assert_eq!(ring(&mut alarm, start + Duration::from_secs(50)).await, 3);
+    }
+
+    /// Timers that the waits of a thread have left.
+    fn spares() -> usize {
+        spare::Borrowed::left()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_within_a_limit_ends_by_what_comes_first() {
+        let second = Duration::from_secs(1);
+        for _ in 0..3 {
+            assert_eq!(within(second, std::future::ready(7)).await, Some(7));
+            let start = Instant::now();
+            assert_eq!(within(second, std::future::pending::<()>()).await, None);
+            assert!(start.elapsed() >= second);
+            let sooner = async { tokio::time::sleep(second / 2).await };
+            assert_eq!(within(second, sooner).await, Some(()));
+            assert_eq!(spares(), 1, "one alarm served all of them");
+        }
+        let mut dropped = Box::pin(within(second, std::future::pending::<()>()));
+        poll_fn(|cx| Poll::Ready(assert!(dropped.as_mut().poll(cx).is_pending()))).await;
+        assert_eq!(spares(), 0);
+        drop(dropped);
+        assert_eq!(spares(), 1);
+    }
+
+    /// A timer ends with its runtime, a thread may see several of them.
+    #[test]
+    fn no_alarm_is_taken_over_from_another_runtime() {
+        for _ in 0..2 {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let start = Instant::now();
+                let never = std::future::pending::<()>();
+                assert_eq!(within(Duration::from_secs(5), never).await, None);
+                assert!(start.elapsed() >= Duration::from_secs(5));
+            });
+        }
     }
 }

@@ -6,12 +6,15 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::net::TcpStream;
 
+use super::alarm;
+
 /// Connects to `address` within `limit` and turns Nagle's algorithm off.
 ///
 /// # Errors
 /// What the kernel says, or `TimedOut`.
 pub async fn tcp(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await??;
+    let connected = alarm::within(limit, TcpStream::connect(address)).await;
+    let stream = connected.ok_or(io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -7,10 +7,9 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::alarm;
 
 /// Connects to `address` from `source`, address and port, within `limit`, and turns Nagle's algorithm
 /// off.
@@ -27,7 +26,8 @@ pub async fn tcp(
     socket.set_reuse_address(true)?;
     socket.bind(&source.into())?;
     let socket = TcpSocket::from_std_stream(socket.into());
-    let stream = timeout(limit, socket.connect(address)).await??;
+    let connected = alarm::within(limit, socket.connect(address)).await;
+    let stream = connected.ok_or(io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

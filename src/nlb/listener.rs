@@ -31,7 +31,7 @@ use super::{
     tls::Front,
 };
 use crate::net::{
-    connect, listen, proxy_protocol,
+    alarm, connect, listen, proxy_protocol,
     relay::{End, Idle, Keepalives, Relayed, Side, relay_until},
     reset, saved_syn, transparent,
 };
@@ -282,7 +282,8 @@ impl Listener {
             if config.proxy_protocol {
                 let mut header = Vec::with_capacity(128);
                 proxy_protocol::write_v2(&mut header, flow.source, flow.destination);
-                timeout(binding.connect_timeout, stream.write_all(&header)).await??;
+                let sent = alarm::within(limit, stream.write_all(&header)).await;
+                sent.ok_or(io::ErrorKind::TimedOut)??;
             }
             Ok::<_, io::Error>(stream)
         };

@@ -20,11 +20,10 @@ use crate::{
     drain::Drain,
     headers::actions::Actions,
     model::{grammar::action::Side, logformat::Needs},
-    net::clock,
+    net::{alarm::Spare, clock},
     settings::{RouterSettings, log::Filter},
     snapshot::Live,
     upstream::{
-        alarm::Spare,
         h1::Wire,
         pool::{Limits, Pool},
     },
