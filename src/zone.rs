@@ -19,17 +19,7 @@ pub use self::{
     options::{PodMode, ZoneOptions, reverse_zone},
 };
 use crate::model::objects::ObjectKey;
-
-/// Transport protocol of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// Stream Control Transmission Protocol.
-    Sctp,
-    /// Transmission Control Protocol.
-    Tcp,
-    /// User Datagram Protocol.
-    Udp,
-}
+pub use crate::model::service::Protocol;
 
 /// A port of a Service or of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,13 +63,13 @@ pub struct ServiceEntry {
     /// `service.namespace.svc.domain`, lower case, no trailing dot.
     pub fqdn: Arc<str>,
     /// Virtual addresses; empty for a headless Service.
-    pub vips: Vec<IpAddr>,
+    pub vips: Box<[IpAddr]>,
     /// CNAME target of an ExternalName Service, no trailing dot.
     pub external_name: Option<Arc<str>>,
     /// Ports of the Service.
-    pub ports: Vec<Port>,
+    pub ports: Box<[Port]>,
     /// Endpoints, sorted by address text, without duplicates.
-    pub endpoints: Vec<EndpointEntry>,
+    pub endpoints: Box<[EndpointEntry]>,
     /// Asleep: a connection to its virtual address wakes it [IDLE-1].
     pub idled: bool,
 }
@@ -104,7 +94,7 @@ pub struct Zone {
     /// Serial of the SOA record: seconds since 1970 of the last change.
     pub serial: u32,
     /// Names that an address stands for, lower case, no trailing dot: PTR records.
-    pub reverse: HashMap<IpAddr, Vec<Arc<str>>>,
+    pub reverse: HashMap<IpAddr, Box<[Arc<str>]>>,
     /// Addresses of pods by namespace; filled for [`PodMode::Verified`] only.
     pub pods: HashMap<Arc<str>, HashSet<IpAddr>>,
     /// What of all this DNS shows; the router's lookups are not concerned.

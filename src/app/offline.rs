@@ -4,14 +4,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
-use k8s_openapi::api::core::v1::Service;
-
 use crate::{
     app::{cert::Wanted, router},
     model::{
         finding::Finding,
         objects::{ObjectKey, Objects, Stored},
         route::RouteSpec,
+        service::Service,
     },
     settings::RouterSettings,
     snapshot::Snapshot,
@@ -75,8 +74,7 @@ pub const SERVING_CERT: &str = "service.beta.openshift.io/serving-cert-secret-na
 /// The Secret that a Service wants for its pods.
 #[must_use]
 pub fn serving_cert(service: &Stored<Service>) -> Option<&str> {
-    let annotations = service.object.metadata.annotations.as_ref()?;
-    annotations.get(SERVING_CERT).map(String::as_str)
+    service.object.annotation(SERVING_CERT)
 }
 
 /// The Secrets that the TLS routes and Ingresses of `objects` name, with the hosts they are for, and

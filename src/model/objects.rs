@@ -6,13 +6,12 @@
 use std::{fmt, sync::Arc};
 
 use k8s_openapi::api::{
-    core::v1::{Endpoints, Namespace, Node, Secret, Service},
-    discovery::v1::EndpointSlice,
+    core::v1::{Endpoints, Namespace, Node, Secret},
     networking::v1::{Ingress, IngressClass},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{finding::Place, route::Route, yaml};
+use super::{finding::Place, route::Route, service::Service, slice::EndpointSlice, yaml};
 
 /// Namespace and name of a namespaced object. Never joined into one string as a key: `a-b/c` and
 /// `a/b-c` are two objects (S-84).

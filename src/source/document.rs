@@ -9,9 +9,9 @@ mod identify;
 use std::sync::Arc;
 
 use k8s_openapi::{
+    Metadata,
     api::{
-        core::v1::{self, Endpoints, Namespace, Secret, Service},
-        discovery::v1::EndpointSlice,
+        core::v1::{self as core, Endpoints, Namespace, Secret},
         networking::v1::{Ingress, IngressClass},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -30,8 +30,11 @@ use crate::model::{
         Finding, Place,
         codes::{self, invalidates},
     },
+    interner::Interner,
     objects::{ObjectKey, Stored},
     route::Route,
+    service::Service,
+    slice::EndpointSlice,
     yaml::{self, Mark, Node, Value, YamlError, YamlErrorKind},
 };
 
@@ -56,7 +59,12 @@ pub struct Content {
 /// Reads the text of a file. `path` is only shown; `host_suffix` is for [APISRV-1].
 #[must_use]
 pub fn read(path: &str, text: &str, host_suffix: &str) -> Content {
-    let mut reader = Reader { path: path.into(), host_suffix, content: Content::default() };
+    let mut reader = Reader {
+        path: path.into(),
+        host_suffix,
+        texts: Interner::default(),
+        content: Content::default(),
+    };
     for (line, chunk) in split(text) {
         reader.chunk(line, chunk);
     }
@@ -103,6 +111,7 @@ fn is_blank(chunk: &str) -> bool {
 struct Reader<'a> {
     path: Arc<str>,
     host_suffix: &'a str,
+    texts: Interner,
     content: Content,
 }
 
@@ -187,6 +196,7 @@ impl Reader<'_> {
                 place: self.place(line, node.mark),
                 text: own_text(chunk, node),
                 host_suffix: self.host_suffix,
+                texts: &mut self.texts,
             };
             match build(kind, node, origin) {
                 Ok((object, findings)) => {
@@ -275,6 +285,7 @@ struct Origin<'a> {
     place: Place,
     text: Arc<str>,
     host_suffix: &'a str,
+    texts: &'a mut Interner,
 }
 
 fn build(
@@ -288,27 +299,28 @@ fn build(
             let stored = stored::<Route>(node, origin, |made| {
                 defaults::namespace(&mut made.metadata);
                 defaults::route(made, suffix);
-                made.metadata.clone()
+                &made.metadata
             })?;
             let findings = validate::validate_route(&stored);
             (AnyObject::Route(stored), findings)
         },
-        Kind::Service => namespaced(node, origin, |made: &mut Service| &mut made.metadata)
-            .map(|stored| (validate::validate_service(&stored), stored))
-            .map(|(findings, stored)| (AnyObject::Service(stored), findings))?,
-        Kind::Endpoints => namespaced(node, origin, |made: &mut Endpoints| &mut made.metadata)
+        Kind::Service => {
+            let stored = namespaced(node, origin, Service::new)?;
+            let findings = validate::validate_service(&stored);
+            (AnyObject::Service(stored), findings)
+        },
+        Kind::Endpoints => namespaced(node, origin, as_it_is::<Endpoints>)
             .map(|stored| (validate::validate_name(&stored, kind), stored))
             .map(|(findings, stored)| (AnyObject::Endpoints(stored), findings))?,
         Kind::EndpointSlice => {
-            namespaced(node, origin, |made: &mut EndpointSlice| &mut made.metadata)
-                .map(|stored| (validate::validate_name(&stored, kind), stored))
-                .map(|(findings, stored)| (AnyObject::EndpointSlice(stored), findings))?
+            let stored = namespaced(node, origin, EndpointSlice::new)?;
+            (AnyObject::EndpointSlice(Arc::clone(&stored)), validate::validate_name(&stored, kind))
         },
         Kind::Secret => {
             let stored = stored::<Secret>(node, origin, |made| {
                 defaults::namespace(&mut made.metadata);
                 defaults::secret(made);
-                made.metadata.clone()
+                &made.metadata
             })?;
             (AnyObject::Secret(Arc::clone(&stored)), validate::validate_name(&stored, kind))
         },
@@ -316,53 +328,73 @@ fn build(
             let stored = stored::<Namespace>(node, origin, |made| {
                 made.metadata.namespace = None;
                 defaults::namespace_name(&mut made.metadata);
-                made.metadata.clone()
+                &made.metadata
             })?;
             (AnyObject::Namespace(Arc::clone(&stored)), validate::validate_name(&stored, kind))
         },
-        Kind::Ingress => namespaced(node, origin, |made: &mut Ingress| &mut made.metadata)
+        Kind::Ingress => namespaced(node, origin, as_it_is::<Ingress>)
             .map(|stored| (validate::validate_ingress(&stored), stored))
             .map(|(findings, stored)| (AnyObject::Ingress(stored), findings))?,
         Kind::IngressClass => {
             let stored = stored::<IngressClass>(node, origin, |made| {
                 made.metadata.namespace = None;
-                made.metadata.clone()
+                &made.metadata
             })?;
             (AnyObject::IngressClass(Arc::clone(&stored)), validate::validate_name(&stored, kind))
         },
         Kind::Node => {
-            let stored = stored::<v1::Node>(node, origin, |made| {
+            let stored = stored::<core::Node>(node, origin, |made| {
                 made.metadata.namespace = None;
-                made.metadata.clone()
+                &made.metadata
             })?;
             (AnyObject::Node(Arc::clone(&stored)), validate::validate_name(&stored, kind))
         },
     })
 }
 
-fn namespaced<T: DeserializeOwned>(
+/// The object of a kind of namespaces; `keep` makes what is stored of it.
+fn namespaced<T: DeserializeOwned + Metadata<Ty = ObjectMeta>, U>(
     node: &Node,
     origin: Origin<'_>,
-    metadata: impl Fn(&mut T) -> &mut ObjectMeta,
-) -> Result<Arc<Stored<T>>, serde_json::Error> {
-    stored(node, origin, |made| {
-        defaults::namespace(metadata(made));
-        metadata(made).clone()
-    })
+    keep: impl FnOnce(T, &mut Interner) -> U,
+) -> Result<Arc<Stored<U>>, serde_json::Error> {
+    let prepare = |made: &mut T| {
+        defaults::namespace(made.metadata_mut());
+        key(made.metadata())
+    };
+    kept(node, origin, prepare, keep)
 }
 
 fn stored<T: DeserializeOwned>(
     node: &Node,
     origin: Origin<'_>,
-    prepare: impl FnOnce(&mut T) -> ObjectMeta,
+    prepare: impl FnOnce(&mut T) -> &ObjectMeta,
 ) -> Result<Arc<Stored<T>>, serde_json::Error> {
+    kept(node, origin, |made| key(prepare(made)), as_it_is)
+}
+
+fn kept<T: DeserializeOwned, U>(
+    node: &Node,
+    origin: Origin<'_>,
+    prepare: impl FnOnce(&mut T) -> (String, String),
+    keep: impl FnOnce(T, &mut Interner) -> U,
+) -> Result<Arc<Stored<U>>, serde_json::Error> {
+    let Origin { place, text, texts, .. } = origin;
     let mut object: T = serde_json::from_value(node.to_json())?;
-    let metadata = prepare(&mut object);
-    let key = ObjectKey::new(
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    );
-    Ok(Arc::new(Stored { key, object, place: origin.place, order: 0, text: origin.text }))
+    let (namespace, name) = prepare(&mut object);
+    let key = ObjectKey { namespace: texts.share(&namespace), name: name.into() };
+    Ok(Arc::new(Stored { key, object: keep(object, texts), place, order: 0, text }))
+}
+
+/// Namespace and name.
+fn key(metadata: &ObjectMeta) -> (String, String) {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    (text(&metadata.namespace), text(&metadata.name))
+}
+
+/// For kinds that are stored whole.
+fn as_it_is<T>(object: T, _texts: &mut Interner) -> T {
+    object
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::{
 use aws_lc_rs::digest;
 use k8s_openapi::{
     api::{
-        core::v1::{Secret, Service},
+        core::v1::Secret,
         networking::v1::{HTTPIngressPath, Ingress, IngressServiceBackend},
     },
     apimachinery::pkg::{
@@ -36,6 +36,7 @@ use crate::model::{
     grammar,
     objects::{ObjectKey, Objects, Stored},
     route::{Route, RoutePort, RouteSpec, RouteTarget, RouteTls},
+    service::Service,
 };
 
 /// Controller of the classes whose Ingresses become Routes [ING-1].
@@ -247,16 +248,15 @@ impl Work<'_> {
         };
         let wanted = backend.port.clone().unwrap_or_default();
         let name = wanted.name.filter(|name| !name.is_empty());
-        let mut ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-        let found = ports.find(|port| match &name {
-            Some(name) => port.name.as_ref() == Some(name),
+        let found = service.ports.iter().find(|port| match &name {
+            Some(name) => *port.name == **name,
             None => Some(port.port) == wanted.number,
         });
         let Some(found) = found else {
             let wanted = name.unwrap_or_else(|| wanted.number.unwrap_or_default().to_string());
             return Err(("port", format!("the Service {key} has no port \"{wanted}\"")));
         };
-        Ok(found.name.clone().filter(|name| !name.is_empty()))
+        Ok(Some(found.name.to_string()).filter(|name| !name.is_empty()))
     }
 
     /// A name that is free, and the same whenever the same path of the same Ingress is converted

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    core::v1::{Endpoints, Namespace, Node, Secret, Service},
-    discovery::v1::EndpointSlice,
+    core::v1::{Endpoints, Namespace, Node, Secret},
     networking::v1::{Ingress, IngressClass},
 };
 
@@ -14,6 +13,8 @@ use crate::model::{
     finding::Place,
     objects::{ObjectKey, Objects, Stored},
     route::Route,
+    service::Service,
+    slice::EndpointSlice,
 };
 
 /// The kinds that wharf reads.

@@ -11,7 +11,7 @@ mod ingress;
 
 use std::sync::Arc;
 
-use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub use self::{
     cross::cross_check,
@@ -23,6 +23,7 @@ use crate::model::{
     grammar,
     objects::Stored,
     route::{Route, RouteSpec, RouteTarget},
+    service::Service,
     termination,
 };
 
@@ -50,8 +51,7 @@ pub fn validate_route(route: &Stored<Route>) -> Vec<Finding> {
 pub fn validate_service(service: &Arc<Stored<Service>>) -> Vec<Finding> {
     let mut report = Report::new(service, Kind::Service);
     report.name();
-    let ports = service.object.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    for (index, port) in ports.enumerate() {
+    for (index, port) in service.object.ports.iter().enumerate() {
         if !(1..=65_535).contains(&port.port) {
             let field = format!("spec.ports[{index}].port");
             report.add(codes::BAD_PORT, &field, format!("{} is not a port number", port.port));

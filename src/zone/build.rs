@@ -9,26 +9,21 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::{
-    api::{
-        core::v1::{Endpoints, Service},
-        discovery::v1::EndpointSlice,
-    },
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::core::v1::Endpoints;
 
 use super::{
-    EndpointEntry, PodMode, Port, Protocol, ServiceEntry, Zone, ZoneOptions,
+    EndpointEntry, PodMode, Port, ServiceEntry, Zone, ZoneOptions,
     endpoints::{self, Member, Merge},
     names,
 };
-use crate::model::objects::{ObjectKey, Objects, Stored};
+use crate::model::{
+    objects::{ObjectKey, Objects, Stored},
+    service::{Service, ServicePort, ServiceType, TargetPort},
+    slice::EndpointSlice,
+};
 
 /// Addresses of names outside the zone: lower case, no trailing dot.
 pub type Resolved = HashMap<Arc<str>, Vec<IpAddr>>;
-
-/// Label that ties a slice to its Service.
-pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Annotation of a Service that has been put to sleep [IDLE-1].
 const IDLED_AT: &str = "idling.alpha.openshift.io/idled-at";
@@ -65,7 +60,7 @@ impl Zone {
             let Some(key) = lower_key(&service.key) else { continue };
             let fqdn: Arc<str> = zone.fqdn(&key).into();
             if let Entry::Vacant(room) = zone.services.entry(Arc::clone(&fqdn)) {
-                room.insert(Arc::new(sources.entry(&service.object, key, fqdn)));
+                room.insert(Arc::new(sources.entry(service, key, fqdn)));
             }
         }
         zone.reverse = reverse(&zone.services, &zone.options);
@@ -98,10 +93,11 @@ pub fn names_to_resolve(
     external_names: bool,
 ) -> BTreeSet<Arc<str>> {
     let domain = domain.trim_matches('.').to_ascii_lowercase();
-    let fqdn_slices = objects.slices.iter().filter(|slice| slice.object.address_type == "FQDN");
-    let in_slices = fqdn_slices
-        .flat_map(|slice| slice.object.endpoints.iter().flatten())
-        .flat_map(|endpoint| &endpoint.addresses)
+    let in_slices = objects
+        .slices
+        .iter()
+        .flat_map(|slice| &slice.object.endpoints)
+        .flat_map(|endpoint| &endpoint.names)
         .filter_map(|text| names::host_name(text));
     let targets = objects.services.iter().filter(|_| external_names);
     let targets = targets
@@ -136,9 +132,8 @@ impl<'a> Backing<'a> {
     pub(crate) fn new(objects: &'a Objects) -> Self {
         let mut slices: HashMap<_, Vec<&Stored<EndpointSlice>>> = HashMap::new();
         for slice in &objects.slices {
-            let labels = slice.object.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
-                let key = (&*slice.key.namespace, service.as_str());
+            if let Some(service) = &slice.object.service {
+                let key = (&*slice.key.namespace, &**service);
                 slices.entry(key).or_default().push(&**slice);
             }
         }
@@ -175,15 +170,19 @@ impl<'a> Sources<'a> {
         Self { backing: Backing::new(objects), resolved }
     }
 
-    fn entry(&self, service: &Service, key: ObjectKey, fqdn: Arc<str>) -> ServiceEntry {
+    fn entry(&self, stored: &Stored<Service>, key: ObjectKey, fqdn: Arc<str>) -> ServiceEntry {
+        let service = &stored.object;
         let external_name = external_name(service);
-        let vips = if external_name.is_some() { Vec::new() } else { vips(service) };
+        // A Service that names no address is headless (decisions 1).
+        let vips = match external_name {
+            Some(_) => Box::default(),
+            None => service.cluster_ips.clone(),
+        };
         let endpoints = match &external_name {
             Some(name) => self.external_endpoints(service, name),
-            None => self.endpoints(service, &key),
+            None => self.endpoints(stored),
         };
-        let annotations = service.metadata.annotations.as_ref();
-        let idled_at = annotations.and_then(|annotations| annotations.get(IDLED_AT));
+        let idled_at = service.annotation(IDLED_AT);
         ServiceEntry {
             idled: !vips.is_empty() && idled_at.is_some_and(|at| !at.is_empty()),
             ports: service_ports(service).map(|(port, _)| port).collect(),
@@ -196,13 +195,10 @@ impl<'a> Sources<'a> {
     }
 
     /// Endpoints from all slices, or else from the Endpoints object.
-    fn endpoints(&self, service: &Service, key: &ObjectKey) -> Vec<EndpointEntry> {
-        let spec = service.spec.as_ref();
-        let publish = spec.and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
-        let name = service.metadata.name.as_deref().unwrap_or(&key.name);
-        let namespace = service.metadata.namespace.as_deref().unwrap_or(&key.namespace);
+    fn endpoints(&self, stored: &Stored<Service>) -> Box<[EndpointEntry]> {
+        let (key, publish) = (&stored.key, stored.object.publish_not_ready);
         let mut merge = Merge::default();
-        match self.backing.of(namespace, name) {
+        match self.backing.of(&key.namespace, &key.name) {
             Behind::Slices(slices) => {
                 for slice in slices {
                     endpoints::add_slice(&mut merge, slice, publish, self.resolved);
@@ -216,7 +212,7 @@ impl<'a> Sources<'a> {
 
     /// Endpoints of an ExternalName Service whose target has been resolved: its addresses with the
     /// ports of the Service.
-    fn external_endpoints(&self, service: &Service, target: &str) -> Vec<EndpointEntry> {
+    fn external_endpoints(&self, service: &Service, target: &str) -> Box<[EndpointEntry]> {
         let ports: Vec<Port> = service_ports(service).filter_map(|(_, target)| target).collect();
         let mut merge = Merge::default();
         for &address in self.resolved.get(target).into_iter().flatten() {
@@ -240,54 +236,24 @@ const fn external_member(address: IpAddr) -> Member {
 
 /// `spec.externalName` of an ExternalName Service: lower case, no trailing dot, otherwise unchecked.
 fn external_name(service: &Service) -> Option<String> {
-    let spec = service.spec.as_ref()?;
-    let is_external = spec.type_.as_deref() == Some("ExternalName");
-    is_external.then(|| {
-        let name = spec.external_name.as_deref().unwrap_or_default();
+    (service.kind == ServiceType::ExternalName).then(|| {
+        let name = service.rare().external_name.as_str();
         name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
     })
 }
 
-/// Virtual addresses; none for a headless Service, and none for one that names no address
-/// (decisions 1).
-fn vips(service: &Service) -> Vec<IpAddr> {
-    let Some(spec) = &service.spec else { return Vec::new() };
-    let many = spec.cluster_ips.iter().flatten();
-    let one = spec.cluster_ip.iter();
-    let mut vips: Vec<IpAddr> = Vec::new();
-    for address in one.chain(many).filter_map(|text| text.parse().ok()) {
-        if !vips.contains(&address) {
-            vips.push(address);
-        }
-    }
-    vips
-}
-
 /// Ports of a Service, each with the port of its endpoints when that is a number.
 fn service_ports(service: &Service) -> impl Iterator<Item = (Port, Option<Port>)> {
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    ports.filter_map(|port| {
-        let make = |number| {
-            let (name, transport) = (port.name.as_deref(), port.protocol.as_deref());
-            endpoints::port(name, transport, number, port.app_protocol.as_deref())
-        };
-        let target = match &port.target_port {
-            Some(IntOrString::Int(number)) if *number != 0 => make(*number),
-            Some(IntOrString::String(_)) => None,
-            _ => make(port.port),
+    service.ports.iter().filter_map(|port| {
+        let ServicePort { name, app_protocol, protocol, .. } = port;
+        let make = |number| endpoints::port(name, *protocol, number, app_protocol.as_ref());
+        let target = match port.target {
+            TargetPort::Number(number) => make(number),
+            TargetPort::Name(_) => None,
+            TargetPort::Same => make(port.port),
         };
         Some((make(port.port)?, target))
     })
-}
-
-/// The protocol named `text`; TCP when there is none.
-pub(crate) fn protocol(text: Option<&str>) -> Option<Protocol> {
-    match text {
-        None | Some("" | "TCP") => Some(Protocol::Tcp),
-        Some("UDP") => Some(Protocol::Udp),
-        Some("SCTP") => Some(Protocol::Sctp),
-        Some(_) => None,
-    }
 }
 
 /// Lower-case copy of `text`, or `text` itself, if it is a DNS label.
@@ -308,7 +274,7 @@ fn lower_key(key: &ObjectKey) -> Option<ObjectKey> {
 fn reverse(
     services: &HashMap<Arc<str>, Arc<ServiceEntry>>,
     options: &ZoneOptions,
-) -> HashMap<IpAddr, Vec<Arc<str>>> {
+) -> HashMap<IpAddr, Box<[Arc<str>]>> {
     let shown = || services.values().filter(|entry| options.exposes(&entry.key.namespace));
     let mut virtual_names: HashMap<IpAddr, Vec<Arc<str>>> = HashMap::new();
     for entry in shown() {
@@ -326,12 +292,13 @@ fn reverse(
             }
         }
     }
-    names.extend(virtual_names);
-    for of_address in names.values_mut() {
-        of_address.sort_unstable();
-        of_address.dedup();
-    }
-    names
+    let all = names.into_iter().chain(virtual_names);
+    all.map(|(address, mut names)| {
+        names.sort_unstable();
+        names.dedup();
+        (address, names.into())
+    })
+    .collect()
 }
 
 /// Addresses of the pods that endpoints name, by namespace. Manifests hold no running pods, so a pod

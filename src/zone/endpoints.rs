@@ -4,12 +4,10 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use k8s_openapi::api::{
-    core::v1::{EndpointAddress, Endpoints, ObjectReference},
-    discovery::v1::{Endpoint, EndpointSlice},
-};
+use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, ObjectReference};
 
-use super::{EndpointEntry, Port, build::Resolved, build::protocol, names};
+use super::{EndpointEntry, Port, Protocol, build::Resolved, names};
+use crate::model::slice::{Endpoint, EndpointSlice};
 
 /// What is known of one address apart from its ports.
 #[derive(Clone, Debug)]
@@ -30,7 +28,7 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 pub(super) struct Merge {
     rows: Vec<(Member, Port)>,
-    index: HashMap<(IpAddr, Arc<str>, super::Protocol, u16), usize, foldhash::fast::RandomState>,
+    index: HashMap<(IpAddr, Arc<str>, Protocol, u16), usize, foldhash::fast::RandomState>,
 }
 
 impl Merge {
@@ -54,7 +52,7 @@ impl Merge {
     }
 
     /// The entries: rows of one address and identity joined, sorted by address text.
-    pub(super) fn finish(mut self) -> Vec<EndpointEntry> {
+    pub(super) fn finish(mut self) -> Box<[EndpointEntry]> {
         self.rows.sort_by_cached_key(|(member, _)| member.address.to_string());
         let mut entries: Vec<(Member, Vec<Port>)> = Vec::with_capacity(self.rows.len());
         let mut first_of_address = 0;
@@ -96,51 +94,43 @@ pub(super) fn add_slice(
     publish_not_ready: bool,
     resolved: &Resolved,
 ) {
-    let ports = ports_or_none(slice.ports.iter().flatten().map(|port| {
-        (&port.name, port.protocol.as_deref(), port.port.unwrap_or(0), &port.app_protocol)
+    let ports = ports_or_none(slice.ports.iter().map(|its| {
+        port(&its.name, its.protocol, its.port.unwrap_or(0), its.app_protocol.as_ref())
     }));
-    for endpoint in slice.endpoints.iter().flatten() {
-        for text in &endpoint.addresses {
-            for address in addresses(&slice.address_type, text, resolved) {
-                merge.add(&slice_member(endpoint, address, publish_not_ready), &ports);
-            }
+    for endpoint in &slice.endpoints {
+        let names = endpoint.names.iter().filter_map(|text| names::host_name(text));
+        let outside = names.filter_map(|name| resolved.get(name.as_str())).flatten();
+        for address in endpoint.addresses.iter().chain(outside) {
+            merge.add(&slice_member(endpoint, *address, publish_not_ready), &ports);
         }
     }
 }
 
 fn slice_member(endpoint: &Endpoint, address: IpAddr, publish_not_ready: bool) -> Member {
-    let conditions = endpoint.conditions.as_ref();
-    let ready = conditions.and_then(|known| known.ready).unwrap_or(true);
     Member {
         address,
-        ready: ready || publish_not_ready,
-        serving: conditions.and_then(|known| known.serving).unwrap_or(ready),
-        terminating: conditions.and_then(|known| known.terminating).unwrap_or(false),
-        pod: pod(endpoint.target_ref.as_ref()),
-        hostname: hostname(endpoint.hostname.as_deref()),
-        zone: endpoint.zone.as_deref().map(Arc::from),
+        ready: endpoint.ready || publish_not_ready,
+        serving: endpoint.serving,
+        terminating: endpoint.terminating,
+        pod: endpoint.pod.clone(),
+        hostname: hostname(endpoint.hostname.as_ref()),
+        zone: endpoint.zone.clone(),
     }
-}
-
-/// The addresses that `text` means in a slice of `address_type`; a wrong family is nothing.
-fn addresses(address_type: &str, text: &str, resolved: &Resolved) -> Vec<IpAddr> {
-    if address_type == "FQDN" {
-        let name = names::host_name(text);
-        return name.and_then(|name| resolved.get(name.as_str())).cloned().unwrap_or_default();
-    }
-    let wanted_v6 = address_type == "IPv6";
-    text.parse().into_iter().filter(|address: &IpAddr| address.is_ipv6() == wanted_v6).collect()
 }
 
 /// Adds what an Endpoints object holds.
 pub(super) fn add_endpoints(merge: &mut Merge, endpoints: &Endpoints, publish_not_ready: bool) {
     for subset in endpoints.subsets.iter().flatten() {
-        let ports =
-            ports_or_none(
-                subset.ports.iter().flatten().map(|port| {
-                    (&port.name, port.protocol.as_deref(), port.port, &port.app_protocol)
-                }),
-            );
+        let ports = ports_or_none(subset.ports.iter().flatten().map(|its| {
+            let (name, app_protocol) = (its.name.as_deref(), its.app_protocol.as_deref());
+            let protocol = Protocol::parse(its.protocol.as_deref());
+            port(
+                &name.unwrap_or_default().into(),
+                protocol,
+                its.port,
+                app_protocol.map(Arc::from).as_ref(),
+            )
+        }));
         let ready = subset.addresses.iter().flatten().map(|address| (address, true));
         let not_ready = subset.not_ready_addresses.iter().flatten().map(|address| (address, false));
         for (address, ready) in ready.chain(not_ready) {
@@ -162,7 +152,7 @@ fn endpoints_member(
         serving: ready,
         terminating: false,
         pod: pod(address.target_ref.as_ref()),
-        hostname: hostname(address.hostname.as_deref()),
+        hostname: hostname(address.hostname.as_deref().map(Arc::from).as_ref()),
         zone: None,
     })
 }
@@ -172,40 +162,41 @@ fn pod(target: Option<&ObjectReference>) -> Option<Arc<str>> {
     target.name.as_deref().map(Arc::from)
 }
 
-fn hostname(text: Option<&str>) -> Option<Arc<str>> {
-    let label = text?.to_ascii_lowercase();
-    names::is_label(&label).then(|| label.into())
+/// A host name as the label that it is in DNS, if it can be one.
+fn hostname(text: Option<&Arc<str>>) -> Option<Arc<str>> {
+    Some(lower(text?)).filter(|label| names::is_label(label))
 }
-
-type PortFields<'a> = (&'a Option<String>, Option<&'a str>, i32, &'a Option<String>);
 
 /// The ports of a slice or subset. One without any port yields the single port 0, so that its
 /// addresses still stand in the map; a number or protocol out of range is left out.
-fn ports_or_none<'a>(fields: impl Iterator<Item = PortFields<'a>>) -> Vec<Port> {
+fn ports_or_none(ports: impl Iterator<Item = Option<Port>>) -> Vec<Port> {
     let mut listed = false;
-    let ports: Vec<Port> = fields
-        .inspect(|_| listed = true)
-        .filter_map(|(name, transport, number, app_protocol)| {
-            port(name.as_deref(), transport, number, app_protocol.as_deref())
-        })
-        .collect();
+    let ports: Vec<Port> = ports.inspect(|_| listed = true).flatten().collect();
     if listed {
         return ports;
     }
-    port(None, None, 0, None).into_iter().collect()
+    port(&"".into(), Some(Protocol::Tcp), 0, None).into_iter().collect()
 }
 
 /// A port, unless its number or protocol does not exist.
 pub(super) fn port(
-    name: Option<&str>,
-    transport: Option<&str>,
+    name: &Arc<str>,
+    protocol: Option<Protocol>,
     number: i32,
-    app_protocol: Option<&str>,
+    app_protocol: Option<&Arc<str>>,
 ) -> Option<Port> {
     Some(Port {
-        name: name.unwrap_or_default().to_ascii_lowercase().into(),
-        protocol: protocol(transport)?,
+        name: lower(name),
+        protocol: protocol?,
         number: u16::try_from(number).ok()?,
-        app_protocol: app_protocol.map(Arc::from),
+        app_protocol: app_protocol.cloned(),
     })
+}
+
+/// `text` in lower case, itself if it is.
+fn lower(text: &Arc<str>) -> Arc<str> {
+    match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => text.to_ascii_lowercase().into(),
+        false => Arc::clone(text),
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wharf::{
-    model::objects::{ObjectKey, Objects, Stored},
+    model::{
+        objects::{ObjectKey, Objects, Stored},
+        service::Service,
+        slice::EndpointSlice,
+    },
     services::{Node, build::build, schedulers::Kind},
     settings::upstream::UpstreamMode,
     vip::{VipOptions, Vips},

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -19,7 +18,11 @@ use tokio::{
     task::JoinSet,
 };
 use wharf::{
-    model::objects::{ObjectKey, Objects, Stored},
+    model::{
+        objects::{ObjectKey, Objects, Stored},
+        service::Service,
+        slice::EndpointSlice,
+    },
     services::{Node, build::build, schedulers::Kind},
     vip::{VipOptions, Vips},
 };

@@ -17,14 +17,13 @@ mod tls;
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::Service;
-
 pub use options::{ListenMap, Options, parse_zone};
 
 use crate::{
     model::{
         finding::{Code, Finding, codes},
         objects::{ObjectKey, Objects, Stored},
+        service::{Service, ServiceType},
     },
     nlb::config::{ListenerConfig, NlbConfig, Protocol, ZoneConfig},
     zone::{Resolved, Zone},
@@ -109,11 +108,12 @@ impl Balancers {
 
 /// Who programs the load balancer of this Service; none for what is no NLB.
 fn controller(report: &mut Report<'_>) -> Option<Controller> {
-    let spec = report.stored.object.spec.as_ref()?;
-    if spec.type_.as_deref() != Some("LoadBalancer") {
+    let service = &report.stored.object;
+    if service.kind != ServiceType::LoadBalancer {
         return None;
     }
-    if let Some(class) = spec.load_balancer_class.as_deref().filter(|class| !class.is_empty()) {
+    let class = &*service.rare().load_balancer_class;
+    if !class.is_empty() {
         return (class == "service.k8s.aws/nlb").then_some(Controller::Lbc);
     }
     match report.annotation("type")? {
@@ -187,8 +187,7 @@ impl<'a> Report<'a> {
 
     /// The value of the annotation with this suffix.
     fn annotation(&self, suffix: &str) -> Option<&'a str> {
-        let all = self.stored.object.metadata.annotations.as_ref()?;
-        all.get(&format!("{}{suffix}", annotations::PREFIX)).map(String::as_str)
+        self.stored.object.annotation(&format!("{}{suffix}", annotations::PREFIX))
     }
 
     fn add(&mut self, code: Code, field: &str, text: impl Into<String>, fix: &str) {

@@ -10,13 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use k8s_openapi::{
-    api::{
-        core::v1::{ObjectReference, Secret, Service, ServicePort},
-        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
-    },
-    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
-};
+use k8s_openapi::api::core::v1::Secret;
 use rustls::ServerConfig;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +18,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::{bind, offline},
     backend::{self, Identity},
-    model::objects::{ObjectKey, Objects, Stored},
+    model::{
+        objects::{ObjectKey, Objects, Stored},
+        service::{Protocol, Service, ServicePort, TargetPort},
+        slice::{Endpoint, EndpointSlice, SlicePort},
+    },
 };
 
 /// Pods for each Service.
@@ -32,9 +30,6 @@ const PODS: u8 = 4;
 
 /// Most Services that get pods.
 const MAX_SERVICES: usize = 200;
-
-/// Label that ties a slice to its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// One pod.
 #[derive(Debug)]
@@ -59,15 +54,14 @@ pub(super) fn plan(objects: &Objects, net: u8) -> Plan {
     let mut served: HashSet<ObjectKey> =
         objects.endpoints.iter().map(|endpoints| endpoints.key.clone()).collect();
     for slice in &objects.slices {
-        let labels = slice.object.metadata.labels.as_ref();
-        if let Some(name) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
+        if let Some(name) = &slice.object.service {
             served.insert(ObjectKey::new(&slice.key.namespace, name));
         }
     }
     let mut services: Vec<_> = objects
         .services
         .iter()
-        .filter(|service| !served.contains(&service.key) && has_selector(&service.object))
+        .filter(|service| !served.contains(&service.key) && service.object.has_selector)
         .collect();
     services.sort_by(|a, b| a.key.cmp(&b.key));
     if services.len() > MAX_SERVICES {
@@ -80,19 +74,13 @@ pub(super) fn plan(objects: &Objects, net: u8) -> Plan {
     plan
 }
 
-fn has_selector(service: &Service) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    selector.is_some_and(|selector| !selector.is_empty())
-}
-
 impl Plan {
     fn add(&mut self, [net, index]: [u8; 2], service: &Stored<Service>) {
         let ports: Vec<&ServicePort> = service
             .object
-            .spec
+            .ports
             .iter()
-            .flat_map(|spec| spec.ports.iter().flatten())
-            .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+            .filter(|port| port.protocol == Some(Protocol::Tcp))
             .collect();
         let numbers: Vec<u16> = (0..).zip(&ports).map(|(n, port)| number(n, port)).collect();
         let secret = offline::serving_cert(service)
@@ -116,10 +104,10 @@ impl Plan {
 /// The port a pod listens on: the target port if it is a number that needs no privilege, else one
 /// from 8080 on.
 fn number(index: u16, port: &ServicePort) -> u16 {
-    let wanted = match &port.target_port {
-        Some(IntOrString::Int(number)) => *number,
-        Some(IntOrString::String(_)) => 0,
-        None => port.port,
+    let wanted = match port.target {
+        TargetPort::Number(number) => number,
+        TargetPort::Name(_) => 0,
+        TargetPort::Same => port.port,
     };
     u16::try_from(wanted).ok().filter(|wanted| *wanted >= 1024).unwrap_or(8080 + index)
 }
@@ -130,33 +118,23 @@ fn slice(
     numbers: &[u16],
     pods: &[Pod],
 ) -> EndpointSlice {
-    let ports = ports.iter().zip(numbers).map(|(port, number)| EndpointPort {
+    let ports = ports.iter().zip(numbers).map(|(port, number)| SlicePort {
+        name: Arc::clone(&port.name),
         app_protocol: port.app_protocol.clone(),
-        name: port.name.clone(),
         port: Some(i32::from(*number)),
-        protocol: Some("TCP".to_owned()),
+        protocol: Some(Protocol::Tcp),
     });
     let endpoints = pods.iter().map(|pod| Endpoint {
-        addresses: vec![pod.address.to_string()],
-        conditions: Some(EndpointConditions { ready: Some(true), ..Default::default() }),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".to_owned()),
-            name: Some(pod.name.clone()),
-            namespace: Some(pod.namespace.to_string()),
-            ..Default::default()
-        }),
-        ..Default::default()
+        addresses: [pod.address].into(),
+        pod: Some(pod.name.as_str().into()),
+        ready: true,
+        serving: true,
+        ..Endpoint::default()
     });
     EndpointSlice {
-        address_type: "IPv4".to_owned(),
-        endpoints: Some(endpoints.collect()),
-        metadata: ObjectMeta {
-            labels: Some([(SERVICE_NAME.to_owned(), service.name.to_string())].into()),
-            name: Some(format!("{}-up", service.name)),
-            namespace: Some(service.namespace.to_string()),
-            ..Default::default()
-        },
-        ports: Some(ports.collect()),
+        service: Some(Arc::clone(&service.name)),
+        ports: ports.collect(),
+        endpoints: endpoints.collect(),
     }
 }
 
@@ -199,7 +177,18 @@ mod tests {
     use crate::settings::RouterSettings;
 
     fn service(namespace: &str, name: &str, spec: serde_json::Value) -> Arc<Stored<Service>> {
-        let object = serde_json::from_value(serde_json::json!({ "spec": spec })).unwrap();
+        annotated(namespace, name, spec, serde_json::json!({}))
+    }
+
+    fn annotated(
+        namespace: &str,
+        name: &str,
+        spec: serde_json::Value,
+        annotations: serde_json::Value,
+    ) -> Arc<Stored<Service>> {
+        let metadata = serde_json::json!({ "annotations": annotations });
+        let object = serde_json::json!({ "metadata": metadata, "spec": spec });
+        let object = serde_json::from_value(object).unwrap();
         Arc::new(Stored::in_memory(ObjectKey::new(namespace, name), object, "test"))
     }
 
@@ -220,8 +209,7 @@ mod tests {
         objects.services.push(service("b", "plain", spec(serde_json::json!({}))));
         objects.services.push(service("b", "picked", spec(serde_json::json!({"app": "x"}))));
         objects.services.push(service("a", "sliced", spec(serde_json::json!({"app": "x"}))));
-        let mut sliced = EndpointSlice::default();
-        sliced.metadata.labels = Some([(SERVICE_NAME.to_owned(), "sliced".to_owned())].into());
+        let sliced = EndpointSlice { service: Some("sliced".into()), ..EndpointSlice::default() };
         let key = ObjectKey::new("a", "s");
         objects.slices.push(Arc::new(Stored::in_memory(key, sliced, "test")));
         let plan = plan(&objects, 77);
@@ -231,8 +219,7 @@ mod tests {
         assert_eq!(plan.pods[0].ports, [8080, 8081, 8082]);
         assert_eq!(plan.pods[0].secret, None);
         let slice = &plan.objects.slices[0].object;
-        assert_eq!(slice.endpoints.as_ref().map(Vec::len), Some(4));
-        assert_eq!(slice.ports.as_ref().map(Vec::len), Some(3));
+        assert_eq!((slice.endpoints.len(), slice.ports.len()), (4, 3));
     }
     /// A Service that wants a certificate for its pods has pods that speak TLS, with one that bears its
     /// name; without the Secret nothing is started.
@@ -240,10 +227,8 @@ mod tests {
     fn pods_with_a_serving_certificate_speak_tls() {
         let mut objects = Objects::default();
         let spec = serde_json::json!({"selector": {"app": "x"}, "ports": [{"port": 8443}]});
-        let mut vault = Stored::clone(&service("a", "vault", spec));
-        vault.object.metadata.annotations =
-            Some([(offline::SERVING_CERT.to_owned(), "vault-tls".to_owned())].into());
-        objects.services.push(Arc::new(vault));
+        let annotations = serde_json::json!({ offline::SERVING_CERT: "vault-tls" });
+        objects.services.push(annotated("a", "vault", spec, annotations));
         let wanted = offline::wanted_secrets(&objects);
         assert_eq!(wanted[0].secret, "vault-tls");
         assert_eq!(wanted[0].hosts, ["vault.a.svc.cluster.local", "vault.a.svc"]);

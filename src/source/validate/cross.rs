@@ -4,23 +4,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use k8s_openapi::{
-    api::{
-        core::v1::{Endpoints, Service},
-        discovery::v1::EndpointSlice,
-    },
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::{api::core::v1::Endpoints, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::{Kind, Report};
 use crate::model::{
     finding::{Finding, codes},
     objects::{ObjectKey, Objects, Stored},
     route::{Route, RouteTarget},
+    service::{Service, TargetPort},
+    slice::EndpointSlice,
 };
-
-/// Label of an EndpointSlice that names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Findings about references between objects.
 #[must_use]
@@ -53,8 +46,7 @@ impl<'a> Index<'a> {
     fn new(objects: &'a Objects) -> Self {
         let mut slices: HashMap<ObjectKey, Vec<&EndpointSlice>> = HashMap::new();
         for slice in &objects.slices {
-            let labels = slice.object.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
+            if let Some(service) = &slice.object.service {
                 let key = ObjectKey::new(&slice.key.namespace, service);
                 slices.entry(key).or_default().push(&slice.object);
             }
@@ -109,8 +101,8 @@ impl<'a> Index<'a> {
     fn ports(&self, key: &ObjectKey, service: &Service) -> HashSet<String> {
         let mut known = HashSet::new();
         if let Some(slices) = self.slices.get(key) {
-            for port in slices.iter().flat_map(|slice| slice.ports.iter().flatten()) {
-                known.extend(port.name.clone().filter(|name| !name.is_empty()));
+            for port in slices.iter().flat_map(|slice| &slice.ports) {
+                known.extend(Some(port.name.to_string()).filter(|name| !name.is_empty()));
                 known.extend(port.port.map(|number| number.to_string()));
             }
         } else if let Some(endpoints) = self.endpoints.get(key) {
@@ -120,13 +112,13 @@ impl<'a> Index<'a> {
                 known.insert(port.port.to_string());
             }
         } else {
-            for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
-                known.extend(port.name.clone());
-                match &port.target_port {
+            for port in &service.ports {
+                known.extend(Some(port.name.to_string()).filter(|name| !name.is_empty()));
+                match port.target {
                     // A pod's own port name resolves to a number that only the pod knows.
-                    Some(IntOrString::String(_)) => return HashSet::new(),
-                    Some(IntOrString::Int(number)) => known.insert(number.to_string()),
-                    None => known.insert(port.port.to_string()),
+                    TargetPort::Name(_) => return HashSet::new(),
+                    TargetPort::Number(number) => known.insert(number.to_string()),
+                    TargetPort::Same => known.insert(port.port.to_string()),
                 };
             }
         }

@@ -6,6 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::json;
 
 use super::*;
+use crate::model::slice::SERVICE_NAME;
 
 fn key(namespace: &str, name: &str) -> ObjectKey {
     ObjectKey::new(namespace, name)
@@ -231,10 +232,10 @@ fn a_virtual_address_stands_for_its_service_alone() {
     };
     let zone = build(&objects);
     let names = |address: &str| zone.reverse.get(&address.parse::<IpAddr>().unwrap()).cloned();
-    assert_eq!(names("10.0.0.1"), Some(vec!["vip.app.svc.cluster.local".into()]));
+    assert_eq!(names("10.0.0.1"), Some(["vip.app.svc.cluster.local".into()].into()));
     assert_eq!(
         names("10.1.0.1"),
-        Some(vec!["ep.vip.app.svc.cluster.local".into(), "ep.web.app.svc.cluster.local".into()])
+        Some(["ep.vip.app.svc.cluster.local".into(), "ep.web.app.svc.cluster.local".into()].into())
     );
     assert_eq!(names("10.1.0.2"), None);
 }

@@ -88,9 +88,8 @@ pub(super) fn field(suffix: &str) -> String {
 
 /// Says which annotations have no effect.
 pub(super) fn judge(report: &mut Report<'_>, controller: Controller) {
-    let annotations = report.stored.object.metadata.annotations.as_ref();
-    for suffix in annotations.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix(PREFIX))
-    {
+    let annotations = &report.stored.object.rare().annotations;
+    for suffix in annotations.keys().filter_map(|key| key.strip_prefix(PREFIX)) {
         // Some are for one port: `actions.TCP-80`.
         let base = suffix.split('.').next().unwrap_or(suffix);
         if BOTH.contains(&base) || SURROUNDINGS.contains(&base) {

@@ -9,7 +9,7 @@ use super::{
     annotations::{field, number},
     service::Source,
 };
-use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
+use crate::model::service::{ServicePort, TargetPort};
 
 /// Port of kube-proxy's own health page.
 const KUBE_PROXY: i64 = 10256;
@@ -76,13 +76,11 @@ fn is_shared(source: &Source<'_>, report: &Report<'_>) -> bool {
 }
 
 fn is_local(report: &Report<'_>) -> bool {
-    let spec = report.stored.object.spec.as_ref();
-    spec.and_then(|spec| spec.external_traffic_policy.as_deref()) == Some("Local")
+    report.stored.object.rare().is_external_local
 }
 
 fn defaults(source: &Source<'_>, report: &Report<'_>, to_nodes: bool) -> Defaults {
-    let spec = report.stored.object.spec.as_ref();
-    let node_port = spec.and_then(|spec| spec.health_check_node_port).unwrap_or(0).to_string();
+    let node_port = report.stored.object.rare().health_check_node_port.to_string();
     let traffic = "traffic-port".to_owned();
     let local = is_local(report);
     match source.controller {
@@ -147,9 +145,8 @@ fn port(
     if text == "traffic-port" || text.parse::<u16>().is_ok() {
         return text.to_owned();
     }
-    let spec = report.stored.object.spec.as_ref();
-    let ports = spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    let named = ports.filter(|port| port.name.as_deref() == Some(text)).find_map(|port| {
+    let ports = report.stored.object.ports.iter();
+    let named = ports.filter(|port| &*port.name == text).find_map(|port| {
         if source.controller == Controller::Lbc { number_of(port, to_nodes) } else { None }
     });
     named.unwrap_or_else(|| {
@@ -162,10 +159,10 @@ fn port(
 /// The number behind a named port: that of the node, or that of the pods if it is one for all.
 fn number_of(port: &ServicePort, to_nodes: bool) -> Option<String> {
     if to_nodes {
-        return port.node_port.map(|number| number.to_string());
+        return (port.node_port != 0).then(|| port.node_port.to_string());
     }
-    match port.target_port.as_ref()? {
-        IntOrString::Int(number) => Some(number.to_string()),
-        IntOrString::String(_) => None,
+    match port.target {
+        TargetPort::Number(number) => Some(number.to_string()),
+        TargetPort::Name(_) | TargetPort::Same => None,
     }
 }

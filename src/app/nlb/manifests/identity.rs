@@ -2,10 +2,9 @@
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use data_encoding::HEXLOWER;
-use k8s_openapi::api::core::v1::Service;
 
 use super::{Controller, Report};
-use crate::model::objects::Stored;
+use crate::model::{objects::Stored, service::Service};
 
 /// Longest name of a load balancer.
 const MAX_NAME: usize = 32;
@@ -31,7 +30,7 @@ pub(super) fn balancer(report: &mut Report<'_>, controller: Controller) -> Strin
             with_hash(stored, &hash)
         },
         (Controller::InTree, _) => {
-            let hex = match stored.object.metadata.uid.as_deref().filter(|uid| !uid.is_empty()) {
+            let hex = match Some(&*stored.object.uid).filter(|uid| !uid.is_empty()) {
                 Some(uid) => uid.replace('-', ""),
                 None => HEXLOWER.encode(digest(&SHA256, uid(stored).as_bytes()).as_ref()),
             };
@@ -76,7 +75,7 @@ pub(super) fn group(
 
 /// The identity of the Service; a manifest without one has its namespace and name.
 fn uid(stored: &Stored<Service>) -> String {
-    match stored.object.metadata.uid.as_deref().filter(|uid| !uid.is_empty()) {
+    match Some(&*stored.object.uid).filter(|uid| !uid.is_empty()) {
         Some(uid) => uid.to_owned(),
         None => stored.key.to_string(),
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -14,7 +13,12 @@ use super::{
     targets, tls,
 };
 use crate::{
-    model::{finding::codes, grammar, objects::Objects},
+    model::{
+        finding::codes,
+        grammar,
+        objects::Objects,
+        service::{self, ServicePort, TargetPort},
+    },
     nlb::config::{NlbConfig, Problem, Protocol, parse},
     zone::Zone,
 };
@@ -112,9 +116,8 @@ pub(super) fn config(source: &Source<'_>, report: &mut Report<'_>) -> Option<Nlb
 
 /// The cloud provider knows no stickiness for load balancers.
 fn affinity(source: &Source<'_>, report: &mut Report<'_>) {
-    let spec = report.stored.object.spec.as_ref();
-    let affinity = spec.and_then(|spec| spec.session_affinity.as_deref()).unwrap_or("None");
-    if source.controller == Controller::InTree && affinity != "None" {
+    let affinity = &*report.stored.object.rare().session_affinity;
+    if source.controller == Controller::InTree && !affinity.is_empty() {
         let text = format!("a load balancer has no session affinity {affinity}");
         report.refuse("spec.sessionAffinity", text, "leave it out, or write None");
     }
@@ -173,17 +176,15 @@ fn group_attributes(source: &Source<'_>, report: &mut Report<'_>) -> BTreeMap<St
 /// Networks of the clients that may connect.
 fn source_ranges(report: &mut Report<'_>) -> Vec<String> {
     let object = &report.stored.object;
-    let spec = object.spec.as_ref().and_then(|spec| spec.load_balancer_source_ranges.as_ref());
-    let (ranges, place): (Vec<&str>, _) = match spec.filter(|ranges| !ranges.is_empty()) {
-        Some(ranges) => (
+    let (ranges, place): (Vec<&str>, _) = match &object.rare().source_ranges {
+        none if none.is_empty() => {
+            let text = object.annotation(SOURCE_RANGES).unwrap_or_default();
+            (list(text).collect(), format!("metadata.annotations[{SOURCE_RANGES}]"))
+        },
+        ranges => (
             ranges.iter().map(|range| range.trim()).collect(),
             "spec.loadBalancerSourceRanges".to_owned(),
         ),
-        None => {
-            let all = object.metadata.annotations.as_ref();
-            let text = all.and_then(|all| all.get(SOURCE_RANGES)).map_or("", String::as_str);
-            (list(text).collect(), format!("metadata.annotations[{SOURCE_RANGES}]"))
-        },
     };
     for range in &ranges {
         if range.parse::<ipnet::IpNet>().is_err() {
@@ -196,8 +197,7 @@ fn source_ranges(report: &mut Report<'_>) -> Vec<String> {
 
 /// The ports that get a listener.
 fn ports<'a>(source: &Source<'_>, report: &mut Report<'a>, tls: bool) -> Vec<Port<'a>> {
-    let spec = report.stored.object.spec.as_ref();
-    let all = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let all = &report.stored.object.ports;
     if all.is_empty() {
         report.refuse("spec.ports", "a load balancer without ports", "");
     }
@@ -206,11 +206,11 @@ fn ports<'a>(source: &Source<'_>, report: &mut Report<'a>, tls: bool) -> Vec<Por
     let mut ports: Vec<Port<'a>> = Vec::with_capacity(all.len());
     for spec in all {
         let Ok(number @ 1..) = u16::try_from(spec.port) else { continue };
-        let mut protocol = match spec.protocol.as_deref() {
-            None | Some("" | "TCP") => Protocol::Tcp,
-            Some("UDP") => Protocol::Udp,
-            Some(other) => {
-                skip(report, format!("port {number}: a load balancer has no protocol {other}"));
+        let mut protocol = match spec.protocol {
+            Some(service::Protocol::Tcp) => Protocol::Tcp,
+            Some(service::Protocol::Udp) => Protocol::Udp,
+            Some(service::Protocol::Sctp) | None => {
+                skip(report, format!("port {number}: a load balancer has TCP and UDP only"));
                 continue;
             },
         };
@@ -243,7 +243,7 @@ fn group(
     common: &Common,
 ) -> Option<Value> {
     let spec = port.spec;
-    let node_port = spec.node_port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+    let node_port = u16::try_from(spec.node_port).unwrap_or(0);
     let (target_port, targets) = if common.to_nodes {
         if node_port == 0 {
             skip(report, format!("port {} has no nodePort, it is left out", port.number));
@@ -251,11 +251,11 @@ fn group(
         }
         (node_port, targets::nodes(source, &common.node_labels, node_port))
     } else {
-        let number = match &spec.target_port {
-            None | Some(IntOrString::Int(0)) => port.number,
-            Some(IntOrString::Int(number)) => u16::try_from(*number).unwrap_or(1),
+        let number = match spec.target {
+            TargetPort::Same => port.number,
+            TargetPort::Number(number) => u16::try_from(number).unwrap_or(1),
             // The port of a group counts for nothing beside targets with ports.
-            Some(IntOrString::String(_)) => 1,
+            TargetPort::Name(_) => 1,
         };
         (number, targets::endpoints(source, &report.stored.key, spec))
     };

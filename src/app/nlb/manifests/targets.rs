@@ -6,11 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Node, ServicePort};
+use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 
 use super::service::Source;
-use crate::{model::objects::ObjectKey, zone::Protocol};
+use crate::model::{
+    objects::ObjectKey,
+    service::{Protocol, ServicePort},
+};
 
 /// Nodes with this label are targets of no load balancer.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -54,16 +57,12 @@ pub(super) fn endpoints(
     port: &ServicePort,
 ) -> Vec<Value> {
     let Some(entry) = source.zone.service(&source.zone.fqdn(service)) else { return Vec::new() };
-    let name = port.name.as_deref().unwrap_or_default();
-    let protocol = match port.protocol.as_deref() {
-        Some("UDP") => Protocol::Udp,
-        _ => Protocol::Tcp,
-    };
+    let (name, protocol) = (&port.name, port.protocol.unwrap_or(Protocol::Tcp));
     let mut seen = HashSet::new();
     let mut targets = Vec::new();
     for endpoint in entry.endpoints.iter().filter(|endpoint| !endpoint.terminating) {
         let fits = |its: &&crate::zone::Port| {
-            *its.name == *name && its.protocol == protocol && its.number != 0
+            its.name == *name && its.protocol == protocol && its.number != 0
         };
         for its in endpoint.ports.iter().filter(fits) {
             if seen.insert((endpoint.address, its.number)) {

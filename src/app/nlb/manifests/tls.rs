@@ -4,7 +4,6 @@
 //! line, as for the API. Always holds: a port that shall end TLS and cannot is left out, and is never
 //! a listener of plain TCP.
 
-use k8s_openapi::api::core::v1::ServicePort;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -12,7 +11,10 @@ use super::{
     annotations::{field, list},
     service::Source,
 };
-use crate::{model::finding::codes, nlb::config::Protocol};
+use crate::{
+    model::{finding::codes, service::ServicePort},
+    nlb::config::Protocol,
+};
 
 /// What a TLS listener has that others have not, in the words of the document; none for a Service
 /// without certificates, or with one that nobody has a file for.
@@ -54,7 +56,7 @@ pub(super) fn is_of(report: &Report<'_>, port: &ServicePort) -> bool {
     let certificate = report.annotation("ssl-cert").is_some_and(|text| !text.trim().is_empty());
     let listed = list(report.annotation("ssl-ports").unwrap_or_default());
     let listed: Vec<_> = listed.filter(|entry| *entry != "*").collect();
-    let own = |entry: &&str| port.name.as_deref() == Some(*entry) || entry.parse() == Ok(port.port);
+    let own = |entry: &&str| *port.name == **entry || entry.parse() == Ok(port.port);
     certificate && (listed.is_empty() || listed.iter().any(own))
 }
 
