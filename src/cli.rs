@@ -2,6 +2,7 @@
 //!
 //! Flags win over the environment, which wins over the defaults.
 
+mod answering;
 mod dispatch;
 mod dns;
 mod flags;
@@ -18,6 +19,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
+use self::answering::{AnsweringArgs, ForwardArgs, Prefixed};
 use crate::{
     app::{
         get::Resource,
@@ -62,7 +64,7 @@ enum Command {
     /// A sample pod.
     Backend(BackendArgs),
     /// The whole path in one process: NLB, two routers, DNS, sample pods.
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Validates manifests offline; exit code 1 when there are errors.
     Check(CheckArgs),
     /// Says which route serves a URL and why the others do not, or explains a finding code.
@@ -91,6 +93,8 @@ struct RouterArgs {
     /// Output of --print-config: table, wide, json or yaml
     #[arg(short, long, value_name = "FORMAT", default_value = "table", requires = "print_config")]
     output: Output,
+    #[command(flatten)]
+    dns: Prefixed<AnsweringArgs>,
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +168,8 @@ struct NlbArgs {
     /// Seconds that flows get to end after SIGTERM [default: 10]
     #[arg(long, value_name = "SECONDS")]
     grace: Option<u64>,
+    #[command(flatten)]
+    forward: Prefixed<ForwardArgs>,
 }
 
 #[derive(Debug, Args)]
@@ -257,6 +263,8 @@ struct UpArgs {
     /// Writes an access log to stdout
     #[arg(long)]
     access_log: bool,
+    #[command(flatten)]
+    dns: Prefixed<AnsweringArgs>,
 }
 
 #[derive(Debug, Args)]

@@ -55,7 +55,7 @@ use crate::{
     tls::{
         client::Trust, client_auth::ClientAuth, keys::KeyError, server::Profile, store::CertStore,
     },
-    zone::{Resolved, Zone},
+    zone::{Resolved, Zone, ZoneOptions},
 };
 
 /// Compiles, and remembers what the next compile carries over.
@@ -72,6 +72,7 @@ pub struct Compiler {
     rules: Rules,
     statuses: Statuses,
     pages: Arc<Pages>,
+    zone_options: ZoneOptions,
     generation: u64,
 }
 
@@ -124,6 +125,7 @@ impl Compiler {
             rules,
             statuses,
             pages: Arc::default(),
+            zone_options: ZoneOptions::default(),
             generation: 0,
         })
     }
@@ -140,6 +142,11 @@ impl Compiler {
     /// Replaces the error pages of the snapshots to come [NOMATCH-4].
     pub fn set_pages(&mut self, pages: Pages) {
         self.pages = Arc::new(pages);
+    }
+
+    /// What DNS shows of the zones of the snapshots to come; routes are not concerned.
+    pub fn set_zone_options(&mut self, options: ZoneOptions) {
+        self.zone_options = options;
     }
 
     /// Takes over the CA of pods of reencrypt routes that name none [REENC-2], from the file at
@@ -190,7 +197,8 @@ impl Compiler {
         self.generation += 1;
         let serial = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let serial = u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0);
-        let zone = Arc::new(Zone::build(objects, &self.settings.cluster_domain, resolved, serial));
+        let (domain, shown) = (&self.settings.cluster_domain, self.zone_options.clone());
+        let zone = Arc::new(Zone::build_with(objects, domain, resolved, serial, shown));
         self.certificates.begin(&objects.secrets);
         let selected = select::select(objects, &self.settings.admission, &mut findings);
         let annotations = Annotations::of(&findings);

@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dns::{
         log::QueryLog,
-        resolver::{self, ForwardOptions, ForwardZone, Resolver},
-        server::{Server, Settings},
+        resolver::{self, Resolver},
+        server::{Server, Settings, View},
         stats::DnsStats,
     },
     model::objects::{ObjectKey, Objects},
@@ -38,7 +38,7 @@ use crate::{
 
 pub use self::{
     command::{Serving, run},
-    forwarding::{forwarder, parse_forward},
+    forwarding::{Forwarding, forwarder, parse_forward},
     pages::Ports,
 };
 
@@ -51,16 +51,19 @@ pub struct DnsOptions {
     pub listen: SocketAddr,
     /// Cluster domain.
     pub cluster_domain: String,
-    /// Name servers for names outside the zone; those of one apex are taken together.
-    pub forward: Vec<ForwardZone>,
-    /// Asks the system's name servers for names that nothing in `forward` is for.
-    pub forward_system: bool,
-    /// How they are asked.
-    pub asking: ForwardOptions,
-    /// Limits of the server.
-    pub settings: Settings,
+    /// What it answers.
+    pub answering: Answering,
+}
+
+/// What a DNS server answers, whichever command it is a part of.
+#[derive(Clone, Debug, Default)]
+pub struct Answering {
     /// What of the cluster the zone shows.
     pub zone: ZoneOptions,
+    /// Names outside the zone.
+    pub forwarding: Forwarding,
+    /// Names that are looked for before those of the zone, such as a load balancer's.
+    pub view: Option<Arc<dyn View>>,
 }
 
 /// `NAMESPACE/NAME` of a Service.

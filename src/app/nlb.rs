@@ -20,11 +20,15 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 pub use api::serve_api;
-pub use dns::serve_names;
+pub use dns::{Names, serve_names};
 pub use elbv2::Elbv2;
 pub use fleet::Fleet;
 
-use super::{bind, dns as cluster_dns, signal::Signals};
+use super::{
+    bind,
+    dns::{self as cluster_dns, Forwarding},
+    signal::Signals,
+};
 use crate::{
     nlb::{
         NlbHandle,
@@ -57,6 +61,8 @@ pub struct NlbOptions {
     pub api: Option<SocketAddr>,
     /// Address of the DNS server for the names of the load balancers; off when absent.
     pub dns: Option<SocketAddr>,
+    /// How that DNS server asks for other names.
+    pub forwarding: Forwarding,
     /// Threads that carry flows.
     pub workers: usize,
     /// Drops what comes to ports of the load balancers' addresses that have no listener.
@@ -106,9 +112,12 @@ pub async fn run(options: NlbOptions) -> anyhow::Result<ExitCode> {
         }
     };
     let names = options.dns.map(cluster_dns::bind).transpose()?;
+    let bound = names.as_ref().map(|sockets| sockets.udp.local_addr()).transpose()?;
+    let forward = bound.map(|at| cluster_dns::forwarder(&options.forwarding, at)).transpose()?;
+    let outside = (forward.flatten(), options.forwarding.settings.clone());
     let names = async {
         if let Some(sockets) = names {
-            serve_names(sockets, fleet.clone(), CancellationToken::new()).await;
+            serve_names(sockets, fleet.clone(), outside, CancellationToken::new()).await;
         }
     };
     let file = async {

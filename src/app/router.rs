@@ -29,7 +29,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::files::Files;
-use super::{bind, node_health};
+use super::{bind, dns::Answering, node_health};
 use crate::{
     admin::{self as admin_port, readiness::Readiness},
     compile::Compiler,
@@ -70,12 +70,24 @@ pub struct Router {
     cancel: CancellationToken,
 }
 
-/// Starts a router. `extra` are objects beside those of the manifests (`wharf up` puts the slices of
-/// its pods there).
+/// Starts a router whose DNS server, if it has one, answers the cluster's names alone. `extra` are
+/// objects beside those of the manifests (`wharf up` puts the slices of its pods there).
 ///
 /// # Errors
 /// When a port cannot be bound or the default certificate cannot be used; the text says what to do.
-pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Result<Router> {
+pub async fn start(settings: RouterSettings, extra: Objects) -> anyhow::Result<Router> {
+    start_with(settings, extra, Answering::default()).await
+}
+
+/// [`start`] with a DNS server that answers as `answering` says.
+///
+/// # Errors
+/// Those of [`start`]; or names cannot be forwarded as it says.
+pub async fn start_with(
+    mut settings: RouterSettings,
+    extra: Objects,
+    answering: Answering,
+) -> anyhow::Result<Router> {
     fit(&mut settings);
     let settings = Arc::new(settings);
     let (http, http_at) = bind::closed_tcp_all(&settings.http)?;
@@ -83,6 +95,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     let port = bind::tokio_tcp(settings.admin)?;
     let admin_at = port.local_addr()?;
     let (mut compiler, files, clients) = prepare(&settings)?;
+    compiler.set_zone_options(answering.zone.clone());
     let live = Arc::new(Live::from_pointee(Compiler::empty()));
     let stats = Arc::new(RouterStats::new(settings.workers));
     let readiness = Arc::new(Readiness::default());
@@ -129,7 +142,7 @@ pub async fn start(mut settings: RouterSettings, extra: Objects) -> anyhow::Resu
     readiness.set_listening();
     tasks.spawn(admin_port::serve(port, state, cancel.clone()));
     let dns = match settings.dns {
-        Some(address) => Some(dns::spawn(&mut tasks, address, zone, &stats, &cancel)?),
+        Some(address) => Some(dns::spawn(&mut tasks, address, (zone, answering), &stats, &cancel)?),
         None => None,
     };
     let node_health = match settings.node_health {
@@ -242,11 +255,15 @@ const KILL: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Those of [`start`].
-pub async fn run(settings: RouterSettings) -> anyhow::Result<std::process::ExitCode> {
+pub async fn run(
+    settings: RouterSettings,
+    dns: Answering,
+) -> anyhow::Result<std::process::ExitCode> {
     let mut signals = super::signal::Signals::new()?;
-    let router = start(settings, Objects::default()).await?;
+    let router = start_with(settings, Objects::default(), dns).await?;
     let (http, https) = (bind::shown(&router.http), bind::shown(&router.https));
-    tracing::info!(%http, %https, admin = %router.admin, "listening");
+    let dns = router.dns.map(tracing::field::display);
+    tracing::info!(%http, %https, admin = %router.admin, dns, "listening");
     signals.stop().await;
     let stop = async {
         router.finish().await;

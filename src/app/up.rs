@@ -12,6 +12,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,14 +21,21 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bind, cert, nlb, offline,
+    bind, cert,
+    dns::Answering,
+    nlb::{self, Fleet, Names},
+    offline,
     router::{self, Router},
     signal::Signals,
 };
 use crate::{
     health::State,
     model::objects::Objects,
-    nlb::{account::Environment, config::parse, server::NlbHandle},
+    nlb::{
+        account::Environment,
+        config::{NlbConfig, parse},
+        server::NlbHandle,
+    },
     settings::{DefaultCert, RouterSettings, Timeouts, env::program},
     task::workers::Workers,
 };
@@ -37,6 +45,8 @@ const HTTPS: u16 = 8443;
 const DNS: u16 = 8053;
 const ADMIN: [u16; 2] = [1936, 1937];
 const NLB_API: u16 = 9090;
+/// The node of zone b; that of zone a is 127.0.0.1.
+const NODE_B: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Pods are in 127.77.0.0/16.
 const PODS: u8 = 77;
 
@@ -55,6 +65,33 @@ pub struct UpOptions {
     pub certs: PathBuf,
     /// Access log on stdout.
     pub access_log: bool,
+    /// What its DNS server answers beside the names of its load balancers.
+    pub dns: Answering,
+}
+
+/// Where the parts listen on 127.0.0.1; the listeners of the load balancer also on [`NODE_B`].
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    http: u16,
+    https: u16,
+    dns: u16,
+    admin: [u16; 2],
+    nlb_api: u16,
+}
+
+const PORTS: Ports = Ports { http: HTTP, https: HTTPS, dns: DNS, admin: ADMIN, nlb_api: NLB_API };
+
+/// Everything, running.
+#[derive(Debug)]
+struct Up {
+    objects: Objects,
+    pods: usize,
+    a: Router,
+    b: Router,
+    balancer: NlbHandle,
+    fleet: Fleet,
+    tasks: JoinSet<()>,
+    cancel: CancellationToken,
 }
 
 /// Runs everything until a signal stops it.
@@ -63,18 +100,35 @@ pub struct UpOptions {
 /// When a port is taken or a certificate cannot be made; the text says what to do.
 pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let objects = certified(&options)?;
-    let plan = pods::plan(&objects, PODS);
+    let up = start(&options, PORTS, PODS).await?;
+    banner(&up, &options.certs)?;
+    signals.stop().await;
+    let stop = async {
+        up.stop().await;
+        Ok(())
+    };
+    signals.unless_again(stop).await
+}
+
+/// Starts everything, with pods in 127.`net`.0.0/16, and waits until the load balancer has checked it.
+async fn start(options: &UpOptions, ports: Ports, net: u8) -> anyhow::Result<Up> {
+    let objects = certified(options)?;
+    let plan = pods::plan(&objects, net);
     let cancel = CancellationToken::new();
     let mut tasks = JoinSet::new();
     pods::start(&mut tasks, &plan.pods, &objects.secrets, &cancel)?;
-    let a = router::start(settings(&options, 0), plan.objects.clone()).await?;
-    let b = router::start(settings(&options, 1), plan.objects).await?;
+    // Empty until the routers' ports are known.
+    let fleet = Fleet::default();
+    let settings = |index| settings(options, ports, index);
+    let dns = answering(options, &fleet);
+    let a = router::start_with(settings(0), plan.objects.clone(), dns).await?;
+    let b = router::start(settings(1), plan.objects).await?;
     a.ready(START).await?;
     b.ready(START).await?;
-    let balancer = NlbHandle::start(parse(&load_balancer(&a, &b))?, cancel.clone()).await?;
-    let listener = bind::tokio_tcp(loopback(NLB_API))?;
-    let fleet = nlb::Fleet::from(balancer.clone());
+    let config = load_balancer(ports, &a, &b)?;
+    let balancer = NlbHandle::start(config, cancel.clone()).await?;
+    fleet.join(balancer.clone());
+    let listener = bind::tokio_tcp(loopback(ports.nlb_api))?;
     // What the API makes lives as long as this process.
     let (environment, workers) = (Environment::default(), Workers::default());
     let elbv2 = nlb::Elbv2::open(environment, None, fleet.clone(), workers, GRACE).await?;
@@ -87,16 +141,16 @@ pub async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
         }
     });
     healthy(&balancer).await?;
-    banner(&objects, &options.certs, plan.pods.len())?;
-    signals.stop().await;
-    let stop = async {
-        let flows = fleet.drain(GRACE);
-        tokio::join!(flows, a.finish(), b.finish());
-        cancel.cancel();
-        while tasks.join_next().await.is_some() {}
-        Ok(())
-    };
-    signals.unless_again(stop).await
+    Ok(Up { objects, pods: plan.pods.len(), a, b, balancer, fleet, tasks, cancel })
+}
+
+impl Up {
+    async fn stop(mut self) {
+        let flows = self.fleet.drain(GRACE);
+        tokio::join!(flows, self.a.finish(), self.b.finish());
+        self.cancel.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 /// Mints the certificates that the manifests want, and reads everything with them: an Ingress becomes
@@ -117,19 +171,25 @@ fn sources(options: &UpOptions) -> Vec<PathBuf> {
     sources
 }
 
+/// What the DNS server of the first router answers: names below those of load balancers of `fleet` for
+/// them, others for the cluster or for who is asked outside.
+fn answering(options: &UpOptions, fleet: &Fleet) -> Answering {
+    Answering { view: Some(Arc::new(Names::new(fleet.clone()))), ..options.dns.clone() }
+}
+
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
 /// Settings of router `index`: zone a or b.
-fn settings(options: &UpOptions, index: usize) -> RouterSettings {
+fn settings(options: &UpOptions, ports: Ports, index: usize) -> RouterSettings {
     let defaults = RouterSettings::default();
     RouterSettings {
         manifests: sources(options),
         http: vec![loopback(0)],
         https: vec![loopback(0)],
-        admin: loopback(ADMIN[index]),
-        dns: (index == 0).then(|| loopback(DNS)),
+        admin: loopback(ports.admin[index]),
+        dns: (index == 0).then(|| loopback(ports.dns)),
         default_cert: Some(DefaultCert::Path(options.certs.join("default.pem"))),
         // The development CA has signed the pods' certificates, too.
         destination_ca: Some(options.certs.join("ca.pem")),
@@ -137,7 +197,7 @@ fn settings(options: &UpOptions, index: usize) -> RouterSettings {
         proxy_protocol: true,
         allow_loopback_endpoints: true,
         allow_wildcard_routes: true,
-        redirect_https_port: Some(HTTPS),
+        redirect_https_port: Some(ports.https),
         access_log: options.access_log,
         timeouts: Timeouts {
             drain_delay: Duration::ZERO,
@@ -154,7 +214,7 @@ fn port(listeners: &[SocketAddr]) -> u16 {
 }
 
 /// The configuration of the load balancer: what OpenShift sets up on AWS, on loopback.
-fn load_balancer(a: &Router, b: &Router) -> String {
+fn load_balancer(ports: Ports, a: &Router, b: &Router) -> anyhow::Result<NlbConfig> {
     let group = |name: &str, ports: [u16; 2]| {
         format!(
             "  - name: {name}\n    port: {}\n    healthCheck: {{protocol: HTTP, path: \
@@ -163,17 +223,25 @@ fn load_balancer(a: &Router, b: &Router) -> String {
              \"true\"}}\n    targets:\n      - {{id: 127.0.0.1, port: {}, availabilityZone: a, \
              healthCheckPort: {}}}\n      - {{id: 127.0.0.1, port: {}, availabilityZone: b, \
              healthCheckPort: {}}}\n",
-            ports[0], ports[0], ADMIN[0], ports[1], ADMIN[1]
+            ports[0],
+            ports[0],
+            a.admin.port(),
+            ports[1],
+            b.admin.port()
         )
     };
-    format!(
-        "name: up\nzones: [a, b]\nattributes: {{load_balancing.cross_zone.enabled: \
-         \"true\"}}\nlisteners:\n  - {{address: \"127.0.0.1:{HTTP}\", protocol: TCP, \
-         targetGroup: http}}\n  - {{address: \"127.0.0.1:{HTTPS}\", protocol: TCP, targetGroup: \
-         https}}\ntargetGroups:\n{}{}",
+    let mut config = parse(&format!(
+        "name: up\nzones: [{{name: a, address: 127.0.0.1}}, {{name: b, address: {NODE_B}}}]\n\
+         attributes: {{load_balancing.cross_zone.enabled: \"true\"}}\nlisteners:\n  - {{port: \
+         {HTTP}, protocol: TCP, targetGroup: http}}\n  - {{port: {HTTPS}, protocol: TCP, \
+         targetGroup: https}}\ntargetGroups:\n{}{}",
         group("http", [port(&a.http), port(&b.http)]),
         group("https", [port(&a.https), port(&b.https)])
-    )
+    ))?;
+    for (listener, port) in config.listeners.iter_mut().zip([ports.http, ports.https]) {
+        listener.address.set_port(port);
+    }
+    Ok(config)
 }
 
 /// Waits until every target has passed its first check.
@@ -190,7 +258,8 @@ async fn healthy(balancer: &NlbHandle) -> anyhow::Result<()> {
 }
 
 /// Commands to paste.
-fn banner(objects: &Objects, certs: &Path, pods: usize) -> std::io::Result<()> {
+fn banner(up: &Up, certs: &Path) -> std::io::Result<()> {
+    let Up { objects, pods, balancer, .. } = up;
     let mut out = std::io::stdout().lock();
     let ca = certs.join("ca.pem");
     let wharf = program();
@@ -228,6 +297,7 @@ fn banner(objects: &Objects, certs: &Path, pods: usize) -> std::io::Result<()> {
             ca.display()
         )?;
     }
+    writeln!(out, "  dig +short -p {DNS} @127.0.0.1 {}", balancer.names().regional)?;
     writeln!(out, "  {wharf} get routes")?;
     writeln!(out, "  {wharf} get targets")?;
     writeln!(out, "  curl http://127.0.0.1:{}/metrics", ADMIN[0])?;

@@ -52,6 +52,7 @@ pub(super) fn client(command: Command) -> anyhow::Result<ExitCode> {
         Command::Version => writeln!(out, "wharf {}", env!("CARGO_PKG_VERSION"))?,
         Command::Router(args) => {
             let config = app::router::check(router(&args.flags)?)?;
+            args.dns.of_server(config.settings.dns.is_some())?;
             app::config::print(&config, &args.output, &mut out)?;
         },
         // The servers are `serve`'s.
@@ -70,9 +71,13 @@ pub(super) async fn serve(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backend(args) => return app::backend::run(backend(args)).await,
         Command::Dns(args) => return super::dns::serve(*args).await,
         Command::Proxy(args) => return app::proxy::run(proxy(args)).await,
-        Command::Nlb(args) => return app::nlb::run(nlb(*args)).await,
-        Command::Router(args) => return app::router::run(router(&args.flags)?.settings).await,
-        Command::Up(args) => return app::up::run(up(args)).await,
+        Command::Nlb(args) => return app::nlb::run(nlb(*args)?).await,
+        Command::Router(args) => {
+            let settings = router(&args.flags)?.settings;
+            let dns = args.dns.of_server(settings.dns.is_some())?;
+            return app::router::run(settings, dns.into()).await;
+        },
+        Command::Up(args) => return app::up::run(up(*args)).await,
         // The others are `client`'s.
         Command::Cert(_)
         | Command::Check(_)
@@ -216,7 +221,7 @@ fn cert(args: &CertArgs, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn nlb(args: NlbArgs) -> NlbOptions {
+fn nlb(args: NlbArgs) -> anyhow::Result<NlbOptions> {
     let realism = Realism {
         check_from_each_zone: args.check_from_each_zone,
         propagation_delay: args.propagation_delay,
@@ -231,7 +236,8 @@ fn nlb(args: NlbArgs) -> NlbOptions {
     if !args.zone.is_empty() {
         environment.zones.clone_from(&args.zone);
     }
-    NlbOptions {
+    let forward = args.forward.of_server(args.dns.is_some())?;
+    Ok(NlbOptions {
         environment,
         state: args.state_dir,
         config: args.config,
@@ -248,10 +254,11 @@ fn nlb(args: NlbArgs) -> NlbOptions {
         },
         api: Some(args.api.unwrap_or(app::nlb::DEFAULT_API)),
         dns: args.dns,
+        forwarding: forward.into(),
         drop_unmatched: args.drop_unmatched,
         workers: args.workers.map_or_else(task::workers::cores, usize::from),
         grace: args.grace.map_or(app::nlb::DEFAULT_GRACE, Duration::from_secs),
-    }
+    })
 }
 
 fn proxy(args: ProxyArgs) -> ProxyOptions {
@@ -291,7 +298,12 @@ fn proxy(args: ProxyArgs) -> ProxyOptions {
 }
 
 fn up(args: UpArgs) -> UpOptions {
-    UpOptions { manifests: args.manifests, certs: args.certs, access_log: args.access_log }
+    UpOptions {
+        manifests: args.manifests,
+        certs: args.certs,
+        access_log: args.access_log,
+        dns: args.dns.into_flags().into(),
+    }
 }
 
 fn backend(args: BackendArgs) -> BackendOptions {

@@ -152,10 +152,10 @@ impl Server {
         }
     }
 
-    /// Answers the names of `view` first.
+    /// Answers the names of `view` first, if there is one.
     #[must_use]
-    pub fn with_view(mut self, view: Arc<dyn View>) -> Self {
-        self.view = Some(view);
+    pub fn with_view(mut self, view: Option<Arc<dyn View>>) -> Self {
+        self.view = view;
         self
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    dns::stats::DnsStats,
+    dns::{resolver::Resolver, stats::DnsStats},
     frames::BUDGETS,
     health::budget::RetryBudget,
     model::reason::{REASONS, Reason},
@@ -45,8 +45,19 @@ pub struct RouterStats {
     pub retries: RetryBudget,
     /// Whose requests the admin port waits for.
     pub watches: Arc<Watches>,
-    /// Counts of the DNS server that this router runs, and its address.
-    pub dns: OnceLock<(Arc<DnsStats>, SocketAddr)>,
+    /// The DNS server that this router runs.
+    pub dns: OnceLock<DnsCounts>,
+}
+
+/// The DNS server of a router, for its metrics.
+#[derive(Debug)]
+pub struct DnsCounts {
+    /// What it counts.
+    pub stats: Arc<DnsStats>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it asks for names outside, if it does.
+    pub resolver: Option<Arc<Resolver>>,
 }
 
 /// Connections of a frontend.

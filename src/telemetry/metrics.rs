@@ -32,7 +32,10 @@ use prometheus_client::{
 
 use super::dns::DnsMetrics;
 use crate::{
-    proxy::stats::RouterStats, settings::admin::AdminSettings, snapshot::Snapshot, stats::histogram,
+    proxy::stats::{DnsCounts, RouterStats},
+    settings::admin::AdminSettings,
+    snapshot::Snapshot,
+    stats::histogram,
 };
 
 pub use exporter::{Exporter, Format};
@@ -139,9 +142,11 @@ impl Scrape {
     fn text(self) -> String {
         let by_hand = self.by_hand();
         let mut registry = Registry::default();
-        if let Some((stats, address)) = self.stats.dns.get() {
-            let metrics = DnsMetrics::new(Arc::clone(stats), Some(*address), vec!["kubernetes"]);
-            registry.register_collector(Box::new(metrics));
+        if let Some(DnsCounts { stats, address, resolver }) = self.stats.dns.get() {
+            let forwards = resolver.iter().flat_map(|_resolver| ["cache", "forward"]);
+            let plugins = ["kubernetes"].into_iter().chain(forwards).collect();
+            let metrics = DnsMetrics::new(Arc::clone(stats), Some(*address), plugins);
+            registry.register_collector(Box::new(metrics.with_resolver(resolver.clone())));
         }
         registry.register_collector(Box::new(self));
         let mut out = String::new();

@@ -103,7 +103,7 @@ pub(crate) fn without_serial(data: &str) -> String {
 
 /// A name server that knows `ext.interwebs.test` and nothing else, and says that there is more; by UDP
 /// only. It stops with the test.
-async fn outside() -> SocketAddr {
+pub(crate) async fn outside() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
@@ -190,6 +190,7 @@ fn said(bytes: &[u8], name: &str) -> Said {
             0 => "NOERROR",
             2 => "SERVFAIL",
             3 => "NXDOMAIN",
+            5 => "REFUSED",
             _ => "other",
         }
         .to_owned(),
@@ -200,7 +201,7 @@ fn said(bytes: &[u8], name: &str) -> Said {
     }
 }
 
-async fn udp(server: SocketAddr, name: &str, record_type: &str) -> Said {
+pub(crate) async fn udp(server: SocketAddr, name: &str, record_type: &str) -> Said {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&query(name, record_type), server).await.unwrap();
     let mut buffer = [0; 1_232];
@@ -208,7 +209,7 @@ async fn udp(server: SocketAddr, name: &str, record_type: &str) -> Said {
     said(&buffer[..length], name)
 }
 
-async fn tcp(server: SocketAddr, name: &str, record_type: &str) -> Said {
+pub(crate) async fn tcp(server: SocketAddr, name: &str, record_type: &str) -> Said {
     let mut stream = TcpStream::connect(server).await.unwrap();
     let query = query(name, record_type);
     stream.write_u16(u16::try_from(query.len()).unwrap()).await.unwrap();

@@ -29,6 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wharf::{
+    dns::{resolver::Resolver, server::Settings},
     health::State,
     nlb::{
         NlbHandle,
@@ -170,7 +171,8 @@ targetGroups:
         let dns = sockets.udp.local_addr().unwrap();
         let mut serving = JoinSet::new();
         let cancel = CancellationToken::new();
-        serving.spawn(wharf::app::nlb::serve_names(sockets, handle.clone(), cancel));
+        let outside = (None, Settings::default());
+        serving.spawn(wharf::app::nlb::serve_names(sockets, handle.clone(), outside, cancel));
         Self { handle, dns, _serving: serving }
     }
 
@@ -408,4 +410,27 @@ async fn resolvers_of_a_zone_get_its_node_until_it_leaves_dns() {
     config.shifted = None;
     balancer.handle.apply(config).unwrap();
     assert_eq!(told("127.0.27.9").await, [B]);
+}
+
+/// Names that are no load balancer's are refused, or asked for outside where that is set up.
+#[tokio::test]
+async fn other_names_are_refused_or_forwarded() {
+    let routers = routers(b'A', &[true]).await;
+    let balancer = Balancer::of("a", &[], &[routers[0].target('a')]).await;
+    let refused = crate::dns::udp(balancer.dns, "ext.interwebs.test.", "A").await;
+    assert_eq!((&*refused.code, refused.answers.len()), ("REFUSED", 0));
+
+    let outside = Resolver::to(&[crate::dns::outside().await]).unwrap();
+    let sockets = wharf::app::dns::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let dns = sockets.udp.local_addr().unwrap();
+    let outside = (Some(Arc::new(outside)), Settings::default());
+    let (handle, cancel) = (balancer.handle.clone(), CancellationToken::new());
+    let mut serving = JoinSet::new();
+    serving.spawn(wharf::app::nlb::serve_names(sockets, handle, outside, cancel));
+    let found = crate::dns::udp(dns, "ext.interwebs.test.", "A").await;
+    assert_eq!((&*found.code, &found.answers[..]), ("NOERROR", &["1.2.3.4".to_owned()][..]));
+    let own = balancer.handle.names().regional.clone();
+    assert_eq!(resolve(dns, &own).await, [IpAddr::from([127, 0, 1, 1])]);
+    let every = crate::dns::udp(dns, "ext.interwebs.test.", "ANY").await;
+    assert_eq!(every.code, "REFUSED");
 }

@@ -4,6 +4,7 @@
 mod backpressure;
 mod dns;
 mod header_env;
+mod router_dns;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},

@@ -62,10 +62,10 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     let service = ZoneService {
         sockets,
         domain: options.cluster_domain.clone(),
-        options: ZoneOptions { server_id: host_name(), ..options.zone.clone() },
-        forward: forwarder(&options)?,
+        options: ZoneOptions { server_id: host_name(), ..options.answering.zone },
+        forward: forwarder(&options.answering.forwarding, options.listen)?,
         stats: Arc::clone(&stats),
-        settings: options.settings.clone(),
+        settings: options.answering.forwarding.settings,
     };
     let forwards = service.forward.iter().flat_map(|_resolver| ["cache", "forward"]);
     let logs = serving.log.is_some().then_some("log");

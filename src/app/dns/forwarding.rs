@@ -8,26 +8,44 @@ use std::{
 use anyhow::Context as _;
 use hickory_proto::rr::Name;
 
-use super::DnsOptions;
-use crate::dns::resolver::{ForwardZone, Resolver};
+use crate::dns::{
+    resolver::{ForwardOptions, ForwardZone, Resolver},
+    server::Settings,
+};
 
 /// Port of a name server.
 const PORT: u16 = 53;
 
-/// The resolver that `options` ask for.
+/// How a DNS server asks for the names that it does not have.
+#[derive(Clone, Debug, Default)]
+pub struct Forwarding {
+    /// Name servers; those of one apex are taken together.
+    pub servers: Vec<ForwardZone>,
+    /// Asks the system's name servers for names that nothing in `servers` is for.
+    pub system: bool,
+    /// How they are asked.
+    pub asking: ForwardOptions,
+    /// Limits of the server, how many questions it forwards at once among them.
+    pub settings: Settings,
+}
+
+/// The resolver of a server at `listen` that `options` ask for, if they do.
 ///
 /// # Errors
 /// When it cannot be made, or when it would ask this very server.
-pub fn forwarder(options: &DnsOptions) -> anyhow::Result<Option<Arc<Resolver>>> {
-    let zones = together(&options.forward);
-    let resolver = match (zones.is_empty(), options.forward_system) {
+pub fn forwarder(
+    options: &Forwarding,
+    listen: SocketAddr,
+) -> anyhow::Result<Option<Arc<Resolver>>> {
+    let zones = together(&options.servers);
+    let resolver = match (zones.is_empty(), options.system) {
         (true, false) => return Ok(None),
         (false, false) => Resolver::with(zones, options.asking.clone())
             .context("setting up the name servers of --forward")?,
         (_, true) => Resolver::with_system(zones, options.asking.clone())
             .context("reading the system's resolver configuration")?,
     };
-    if let Some(own) = resolver.servers().iter().find(|server| is_own(options.listen, **server)) {
+    if let Some(own) = resolver.servers().iter().find(|server| is_own(listen, **server)) {
         anyhow::bail!(
             "cannot forward to {own}: it is the address of this server; name another one"
         );
@@ -80,22 +98,14 @@ fn is_own(listen: SocketAddr, server: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        dns::{resolver::ForwardOptions, server::Settings},
-        zone::ZoneOptions,
-    };
 
-    fn options(listen: &str, forward: &[&str]) -> DnsOptions {
-        DnsOptions {
-            manifests: Vec::new(),
-            listen: listen.parse().unwrap(),
-            cluster_domain: "cluster.local".into(),
-            forward: forward.iter().map(|text| parse_forward(text).unwrap()).collect(),
-            forward_system: false,
-            asking: ForwardOptions::default(),
-            settings: Settings::default(),
-            zone: ZoneOptions::default(),
-        }
+    fn options(forward: &[&str]) -> Forwarding {
+        let servers = forward.iter().map(|text| parse_forward(text).unwrap()).collect();
+        Forwarding { servers, ..Forwarding::default() }
+    }
+
+    fn made(listen: &str, forward: &[&str]) -> anyhow::Result<Option<Arc<Resolver>>> {
+        forwarder(&options(forward), listen.parse().unwrap())
     }
 
     #[test]
@@ -121,17 +131,14 @@ mod tests {
 
     #[test]
     fn flags_of_one_zone_are_taken_together() {
-        let some = options(
-            "127.0.0.1:0",
-            &["10.0.0.2", "a.test=10.0.0.3", "10.0.0.4", "A.test.=10.0.0.5"],
-        );
-        let zones = together(&some.forward);
+        let some = ["10.0.0.2", "a.test=10.0.0.3", "10.0.0.4", "A.test.=10.0.0.5"];
+        let zones = together(&options(&some).servers);
         let counts: Vec<usize> = zones.iter().map(|zone| zone.servers.len()).collect();
         assert_eq!(counts, [2, 2]);
-        assert_eq!(forwarder(&some).unwrap().unwrap().servers().len(), 4);
+        assert_eq!(made("127.0.0.1:0", &some).unwrap().unwrap().servers().len(), 4);
         let many: Vec<String> = (0..16).map(|n| format!("10.0.0.{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let error = forwarder(&options("127.0.0.1:0", &many)).unwrap_err();
+        let error = made("127.0.0.1:0", &many).unwrap_err();
         assert!(format!("{error:#}").contains("16 name servers"), "{error:#}");
     }
 
@@ -142,10 +149,10 @@ mod tests {
             ("10.0.0.1:53", "a.test=10.0.0.1"),
             ("[::]:53", "[::1]:53"),
         ] {
-            let error = forwarder(&options(listen, &[own])).unwrap_err();
+            let error = made(listen, &[own]).unwrap_err();
             assert!(error.to_string().contains("address of this server"), "{error}");
         }
-        assert!(forwarder(&options("0.0.0.0:8053", &["127.0.0.1:53"])).unwrap().is_some());
-        assert!(forwarder(&options("0.0.0.0:8053", &[])).unwrap().is_none());
+        assert!(made("0.0.0.0:8053", &["127.0.0.1:53"]).unwrap().is_some());
+        assert!(made("0.0.0.0:8053", &[]).unwrap().is_none());
     }
 }

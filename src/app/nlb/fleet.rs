@@ -61,6 +61,11 @@ impl From<NlbHandle> for Fleet {
 }
 
 impl Fleet {
+    /// Takes in a load balancer that is configured by hand.
+    pub fn join(&self, handle: NlbHandle) {
+        self.add(Owner::File, handle);
+    }
+
     /// All load balancers.
     #[must_use]
     pub fn handles(&self) -> Vec<NlbHandle> {

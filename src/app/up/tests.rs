@@ -1,5 +1,7 @@
 //! The samples in routes/, each served by what `wharf up` starts, and fit for the development CA.
 
+mod dns;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
@@ -65,6 +67,7 @@ async fn every_sample_is_served() {
         manifests: vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("routes")],
         certs: folder.path().join("certs"),
         access_log: false,
+        dns: Answering::default(),
     };
     let objects = certified(&options).unwrap();
     let hosts: BTreeSet<_> = objects.routes.iter().map(|it| it.object.spec.host.as_str()).collect();
@@ -78,7 +81,7 @@ async fn every_sample_is_served() {
         admin: loopback(0),
         dns: None,
         proxy_protocol: false,
-        ..settings(&options, 0)
+        ..settings(&options, PORTS, 0)
     };
     let router = router::start(settings, plan.objects).await.unwrap();
     router.ready(START).await.unwrap();
