@@ -8,6 +8,8 @@ mod agent;
 #[cfg(test)]
 mod balancer;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 pub(crate) mod net;
 
 use std::{collections::BTreeMap, io::Write as _, os::unix::fs::MetadataExt as _};
