@@ -72,7 +72,7 @@ pub enum Kind {
     Sed,
     /// An idle one, else shortest expected delay.
     Nq,
-    /// By the client's address, consistently (Maglev).
+    /// By the client's address and port, consistently (Maglev).
     Mh,
 }
 
@@ -202,7 +202,7 @@ impl Scheduler {
             State::DestinationHash(buckets) => buckets.get(flow.destination),
             State::ShortestDelay => least::delay(servers),
             State::NeverQueue => least::never_queue(servers),
-            State::Maglev(table) => table.get(flow.source.ip()),
+            State::Maglev(table) => table.get(flow.source),
         };
         index.filter(|index| servers.get(*index).is_some_and(|server| server.weight > 0))
     }

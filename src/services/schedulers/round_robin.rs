@@ -1,49 +1,29 @@
 //! `rr` and `wrr`: servers in turn.
 //!
-//! Always holds: when a server leaves, the turn of `rr` goes on where it was.
+//! Always holds: when servers leave or come, the turn of `rr` goes on where it was.
 
-use std::net::SocketAddr;
+use std::{collections::HashMap, net::SocketAddr};
 
 use super::{Server, divisor, heaviest};
-
-/// The server that was chosen last.
-#[derive(Debug, Default)]
-struct Last {
-    /// Its place, or where the turn goes on from once it has left; none before the first.
-    index: Option<usize>,
-    address: Option<SocketAddr>,
-}
-
-impl Last {
-    fn set(&mut self, servers: &[Server], index: usize) {
-        (self.index, self.address) = (Some(index), Some(servers[index].address));
-    }
-
-    /// Finds it again. Once it has left, the one that followed it is in its place and is next.
-    fn changed(&mut self, servers: &[Server]) {
-        let (Some(index), Some(address)) = (self.index, self.address) else { return };
-        if let Some(found) = servers.iter().position(|server| server.address == address) {
-            self.index = Some(found);
-        } else {
-            self.index = index.checked_sub(1);
-            self.address = self.index.and_then(|index| servers.get(index)).map(|one| one.address);
-        }
-    }
-
-    fn next(&self, count: usize) -> usize {
-        self.index.map_or(0, |index| (index + 1) % count)
-    }
-}
 
 /// `rr`: the next in turn.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
-    last: Last,
+    /// Place of the one that was chosen last; none when the turn begins with the first.
+    last: Option<usize>,
+    /// Who the servers are.
+    order: Vec<SocketAddr>,
 }
 
 impl RoundRobin {
+    /// Finds the one that was chosen last again. Once it has left, the turn goes on behind the nearest one
+    /// before it that stays, as the kernel's does: its place moves back with each that is taken out.
     pub(super) fn changed(&mut self, servers: &[Server]) {
-        self.last.changed(servers);
+        let places: HashMap<SocketAddr, usize> =
+            servers.iter().enumerate().map(|(place, server)| (server.address, place)).collect();
+        let known = self.last.and_then(|last| self.order.get(..=last)).unwrap_or_default();
+        self.last = known.iter().rev().find_map(|address| places.get(address)).copied();
+        self.order = servers.iter().map(|server| server.address).collect();
     }
 
     pub(super) fn pick(&mut self, servers: &[Server]) -> Option<usize> {
@@ -51,10 +31,10 @@ impl RoundRobin {
         if count == 0 {
             return None;
         }
-        let first = self.last.next(count);
+        let first = self.last.map_or(0, |last| last + 1);
         let mut turn = (0..count).map(|step| (first + step) % count);
         let index = turn.find(|index| servers[*index].weight > 0)?;
-        self.last.set(servers, index);
+        self.last = Some(index);
         Some(index)
     }
 }
@@ -63,7 +43,8 @@ impl RoundRobin {
 /// the highest weight by the divisor of all, and starts over.
 #[derive(Debug, Default)]
 pub(super) struct WeightedRoundRobin {
-    last: Last,
+    /// Place of the one that was chosen last; none when a pass begins.
+    last: Option<usize>,
     current: u32,
     highest: u32,
     step: u32,
@@ -72,7 +53,7 @@ pub(super) struct WeightedRoundRobin {
 impl WeightedRoundRobin {
     pub(super) fn changed(&mut self, servers: &[Server]) {
         // As the kernel does: the round goes on from the first server.
-        self.last = Last::default();
+        self.last = None;
         self.step = divisor(servers).max(1);
         // So that the last round is that of weight 1, whatever the step.
         self.highest = heaviest(servers).saturating_sub(self.step - 1);
@@ -88,12 +69,12 @@ impl WeightedRoundRobin {
         if heaviest(servers) == 0 || self.highest == 0 {
             return None;
         }
-        let mut next = self.last.index.map_or(0, |index| index + 1);
+        let mut next = self.last.map_or(0, |last| last + 1);
         // Two passes over all weights find the heaviest server at the latest.
         loop {
             let rest = servers.get(next..).unwrap_or_default();
             if let Some(step) = rest.iter().position(|server| server.weight >= self.current) {
-                self.last.set(servers, next + step);
+                self.last = Some(next + step);
                 return Some(next + step);
             }
             next = 0;
