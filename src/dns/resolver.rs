@@ -8,6 +8,7 @@ mod cache;
 mod exchange;
 mod follow;
 mod pool;
+mod shared;
 pub mod stats;
 
 use std::{
@@ -28,6 +29,7 @@ use tokio::sync::Semaphore;
 use self::{
     cache::{Cache, Hit, Key},
     pool::Pool,
+    shared::{Exchanges, Outcome},
     stats::ForwardStats,
 };
 pub use self::{
@@ -43,14 +45,17 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 pub const MAX_SERVERS: usize = 15;
 
 /// Why a name has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ResolveError {
     /// The system's resolver configuration cannot be used.
     #[error("the resolver configuration cannot be used")]
     Config(#[source] NetError),
+    /// It was asked for together with others, and that ended in an error of ours.
+    #[error("the question was given up")]
+    Ended,
     /// No name server gave any answer.
     #[error("no name server answered")]
-    Lookup(#[source] io::Error),
+    Lookup(#[source] Arc<io::Error>),
     /// There is no name server to ask.
     #[error("no name server is configured")]
     NoServer,
@@ -152,6 +157,7 @@ struct Inner {
     hosts: Option<Hosts>,
     cache: Mutex<Cache>,
     refreshes: Arc<Semaphore>,
+    exchanges: Exchanges,
     stats: ForwardStats,
 }
 
@@ -224,6 +230,7 @@ impl Resolver {
             hosts,
             cache: Mutex::new(Cache::new(options.cache)),
             refreshes: Arc::new(Semaphore::new(options.max_refreshes)),
+            exchanges: Exchanges::default(),
             stats: ForwardStats::default(),
         })))
     }
@@ -295,26 +302,49 @@ impl Resolver {
         });
     }
 
-    /// Asks the name servers for `name`, which is taken as absolute, whatever the cache holds.
+    /// Asks the name servers for `name`, which is taken as absolute, whatever the cache holds; together
+    /// with everybody who asks the same at the time.
     ///
     /// # Errors
     /// When no definite answer came within 5 s; never for a name that does not exist.
     pub async fn ask(&self, name: &Name, record_type: RecordType) -> Result<Found, ResolveError> {
         let key = Key::new(name, record_type);
+        if self.0.pool(&key.name).is_none() {
+            return Err(ResolveError::NoServer);
+        }
+        let (resolver, asked) = (self.clone(), key.clone());
+        let mut asker = self.0.exchanges.join(key, |number, publish| {
+            let exchange = async move {
+                let outcome = resolver.exchange(&asked).await;
+                resolver.0.exchanges.finish(&asked, number);
+                publish.send_replace(Some(outcome));
+            };
+            // A task of its own: whoever asked first may go.
+            tokio::spawn(exchange).abort_handle()
+        });
+        if asker.joined {
+            self.0.stats.shared.add_one();
+        }
+        let (found, ttl) = asker.outcome().await?;
+        Ok(found.with_ttl(ttl))
+    }
+
+    /// Asks the name servers, and keeps what they say.
+    async fn exchange(&self, key: &Key) -> Outcome {
         let pool = self.0.pool(&key.name).ok_or(ResolveError::NoServer)?;
-        let asked = pool.ask(&key.name, record_type, &self.0.stats);
+        let asked = pool.ask(&key.name, key.record_type, &self.0.stats);
         let found = match tokio::time::timeout(LOOKUP_TIMEOUT, asked).await {
             Err(_elapsed) => return Err(ResolveError::Timeout),
             Ok(Err(ResolveError::Refused(rcode))) => {
                 let failure = Found { rcode: ResponseCode::ServFail, ..Found::default() };
-                self.keep(key, &Arc::new(failure));
+                self.keep(key.clone(), &Arc::new(failure));
                 return Err(ResolveError::Refused(rcode));
             },
             Ok(Err(error)) => return Err(error),
             Ok(Ok(message)) => Arc::new(Found::of(message)),
         };
-        let ttl = self.keep(key, &found);
-        Ok(found.with_ttl(ttl))
+        let ttl = self.keep(key.clone(), &found);
+        Ok((found, ttl))
     }
 
     /// Keeps `found`; its TTL, seconds.

@@ -59,7 +59,10 @@ const CACHE: [(&str, &str, ByType); 6] = [
 ];
 
 /// Counters of the resolver that CoreDNS does not have.
-const ASKING: [(&str, &str, ReadForward); 4] = [
+const ASKING: [(&str, &str, ReadForward); 5] = [
+    ("wharf_dns_forward_shared", "Questions that waited for the answer to an equal one", |it| {
+        &it.shared
+    }),
     ("wharf_dns_forward_tries", "Questions sent to name servers", |it| &it.tries),
     ("wharf_dns_forward_failed_tries", "Of these, without any answer", |it| &it.failed_tries),
     ("wharf_dns_forward_tcp_retries", "Cut answers asked for again by TCP", |it| &it.tcp_retries),
@@ -321,6 +324,7 @@ mod tests {
         let resolver = Arc::new(Resolver::to(&[([127, 0, 0, 1], 1).into()]).unwrap());
         resolver.stats().requests.add_one();
         resolver.stats().denial_hits.add_one();
+        resolver.stats().shared.add_one();
         let mut registry = Registry::default();
         let metrics = DnsMetrics::new(Arc::new(DnsStats::new(1)), None, Vec::new());
         registry.register_collector(Box::new(metrics.with_resolver(Some(resolver))));
@@ -333,6 +337,7 @@ mod tests {
             format!("coredns_cache_hits_total{{{}}} 0", typed("success")),
             format!("coredns_cache_entries{{{}}} 0", typed("success")),
             "wharf_dns_forward_tries_total 0".to_owned(),
+            "wharf_dns_forward_shared_total 1".to_owned(),
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }

@@ -7,7 +7,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     net::SocketAddr,
-    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -139,7 +142,7 @@ impl Pool {
             server.down_until.store(until, Relaxed);
         }
         if !matches!(failure, ResolveError::Refused(_)) {
-            *failure = ResolveError::Lookup(error);
+            *failure = ResolveError::Lookup(Arc::new(error));
         }
     }
 

@@ -22,6 +22,8 @@ pub struct ForwardStats {
     pub served_stale: Total,
     /// Refreshes that were left out because too many were under way.
     pub refreshes_refused: Total,
+    /// Questions that waited for the answer to an equal one.
+    pub shared: Total,
     /// Tries at name servers.
     pub tries: Total,
     /// Of these, without any answer: a time-out or an error of the network.

@@ -1,5 +1,6 @@
 //! The resolver against a name server of our own.
 
+mod shared;
 mod upstream;
 
 use arc_swap::ArcSwap;

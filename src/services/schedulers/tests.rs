@@ -155,12 +155,12 @@ fn lc_goes_by_active_times_256_and_others() {
     let mut said = String::new();
     for ends in [
         // Loads before each: 0 0 0, then 256 0 0, then 256 256 0.
-        "", "", "", // 256 256 256: of equals the first. Then B's ends.
-        "B", // 512 1 256: B, whatever its weight; and its end again.
-        "B", // 512 2 256; then A's two end as well.
+        "", "", "",   // 256 256 256: of equals the first. Then B's ends.
+        "B",  // 512 1 256: B, whatever its weight; and its end again.
+        "B",  // 512 2 256; then A's two end as well.
         "AA", // 2 258 256: A.
-        "", // 258 258 256: C, by two.
-        "B", // 258 3 512.
+        "",   // 258 258 256: C, by two.
+        "B",  // 258 3 512.
         "",
     ] {
         let index = scheduler.pick(&servers, &flow(1), now).unwrap();
