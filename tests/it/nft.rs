@@ -11,6 +11,8 @@ mod balancer;
 mod endpoints;
 #[cfg(test)]
 pub(crate) mod net;
+#[cfg(test)]
+mod up;
 
 use std::{collections::BTreeMap, io::Write as _, os::unix::fs::MetadataExt as _};
 

@@ -204,7 +204,7 @@ impl Net {
 }
 
 /// The command for `wharf VERB` in a namespace.
-fn wharf(namespace: &str, verb: &str) -> Command {
+pub(super) fn wharf(namespace: &str, verb: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_wharf"), verb]);
     command
