@@ -83,6 +83,12 @@ pub async fn serve(
 pub trait View: std::fmt::Debug + Send + Sync {
     /// The answer to `client`; nothing if the name is not of this view. Must not wait.
     fn answer(&self, question: &Query, client: IpAddr) -> Option<Answer>;
+
+    /// True when none of its names is in the domain of the zone, which then answers plain questions for
+    /// its own without asking the view.
+    fn is_apart(&self) -> bool {
+        false
+    }
 }
 
 /// What both loops share.
@@ -215,7 +221,7 @@ impl Server {
         client: SocketAddr,
         out: &mut [u8],
     ) -> Option<usize> {
-        if self.view.is_some() {
+        if self.view.as_ref().is_some_and(|view| !view.is_apart()) {
             return None;
         }
         let plain = Plain::read(packet)?;

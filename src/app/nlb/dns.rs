@@ -52,6 +52,12 @@ impl View for Names {
             view.names.answer(question, client, &view.zones, turn)
         })
     }
+
+    /// Names are below amazonaws.com but for aliases, which a load balancer has from its configuration file
+    /// alone; where there is a zone, there is no such file.
+    fn is_apart(&self) -> bool {
+        true
+    }
 }
 
 /// The same where there is no zone: other names are outside, and refused unless they are forwarded.

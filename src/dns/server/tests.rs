@@ -1,5 +1,7 @@
 //! The server on real sockets: sizes, EDNS, spelling, limits, forwarding.
 
+mod view;
+
 use std::net::Ipv4Addr;
 
 use hickory_proto::{
