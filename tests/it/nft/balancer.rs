@@ -9,11 +9,20 @@ fn config(listeners: &str, groups: &str) -> String {
 }
 
 fn listener(port: u16, group: &str) -> String {
-    format!("- {{ address: 192.0.2.1:{port}, targetGroup: {group}, connectTimeoutSeconds: 0.5 }}\n")
+    listener_at(&format!("192.0.2.1:{port}"), group)
+}
+
+fn listener_at(address: &str, group: &str) -> String {
+    format!("- {{ address: \"{address}\", targetGroup: {group}, connectTimeoutSeconds: 0.5 }}\n")
 }
 
 fn group(name: &str, preserve: bool, pods: &[u8]) -> String {
-    let targets: Vec<_> = pods.iter().map(|pod| format!("{{ id: 10.0.{pod}.2 }}")).collect();
+    let targets: Vec<_> = pods.iter().map(|pod| format!("10.0.{pod}.2")).collect();
+    group_of(name, preserve, &targets)
+}
+
+fn group_of(name: &str, preserve: bool, targets: &[String]) -> String {
+    let targets: Vec<_> = targets.iter().map(|id| format!("{{ id: \"{id}\" }}")).collect();
     let targets = targets.join(", ");
     format!(
         "- {{ name: {name}, port: 8080, healthCheck: {{ intervalSeconds: 0.05 }}, \
@@ -27,6 +36,25 @@ fn answers_come_back(net: &Net, pods: usize) {
         net.node.ip(&format!("rule add iif p{pod} lookup 100"));
     }
     net.node.ip("route add local 0.0.0.0/0 dev lo table 100");
+}
+
+/// Gives node, client and pods addresses of IPv6 as well, which are used at once, and has answers of pods
+/// come back to the node.
+fn with_ipv6(net: &mut Net) {
+    net.node.ip("-6 addr add 2001:db8::1/64 dev c0 nodad");
+    for last in [10, 11] {
+        net.outside.ip(&format!("-6 addr add 2001:db8::{last}/64 dev n0 nodad"));
+    }
+    net.outside.ip("-6 route add default via 2001:db8::1");
+    for (number, pod) in net.pods.iter_mut().enumerate().map(|(index, pod)| (index + 1, pod)) {
+        net.node.ip(&format!("-6 addr add 2001:db8:{number}::1/64 dev p{number} nodad"));
+        net.node.ip(&format!("-6 rule add iif p{number} lookup 100"));
+        pod.namespace.ip(&format!("-6 addr add 2001:db8:{number}::2/64 dev n0 nodad"));
+        pod.namespace.ip(&format!("-6 route add default via 2001:db8:{number}::1"));
+        let letter = if number == 1 { "A" } else { "B" };
+        pod.agent.does(&format!("tcp [2001:db8:{number}::2]:8080 {letter}"));
+    }
+    net.node.ip("-6 route add local ::/0 dev lo table 100");
 }
 
 /// What the metrics page says of a listener.
@@ -77,6 +105,56 @@ fn nlb_17_targets_see_the_client_or_the_load_balancer() {
     assert_eq!(metric(&net, "nlb_rejected_flow_count_total", "TCP:82"), "1");
     assert_eq!(metric(&net, "nlb_target_connect_failures_total", "TCP:82"), "0");
     assert_eq!(net.client.pod("192.0.2.1:82"), "A");
+    balancer.stop();
+}
+
+/// [NLB-17] Over IPv6 it is the same; a client of another family than the target's is seen as the load
+/// balancer.
+#[test]
+fn nlb_17_over_ipv6_targets_see_the_client_too() {
+    if !wanted("nlb_17_ipv6") {
+        return;
+    }
+    let mut net = Net::new(2);
+    answers_come_back(&net, 2);
+    with_ipv6(&mut net);
+    let six = |pod: u8| format!("2001:db8:{pod}::2");
+    let listeners = [
+        listener_at("[2001:db8::1]:80", "kept"),
+        listener_at("[2001:db8::1]:81", "hidden"),
+        listener_at("[2001:db8::1]:82", "alone"),
+        listener_at("[2001:db8::1]:83", "four"),
+        listener_at("[::]:84", "kept"),
+    ];
+    let groups = [
+        group_of("kept", true, &[six(1), six(2)]),
+        group_of("hidden", false, &[six(1), six(2)]),
+        group_of("alone", true, &[six(1)]),
+        group("four", true, &[2]),
+    ];
+    let balancer = net.balancer(&config(&listeners.concat(), &groups.concat()), &[]);
+    for _ in 0..6 {
+        balancer.says(&["target changed", "Healthy"]);
+    }
+    for source in ["2001:db8::10", "2001:db8::11"] {
+        for _ in 0..4 {
+            let (id, _, seen) = net.client.open_from("[2001:db8::1]:80", source).unwrap();
+            assert_eq!(seen, source);
+            net.client.does(&format!("echo {id}"));
+        }
+    }
+    let (id, pod, seen) = net.client.open("[2001:db8::1]:81").unwrap();
+    net.client.does(&format!("echo {id}"));
+    assert_eq!(seen, if pod == "A" { "2001:db8:1::1" } else { "2001:db8:2::1" });
+    let (_, pod, seen) = net.client.open("[2001:db8::1]:83").unwrap();
+    assert_eq!((&*pod, &*seen), ("B", "10.0.2.1"));
+    assert_eq!(net.client.open_from("[2001:db8::1]:84", "2001:db8::11").unwrap().2, "2001:db8::11");
+
+    let (_, pod, seen) = net.pods[1].agent.open("[2001:db8::1]:82").unwrap();
+    assert_eq!((&*pod, &*seen), ("A", "2001:db8:2::2"));
+    net.pods[0].agent.open("[2001:db8::1]:82").unwrap_err();
+    assert_eq!(metric(&net, "nlb_rejected_flow_count_total", "TCP:82"), "1");
+    assert_eq!(metric(&net, "nlb_target_connect_failures_total", "TCP:82"), "0");
     balancer.stop();
 }
 

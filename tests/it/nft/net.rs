@@ -70,7 +70,7 @@ impl Drop for Namespace {
 pub(super) struct Pod {
     pub(super) agent: Agent,
     pub(super) address: String,
-    _namespace: Namespace,
+    pub(super) namespace: Namespace,
 }
 
 /// Node, client and pods.
@@ -126,7 +126,7 @@ impl Net {
         let letter = char::from(b'A' + u8::try_from(index - 1).expect("few pods"));
         agent.does(&format!("tcp 0.0.0.0:8080 {letter}"));
         agent.does(&format!("udp 0.0.0.0:5353 {letter}"));
-        Pod { agent, address, _namespace: namespace }
+        Pod { agent, address, namespace }
     }
 
     /// One slice for each of these pods, each `here`, with more fields of the endpoint.
