@@ -418,6 +418,12 @@ struct HealthcheckArgs {
 /// Parses the arguments of the process and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A DNS server holds little. What is allocated before the command line is understood would take huge
+    // pages already, so the word is enough; taken for the command where it is something else, it costs the
+    // process its huge pages and nothing more. Where the kernel will not, the process is bigger and no worse.
+    if std::env::args_os().any(|argument| argument == "dns") {
+        let _refused = huge_pages::forgo();
+    }
     let cli = Cli::parse();
     if let Err(error) = logs::init(cli.log_json, &cli.log) {
         return failed(&error.into());
@@ -437,10 +443,6 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     if !dispatch::is_server(&command) {
         return dispatch::client(command);
-    }
-    if matches!(command, Command::Dns(_)) {
-        // Where the kernel will not, the process is bigger and no worse.
-        let _refused = huge_pages::forgo();
     }
     // Data-path workers have runtimes of their own; this one carries control tasks and clients.
     let runtime = tokio::runtime::Builder::new_multi_thread()
