@@ -34,6 +34,7 @@ use crate::{
     net::{address_map::AddressMap, huge_pages},
     nlb::{account::Instance, config::ZoneConfig},
     services::schedulers::Kind,
+    settings::env,
     telemetry::logs,
 };
 
@@ -421,7 +422,7 @@ pub fn main() -> ExitCode {
     // A DNS server holds little. What is allocated before the command line is understood would take huge
     // pages already, so the word is enough; taken for the command where it is something else, it costs the
     // process its huge pages and nothing more. Where the kernel will not, the process is bigger and no worse.
-    if std::env::args_os().any(|argument| argument == "dns") {
+    if env::has_argument("dns") {
         let _refused = huge_pages::forgo();
     }
     let cli = Cli::parse();

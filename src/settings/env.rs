@@ -62,6 +62,12 @@ impl Vars for ProcessEnv {
     }
 }
 
+/// True if `word` is one of the arguments of the process, whatever it stands for there.
+#[must_use]
+pub fn has_argument(word: &str) -> bool {
+    std::env::args_os().any(|argument| argument == word)
+}
+
 /// The command that started this process, as it can be typed again.
 #[must_use]
 pub fn program() -> String {
