@@ -5,7 +5,11 @@
 //! what somebody here asks for. Always holds: what the API server would fill in is filled in, and what
 //! should be an address and is none is left out.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
 use serde::Deserialize;
@@ -128,23 +132,6 @@ pub struct Rare {
     pub load_balancer_ips: Vec<IpAddr>,
 }
 
-impl Rare {
-    /// A Service with nothing of it.
-    const NONE: Self = Self {
-        annotations: BTreeMap::new(),
-        external_name: String::new(),
-        external_ips: Vec::new(),
-        is_internal_local: false,
-        is_external_local: false,
-        session_affinity: String::new(),
-        affinity_seconds: None,
-        source_ranges: Vec::new(),
-        load_balancer_class: String::new(),
-        health_check_node_port: 0,
-        load_balancer_ips: Vec::new(),
-    };
-}
-
 impl Service {
     /// What wharf keeps of `object`; texts are shared through `texts`.
     #[must_use]
@@ -165,14 +152,14 @@ impl Service {
             cluster_ips: addresses(cluster_ips).into(),
             ports: ports.map(|port| ServicePort::new(port, texts)).collect(),
             uid: object.metadata.uid.unwrap_or_default().into(),
-            rare: (rare != Rare::NONE).then(|| rare.into()),
+            rare: (rare != Rare::default()).then(|| rare.into()),
         }
     }
 
     /// What few Services have.
     #[must_use]
     pub fn rare(&self) -> &Rare {
-        static NONE: Rare = Rare::NONE;
+        static NONE: LazyLock<Rare> = LazyLock::new(Rare::default);
         self.rare.as_deref().unwrap_or(&NONE)
     }
 
@@ -263,7 +250,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(service.rare, None);
-        assert_eq!(service.rare(), &Rare::NONE);
+        assert_eq!(service.rare(), &Rare::default());
         let expected: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
         assert_eq!(*service.cluster_ips, expected);
         assert_eq!(service.ports[0].target, TargetPort::Same);
@@ -301,7 +288,7 @@ mod tests {
             affinity_seconds: Some(7),
             health_check_node_port: 30000,
             load_balancer_ips: vec!["192.0.2.2".parse().unwrap()],
-            ..Rare::NONE
+            ..Rare::default()
         };
         assert_eq!((service.kind, service.rare()), (ServiceType::LoadBalancer, &expected));
         assert_eq!((service.annotation("a"), service.annotation("b")), (Some("b"), None));

@@ -23,7 +23,8 @@ use super::clock;
 /// that waits which came before have left as it stands: for waits that are many and hardly ever last.
 /// Must be called inside a runtime.
 pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    let deadline = clock::now() + limit;
+    // A limit beyond all time is none.
+    let Some(deadline) = clock::now().checked_add(limit) else { return Some(future.await) };
     let mut alarm = spare::Borrowed::new();
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -132,6 +133,7 @@ mod tests {
         let second = Duration::from_secs(1);
         for _ in 0..3 {
             assert_eq!(within(second, std::future::ready(7)).await, Some(7));
+            assert_eq!(within(Duration::MAX, std::future::ready(7)).await, Some(7));
             let start = Instant::now();
             assert_eq!(within(second, std::future::pending::<()>()).await, None);
             assert!(start.elapsed() >= second);
