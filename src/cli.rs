@@ -6,6 +6,7 @@ mod answering;
 mod dispatch;
 mod dns;
 mod flags;
+mod small;
 
 use std::{
     io::Write as _,
@@ -31,7 +32,7 @@ use crate::{
         trace::DnsServer,
     },
     model::selector::LabelSelector,
-    net::{address_map::AddressMap, huge_pages},
+    net::address_map::AddressMap,
     nlb::{account::Instance, config::ZoneConfig},
     services::schedulers::Kind,
     settings::env,
@@ -419,11 +420,10 @@ struct HealthcheckArgs {
 /// Parses the arguments of the process and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A DNS server holds little. What is allocated before the command line is understood would take huge
-    // pages already, so the word is enough; taken for the command where it is something else, it costs the
-    // process its huge pages and nothing more. Where the kernel will not, the process is bigger and no worse.
+    // A DNS server holds little. The word is enough: taken for the command where it is something else, it costs
+    // the process its huge pages and a second start.
     if env::has_argument("dns") {
-        let _refused = huge_pages::forgo();
+        small::start();
     }
     let cli = Cli::parse();
     if let Err(error) = logs::init(cli.log_json, &cli.log) {

@@ -9,6 +9,7 @@ pub mod grammar;
 pub mod interner;
 pub mod logformat;
 pub mod objects;
+pub mod own_text;
 pub mod page;
 pub mod reason;
 pub mod route;

@@ -8,7 +8,7 @@ pub mod connect;
 pub mod datagrams;
 pub mod descriptors;
 pub mod flat;
-pub mod huge_pages;
+pub mod footprint;
 pub mod listen;
 pub mod netfilter;
 pub mod nft;

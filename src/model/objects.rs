@@ -11,7 +11,9 @@ use k8s_openapi::api::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{finding::Place, route::Route, service::Service, slice::EndpointSlice, yaml};
+use super::{
+    finding::Place, own_text::OwnText, route::Route, service::Service, slice::EndpointSlice, yaml,
+};
 
 /// Namespace and name of a namespaced object. Never joined into one string as a key: `a-b/c` and
 /// `a/b-c` are two objects (S-84).
@@ -48,23 +50,22 @@ pub struct Stored<T> {
     pub place: Place,
     /// Position in the source: breaks ties where creation timestamps are missing or equal.
     pub order: u64,
-    /// The object's own text, its first line padded to the column where it starts in the file, for
-    /// [`Stored::field_place`]; empty for objects made in memory.
-    pub text: Arc<str>,
+    /// The object's own text, for [`Stored::field_place`]; empty for objects made in memory.
+    pub text: OwnText,
 }
 
 impl<T> Stored<T> {
     /// An object made in memory.
     #[must_use]
     pub fn in_memory(key: ObjectKey, object: T, origin: &str) -> Self {
-        Self { key, object, place: Place::file(origin), order: 0, text: "".into() }
+        Self { key, object, place: Place::file(origin), order: 0, text: OwnText::default() }
     }
 
     /// Where `field` (such as `spec.tls.key` or `spec.alternateBackends[1].name`) stands; the
-    /// nearest enclosing field that is written, or the document, when it is not.
+    /// nearest enclosing field that is written, or the document, when it is not or the text is forgotten.
     #[must_use]
     pub fn field_place(&self, field: &str) -> Place {
-        let Some(mark) = yaml::locate(&self.text, field) else {
+        let Some(mark) = yaml::locate(self.text.as_str(), field) else {
             return self.place.clone();
         };
         Place {

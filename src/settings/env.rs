@@ -15,7 +15,7 @@ mod rows;
 mod show;
 mod tls;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, io, os::unix::process::CommandExt as _, process::Command};
 
 use super::RouterSettings;
 pub use admin::ADMIN;
@@ -66,6 +66,27 @@ impl Vars for ProcessEnv {
 #[must_use]
 pub fn has_argument(word: &str) -> bool {
     std::env::args_os().any(|argument| argument == word)
+}
+
+/// True if the variable is set, to whatever it is.
+#[must_use]
+pub fn has_variable(name: &str) -> bool {
+    std::env::var_os(name).is_some()
+}
+
+/// Executes the program of this process in its place, with its arguments and one variable more. Returns only
+/// if that cannot be done.
+pub fn start_again((name, value): (&str, &str)) -> io::Error {
+    let mut arguments = std::env::args_os();
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    let mut command = Command::new(program);
+    if let Some(called) = arguments.next() {
+        command.arg0(called);
+    }
+    command.args(arguments).env(name, value).exec()
 }
 
 /// The command that started this process, as it can be typed again.

@@ -54,6 +54,7 @@ pub struct Seen {
 pub struct Directory {
     roots: Vec<Root>,
     host_suffix: String,
+    forgets_texts: bool,
     files: BTreeMap<(usize, PathBuf), Manifest>,
     objects: Objects,
     findings: Vec<Finding>,
@@ -101,12 +102,20 @@ impl Directory {
         Self {
             roots: roots.into_iter().map(root).collect(),
             host_suffix,
+            forgets_texts: false,
             files: BTreeMap::new(),
             objects: Objects::default(),
             findings: Vec::new(),
             duplicates: Vec::new(),
             converted: Vec::new(),
         }
+    }
+
+    /// Keeps no texts: what is found wrong with an object later points at the object and not at the field.
+    #[must_use]
+    pub const fn forgetting_texts(mut self) -> Self {
+        self.forgets_texts = true;
+        self
     }
 
     /// The roots as they were given.
@@ -279,7 +288,12 @@ impl Directory {
         }
         entry.real.clone_into(&mut file.real);
         match file.read(&self.host_suffix, entry.identity) {
-            Some(changed) => seen.changed |= changed,
+            Some(changed) => {
+                seen.changed |= changed;
+                if self.forgets_texts {
+                    file.objects.iter_mut().for_each(AnyObject::forget_text);
+                }
+            },
             None => {
                 file.candidate = Some((entry.identity, now));
                 seen.unsettled = true;

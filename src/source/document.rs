@@ -32,6 +32,7 @@ use crate::model::{
     },
     interner::Interner,
     objects::{ObjectKey, Stored},
+    own_text::OwnText,
     route::Route,
     service::Service,
     slice::EndpointSlice,
@@ -275,15 +276,15 @@ fn from_json(chunk: &str) -> Option<Option<Node>> {
 }
 
 /// The text of `node` alone, its first line padded to its column so that places stay true.
-fn own_text(chunk: &str, node: &Node) -> Arc<str> {
+fn own_text(chunk: &str, node: &Node) -> OwnText {
     let text = chunk.get(node.mark.byte..node.end.max(node.mark.byte)).unwrap_or_default();
     let padding = " ".repeat(node.mark.column.saturating_sub(1) as usize);
-    format!("{padding}{text}").into()
+    OwnText::from(&*format!("{padding}{text}"))
 }
 
 struct Origin<'a> {
     place: Place,
-    text: Arc<str>,
+    text: OwnText,
     host_suffix: &'a str,
     texts: &'a mut Interner,
 }

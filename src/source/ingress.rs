@@ -229,7 +229,7 @@ impl Work<'_> {
             object: route,
             place: said.ingress.place.clone(),
             order: said.ingress.order,
-            text: Arc::clone(&said.ingress.text),
+            text: said.ingress.text.clone(),
         };
         if is_sound(said, part, &stored) {
             self.names.insert(key);

@@ -12,6 +12,7 @@ use k8s_openapi::api::{
 use crate::model::{
     finding::Place,
     objects::{ObjectKey, Objects, Stored},
+    own_text::OwnText,
     route::Route,
     service::Service,
     slice::EndpointSlice,
@@ -146,8 +147,21 @@ impl AnyObject {
     /// True when both come from the same text at the same place.
     #[must_use]
     pub fn has_text_of(&self, other: &Self) -> bool {
-        let text = |object: &Self| each_kind!(object, stored => Arc::clone(&stored.text));
+        let text = |object: &Self| each_kind!(object, stored => stored.text.clone());
         self.id() == other.id() && self.place() == other.place() && text(self) == text(other)
+    }
+
+    /// Gives back the memory of its text. One of an Ingress stays, as what is wrong with it is known only
+    /// once it is converted.
+    pub fn forget_text(&mut self) {
+        if matches!(self, Self::Ingress(_)) {
+            return;
+        }
+        each_kind!(self, stored => {
+            if !matches!(stored.text, OwnText::Forgotten(_)) {
+                Arc::make_mut(stored).text.forget();
+            }
+        });
     }
 
     /// Sets the position in the source; copies the object only when the position changes.

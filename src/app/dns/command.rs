@@ -22,6 +22,7 @@ use crate::{
     app::signal::Signals,
     dns::{log::Classes, stats::DnsStats},
     model::objects::Objects,
+    net::footprint,
     source::{
         directory::Directory,
         watch::{self as manifests, Update},
@@ -33,6 +34,9 @@ use crate::{
 
 /// Time for the last lines of the query log to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Time for the start to be over once there is a zone.
+const START: Duration = Duration::from_millis(200);
 
 /// How the process of `wharf dns` serves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,10 +89,12 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     }
     let (updates, changed) = watch::channel(Arc::new(Update::default()));
     let (publish, objects) = watch::channel(Arc::new(Objects::default()));
-    // Generated hosts do not matter to DNS: routes have no names of their own.
-    let directory = Directory::new(options.manifests, String::new());
+    // Generated hosts do not matter to DNS: routes have no names of their own. And nothing is found wrong
+    // with a Service once it is read.
+    let directory = Directory::new(options.manifests, String::new()).forgetting_texts();
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     tasks.spawn(objects_of(changed, publish));
+    tasks.spawn(let_go_of_start(Arc::clone(&shown.stats), cancel.clone()));
     tasks.spawn(serve_logged(service, log, objects, cancel.clone()));
     signals.stop().await;
     shown.ending.store(true, Relaxed);
@@ -104,6 +110,21 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
         Ok(())
     };
     signals.unless_again(ended).await
+}
+
+/// Lets go of the code that only the start needs, once the first zone is there.
+async fn let_go_of_start(stats: Arc<DnsStats>, cancel: CancellationToken) {
+    let started = async {
+        while stats.zones.load() == 0 {
+            tokio::time::sleep(START).await;
+        }
+        tokio::time::sleep(START).await;
+    };
+    if cancel.run_until_cancelled(started).await.is_some()
+        && let Err(error) = footprint::let_go_of_code()
+    {
+        tracing::debug!(%error, "the code of the start stays in memory");
+    }
 }
 
 /// What this machine calls itself; empty where Linux does not tell.

@@ -321,3 +321,22 @@ fn a_single_file_can_be_a_root() {
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].code, codes::ROOT_MISSING);
 }
+
+/// Without texts a change is still told from none, and only what changed is a new object.
+#[test]
+fn forgotten_texts_still_tell_changes_apart() {
+    let mut folder = Folder::new();
+    let root = folder.temp.path().join("routes");
+    folder.directory = Directory::new(vec![root], "apps.test".into()).forgetting_texts();
+    folder.write("r.yaml", &(route("a", "a.test") + &route("b", "b.test")));
+    assert!(folder.scan());
+    let before = folder.directory.objects();
+    assert!(before.routes.iter().all(|route| route.text.as_str().is_empty()));
+    folder.write("r.yaml", &(route("a", "a.test") + &route("b", "c.test")));
+    assert!(folder.scan());
+    assert_eq!(folder.hosts(), ["a=a.test", "b=c.test"]);
+    let after = folder.directory.objects();
+    assert!(Arc::ptr_eq(&before.routes[0], &after.routes[0]));
+    folder.write("r.yaml", &(route("a", "a.test") + &route("b", "c.test") + "# said again\n"));
+    assert!(!folder.scan());
+}

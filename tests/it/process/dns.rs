@@ -122,3 +122,28 @@ async fn a_dns_server_ends_with_code_0() {
     let code = eventually("the end", async || running.0.try_wait().expect("our child")).await;
     assert_eq!(code.code(), Some(0));
 }
+
+/// It has started once more to be small, as what it was: the name, the arguments and one variable more. What
+/// the user set is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dns_server_is_small_and_still_what_was_started() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (running, _) = start(&folder, "0").await;
+    let of = |id: u32, name: &str| {
+        std::fs::read_to_string(format!("/proc/{id}/{name}")).expect("it runs")
+    };
+    let id = running.0.id();
+    assert!(of(id, "status").contains("THP_enabled:\t0"), "{}", of(id, "status"));
+    assert_eq!(of(id, "environ"), "MIMALLOC_PURGE_DELAY=0\0");
+    assert_eq!(of(id, "comm"), "wharf\n");
+    let expected = format!("{}\0dns\0--log-json\0", env!("CARGO_BIN_EXE_wharf"));
+    assert!(of(id, "cmdline").starts_with(&expected), "{}", of(id, "cmdline"));
+
+    let mut command = wharf(&["dns", "--listen", "127.0.0.1:0", "--manifests"]);
+    command.arg(folder.path()).env("MIMALLOC_PURGE_DELAY", "50").stderr(Stdio::piped());
+    let mut running = Running(command.spawn().expect("it runs"));
+    let mut lines = BufReader::new(running.0.stderr.take().expect("a pipe")).lines();
+    let reads = tokio::task::spawn_blocking(move || lines.next());
+    within("the first line", reads).await.expect("no panic").expect("it goes on").expect("text");
+    assert_eq!(of(running.0.id(), "environ"), "MIMALLOC_PURGE_DELAY=50\0");
+}
