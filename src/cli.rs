@@ -447,7 +447,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
     // Data-path workers have runtimes of their own; this one carries control tasks and clients.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(dispatch::control_threads(&command))
         .thread_name("control")
         .enable_all()
         .build()

@@ -104,6 +104,12 @@ pub(super) fn is_server(command: &Command) -> bool {
     }
 }
 
+/// Threads for what is not the data path. A DNS server has but changes there: one thread has all of its zones
+/// in the memory that the last one left.
+pub(super) const fn control_threads(command: &Command) -> usize {
+    if matches!(command, Command::Dns(_)) { 1 } else { 2 }
+}
+
 fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     if args.schema {
         app::check::print_schema(out)?;

@@ -29,7 +29,7 @@ pub(super) struct DnsArgs {
 
 #[derive(Debug, Args)]
 struct ServingArgs {
-    /// Threads that answer datagrams, among which the kernel divides the clients
+    /// Threads that answer, among which the clients are divided
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,

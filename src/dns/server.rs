@@ -21,6 +21,7 @@ use hickory_proto::{
 use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, UdpSocket},
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -182,13 +183,14 @@ impl Server {
     /// Serves until `cancel`, then ends every task of its own.
     pub async fn run(self: Arc<Self>, udp: UdpSocket, tcp: TcpListener, cancel: CancellationToken) {
         let udp = udp::run(Arc::clone(&self), 0, Arc::new(udp), cancel.clone());
-        let tcp = tcp::run(Arc::clone(&self), tcp, cancel);
+        let here = [Handle::current()];
+        let tcp = tcp::run(Arc::clone(&self), tcp, &here, cancel);
         tokio::join!(udp, tcp);
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// The same, with a loop for each socket of `udp` on the threads of `workers`.
+    /// The same, with a loop for each socket of `udp` and the streams in turn on the threads of `workers`.
     pub async fn run_on(
         self: Arc<Self>,
         udp: Vec<std::net::UdpSocket>,
@@ -207,7 +209,7 @@ impl Server {
             };
             self.tasks.spawn_on(serving, handle);
         }
-        tcp::run(Arc::clone(&self), tcp, cancel).await;
+        tcp::run(Arc::clone(&self), tcp, &handles, cancel).await;
         self.tasks.close();
         self.tasks.wait().await;
     }

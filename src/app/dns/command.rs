@@ -35,13 +35,13 @@ use crate::{
 /// Time for the last lines of the query log to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Time for the start to be over once there is a zone.
-const START: Duration = Duration::from_millis(200);
+/// Time for the zone of a change to be built, and for the next change of many to come.
+const ZONE_TIME: Duration = Duration::from_millis(500);
 
 /// How the process of `wharf dns` serves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Serving {
-    /// Threads that answer datagrams, each with a socket of its own; one at least.
+    /// Threads that answer, each with a socket for datagrams of its own; one at least.
     pub workers: usize,
     /// Ports that tell how it is.
     pub ports: Ports,
@@ -94,7 +94,7 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     let directory = Directory::new(options.manifests, String::new()).forgetting_texts();
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     tasks.spawn(objects_of(changed, publish));
-    tasks.spawn(let_go_of_start(Arc::clone(&shown.stats), cancel.clone()));
+    tasks.spawn(let_go_of_code(objects.clone(), cancel.clone()));
     tasks.spawn(serve_logged(service, log, objects, cancel.clone()));
     signals.stop().await;
     shown.ending.store(true, Relaxed);
@@ -112,19 +112,18 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     signals.unless_again(ended).await
 }
 
-/// Lets go of the code that only the start needs, once the first zone is there.
-async fn let_go_of_start(stats: Arc<DnsStats>, cancel: CancellationToken) {
-    let started = async {
-        while stats.zones.load() == 0 {
-            tokio::time::sleep(START).await;
+/// Lets go of the code that read manifests and built a zone, each time that this was done.
+async fn let_go_of_code(mut objects: watch::Receiver<Arc<Objects>>, cancel: CancellationToken) {
+    let work = async {
+        while objects.changed().await.is_ok() {
+            tokio::time::sleep(ZONE_TIME).await;
+            if let Err(error) = footprint::let_go_of_code() {
+                tracing::debug!(%error, "code that is not needed stays in memory");
+                return;
+            }
         }
-        tokio::time::sleep(START).await;
     };
-    if cancel.run_until_cancelled(started).await.is_some()
-        && let Err(error) = footprint::let_go_of_code()
-    {
-        tracing::debug!(%error, "the code of the start stays in memory");
-    }
+    cancel.run_until_cancelled(work).await;
 }
 
 /// What this machine calls itself; empty where Linux does not tell.

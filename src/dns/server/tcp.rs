@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::Semaphore,
     time::timeout,
 };
@@ -25,7 +26,14 @@ const MAX_QUERY: usize = 4_096;
 /// Pause after an error of accept such as EMFILE, so that it does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) async fn run(server: Arc<Server>, listener: TcpListener, cancel: CancellationToken) {
+/// Accepts clients and hands them to the runtimes of `handles` in turn.
+pub(super) async fn run(
+    server: Arc<Server>,
+    listener: TcpListener,
+    handles: &[Handle],
+    cancel: CancellationToken,
+) {
+    let mut handles = handles.iter().cycle();
     let room = Arc::new(Semaphore::new(server.settings.max_tcp_clients));
     loop {
         let accepted = tokio::select! {
@@ -41,26 +49,34 @@ pub(super) async fn run(server: Arc<Server>, listener: TcpListener, cancel: Canc
                 continue;
             },
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+        let (Ok(permit), Some(handle)) = (Arc::clone(&room).try_acquire_owned(), handles.next())
+        else {
             server.stats.tcp_clients_refused.add_one();
             continue;
         };
         server.stats.tcp_clients.add_one();
         let (task_server, cancel) = (Arc::clone(&server), cancel.clone());
-        server.tasks.spawn(async move {
+        let serving = async move {
             let _permit = permit;
             tokio::select! {
                 () = cancel.cancelled() => {},
-                ended = client_loop(&task_server, stream, client) => if let Err(error) = ended {
+                ended = client_loop(&task_server, stream.into_std(), client) => if let Err(error) = ended {
                     tracing::debug!(%error, %client, "DNS client closed");
                 },
             }
-        });
+        };
+        server.tasks.spawn_on(serving, handle);
     }
 }
 
 /// Answers one query after the other until the client closes, idles or misbehaves.
-async fn client_loop(server: &Server, mut stream: TcpStream, client: SocketAddr) -> io::Result<()> {
+async fn client_loop(
+    server: &Server,
+    stream: io::Result<std::net::TcpStream>,
+    client: SocketAddr,
+) -> io::Result<()> {
+    // Registered anew with the runtime that serves it, which may not be the one that accepted it.
+    let mut stream = TcpStream::from_std(stream?)?;
     let idle = server.settings.tcp_idle;
     stream.set_nodelay(true)?;
     loop {
