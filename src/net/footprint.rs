@@ -1,4 +1,4 @@
-//! What a process holds of memory without need: huge pages, and code that ran once.
+//! What a process holds of memory without need: huge pages, and parts of the program that only the start needs.
 //!
 //! Called by `cli` and `app::dns` for a process that holds little and should show it.
 #![expect(
@@ -23,17 +23,17 @@ pub fn forgo_huge_pages() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets go of the code of the program and its libraries, bytes. What is run again comes back page by page out
-/// of the file, which the kernel has in memory still; what ran at the start alone does not.
+/// Lets go of the code and the constants of the program and its libraries, bytes. What is needed again comes
+/// back page by page out of the file, which the kernel has in memory still; what the start alone needed does not.
 ///
 /// # Errors
 /// If the kernel does not tell what is mapped, or will not let go of it.
-pub fn let_go_of_code() -> io::Result<usize> {
+pub fn let_go_of_program() -> io::Result<usize> {
     let maps = fs::read_to_string("/proc/self/maps")?;
     let mut bytes = 0;
-    for range in maps.lines().filter_map(code) {
-        // SAFETY: the kernel says that a file is mapped here, privately, to run and not to write. Nothing is
-        // written to such pages, as position-independent code needs no relocation, so the file has them all.
+    for range in maps.lines().filter_map(unwritten) {
+        // SAFETY: the pages are those of a file and nothing was ever written to them (see `unwritten`), so what
+        // comes back is what is there now.
         let done = unsafe {
             libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED)
         };
@@ -45,14 +45,17 @@ pub fn let_go_of_code() -> io::Result<usize> {
     Ok(bytes)
 }
 
-/// Where a line of `/proc/self/maps` maps a file to run, and nothing but that.
-fn code(line: &str) -> Option<Range<usize>> {
+/// Where a line of `/proc/self/maps` maps a part of a file that nothing is written to: code, which is
+/// position-independent and needs no relocation, and the constants that a file starts with. What is relocated
+/// and then protected stands further on.
+fn unwritten(line: &str) -> Option<Range<usize>> {
     let mut fields = line.split_ascii_whitespace();
-    let (range, access) = (fields.next()?, fields.next()?);
-    let file = fields.nth(3)?;
+    let (range, access, offset) = (fields.next()?, fields.next()?, fields.next()?);
+    let file = fields.nth(2)?;
     let (start, end) = range.split_once('-')?;
-    let address = |text| usize::from_str_radix(text, 16).ok();
-    (access == "r-xp" && file.starts_with('/')).then_some(address(start)?..address(end)?)
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    let is_unwritten = access == "r-xp" || (access == "r--p" && number(offset)? == 0);
+    (is_unwritten && file.starts_with('/')).then_some(number(start)?..number(end)?)
 }
 
 #[cfg(test)]
@@ -60,26 +63,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_files_that_cannot_be_written_to_are_code() {
-        let line =
-            |access: &str, file: &str| format!("1000-3000 {access} 0000a000 fe:00 1234   {file}");
-        assert_eq!(code(&line("r-xp", "/usr/bin/wharf")), Some(0x1000..0x3000));
-        for (access, file) in [
-            ("rwxp", "/usr/bin/wharf"),
-            ("r-xs", "/usr/bin/wharf"),
-            ("r--p", "/usr/bin/wharf"),
-            ("r-xp", "[vdso]"),
-            ("r-xp", ""),
-        ] {
-            assert_eq!(code(&line(access, file)), None, "{access} {file}");
+    fn only_code_and_the_start_of_a_file_are_unwritten() {
+        let line = |part: &str, file: &str| format!("1000-3000 {part} fe:00 1234   {file}");
+        for part in ["r-xp 0000a000", "r--p 00000000"] {
+            assert_eq!(unwritten(&line(part, "/usr/bin/wharf")), Some(0x1000..0x3000));
         }
-        assert_eq!(code("not a line"), None);
+        for (part, file) in [
+            ("rwxp 0000a000", "/usr/bin/wharf"),
+            ("r-xs 0000a000", "/usr/bin/wharf"),
+            ("r--p 0000a000", "/usr/bin/wharf"),
+            ("rw-p 00000000", "/usr/bin/wharf"),
+            ("r-xp 00000000", "[vdso]"),
+            ("r-xp 00000000", ""),
+        ] {
+            assert_eq!(unwritten(&line(part, file)), None, "{part} {file}");
+        }
+        assert_eq!(unwritten("not a line"), None);
     }
 
-    /// It runs on, by code that comes back.
+    /// It runs on.
     #[test]
-    fn code_that_was_let_go_runs_again() {
-        assert!(let_go_of_code().expect("maps") > 0);
-        assert!(let_go_of_code().expect("maps") > 0);
+    fn what_was_let_go_comes_back() {
+        assert!(let_go_of_program().expect("maps") > 0);
+        assert!(let_go_of_program().expect("maps") > 0);
     }
 }

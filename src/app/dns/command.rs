@@ -94,7 +94,7 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     let directory = Directory::new(options.manifests, String::new()).forgetting_texts();
     tasks.spawn(manifests::watch(directory, updates, cancel.clone()));
     tasks.spawn(objects_of(changed, publish));
-    tasks.spawn(let_go_of_code(objects.clone(), cancel.clone()));
+    tasks.spawn(let_go_of_start(objects.clone(), cancel.clone()));
     tasks.spawn(serve_logged(service, log, objects, cancel.clone()));
     signals.stop().await;
     shown.ending.store(true, Relaxed);
@@ -112,13 +112,13 @@ pub async fn run(options: DnsOptions, serving: Serving) -> anyhow::Result<ExitCo
     signals.unless_again(ended).await
 }
 
-/// Lets go of the code that read manifests and built a zone, each time that this was done.
-async fn let_go_of_code(mut objects: watch::Receiver<Arc<Objects>>, cancel: CancellationToken) {
+/// Lets go of what of the program read manifests and built a zone, each time that this was done.
+async fn let_go_of_start(mut objects: watch::Receiver<Arc<Objects>>, cancel: CancellationToken) {
     let work = async {
         while objects.changed().await.is_ok() {
             tokio::time::sleep(ZONE_TIME).await;
-            if let Err(error) = footprint::let_go_of_code() {
-                tracing::debug!(%error, "code that is not needed stays in memory");
+            if let Err(error) = footprint::let_go_of_program() {
+                tracing::debug!(%error, "what of the program is not needed stays in memory");
                 return;
             }
         }
