@@ -127,6 +127,21 @@ pub(crate) async fn outside() -> SocketAddr {
 /// A server of `tests/data/dns/c4.yaml`; it stops when the guard is dropped.
 pub(crate) async fn start() -> (SocketAddr, DropGuard) {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dns/c4.yaml");
+    let options = ZoneOptions {
+        reverse_zones: REVERSE.map(Arc::from).to_vec(),
+        fallthrough: false,
+        ..ZoneOptions::default()
+    };
+    serve(fixture, options, Some(outside().await)).await
+}
+
+/// A server of the manifest `fixture`, which has its names outside from `forward`; it stops when the guard
+/// is dropped.
+pub(crate) async fn serve(
+    fixture: &str,
+    options: ZoneOptions,
+    forward: Option<SocketAddr>,
+) -> (SocketAddr, DropGuard) {
     let mut directory = Directory::new(vec![fixture.into()], String::new());
     directory.scan(Instant::now());
     assert!(directory.findings().is_empty(), "{:?}", directory.findings());
@@ -135,12 +150,8 @@ pub(crate) async fn start() -> (SocketAddr, DropGuard) {
     let service = ZoneService {
         sockets,
         domain: "cluster.local".into(),
-        options: ZoneOptions {
-            reverse_zones: REVERSE.map(Arc::from).to_vec(),
-            fallthrough: false,
-            ..ZoneOptions::default()
-        },
-        forward: Some(Arc::new(Resolver::to(&[outside().await]).unwrap())),
+        options,
+        forward: forward.map(|server| Arc::new(Resolver::to(&[server]).unwrap())),
         stats: Arc::default(),
         settings: Settings::default(),
     };
@@ -164,7 +175,8 @@ pub(crate) async fn start() -> (SocketAddr, DropGuard) {
     (address, cancel.drop_guard())
 }
 
-fn query(name: &str, record_type: &str) -> Vec<u8> {
+/// A question with EDNS.
+pub(crate) fn query(name: &str, record_type: &str) -> Vec<u8> {
     let mut message = Message::new(9, MessageType::Query, OpCode::Query);
     let record_type: RecordType = record_type.parse().unwrap();
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));

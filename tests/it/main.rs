@@ -14,6 +14,7 @@ mod cluster_ip;
 mod compression;
 mod corpus;
 mod dns;
+mod dns_coredns;
 mod dns_shared;
 mod drain;
 mod dual_stack;
